@@ -1,0 +1,319 @@
+//! What a data directory holds: funnels, and the statements that made its tables, schemas and views.
+//!
+//! ```text
+//! DATA_DIR/
+//!   tables/crm/events.parquet     a table by being there: crm.events
+//!   catalog/funnels/sales.json    a funnel
+//!   catalog/objects/….json        a CREATE EXTERNAL TABLE, SCHEMA or VIEW, run again at each start
+//! ```
+
+mod files;
+mod objects;
+mod pg;
+mod schemas;
+mod store;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::execution::session_state::SessionState;
+use datafusion_funnel::definition::model::FunnelDefinition;
+use datafusion_funnel::definition::resolve::{ResolveError, ResolvedFunnel, resolve, source_columns};
+use datafusion_funnel::definition::template;
+use datafusion_funnel::error::{FunnelError, Kind};
+
+use crate::error::{Error, Result};
+use crate::sql::{CreateFunnel, Part};
+use objects::Objects;
+use store::Store;
+
+pub use files::register_files;
+pub use objects::{Change, KeptStatement};
+pub use pg::{is_catalog_statement, register_session_functions};
+pub use schemas::{FUNNEL_SCHEMA, JOURNEYS_SCHEMA, register_schemas};
+
+/// The funnels and objects of a data directory.
+///
+/// One belongs to an engine and is shared by its sessions. A change is on disk before it is seen.
+#[derive(Debug)]
+pub struct Catalog {
+    store: Store<FunnelDefinition>,
+    funnels: RwLock<BTreeMap<String, Kept>>,
+    objects: Objects,
+    /// The state that relations without a session (`journeys.sales`) are planned with.
+    base: OnceLock<SessionState>,
+}
+
+/// A funnel as it was found on disk.
+#[derive(Debug, Clone)]
+enum Kept {
+    Good(Arc<FunnelDefinition>),
+    /// The file and why it can't be read.
+    Corrupt { file: String, reason: String },
+}
+
+impl Kept {
+    fn definition(&self) -> Result<Arc<FunnelDefinition>> {
+        match self {
+            Kept::Good(definition) => Ok(Arc::clone(definition)),
+            Kept::Corrupt { file, reason } => Err(Error::Corrupt {
+                kind: "funnel",
+                file: file.clone(),
+                reason: reason.clone(),
+            }),
+        }
+    }
+}
+
+impl Catalog {
+    /// Reads the definitions in `data_dir`.
+    ///
+    /// # Errors
+    /// 58030 when the directory can't be made or read.
+    pub fn open(data_dir: &Path) -> Result<Self> {
+        let folder = data_dir.join("catalog");
+        let store = Store::open(folder.join("funnels"), "funnel")?;
+        let mut funnels = BTreeMap::new();
+        for (name, loaded) in store.load()? {
+            let kept = match loaded {
+                Ok(definition) => Kept::Good(Arc::new(definition)),
+                Err(Error::Corrupt { file, reason, .. }) => {
+                    tracing::error!(file, reason, "a funnel's definition can't be read");
+                    Kept::Corrupt { file, reason }
+                }
+                Err(error) => return Err(error),
+            };
+            funnels.insert(name, kept);
+        }
+        let objects = Objects::open(folder.join("objects"))?;
+        Ok(Self { store, funnels: RwLock::new(funnels), objects, base: OnceLock::new() })
+    }
+
+    /// Gives the catalog the state that relations without a session are planned with.
+    pub fn attach(&self, base: &SessionState) {
+        // The first is the engine's; there is no second.
+        let _ = self.base.set(base.clone());
+    }
+
+    /// The funnels' names, in order.
+    pub fn funnel_names(&self) -> Vec<String> {
+        self.read().keys().cloned().collect()
+    }
+
+    /// The funnel of that name.
+    ///
+    /// # Errors
+    /// 42704 where there is none; XX001 where its file can't be read.
+    pub fn funnel(&self, name: &str) -> Result<Arc<FunnelDefinition>> {
+        let funnels = self.read();
+        match funnels.get(name) {
+            Some(kept) => kept.definition(),
+            None => Err(self.unknown(name, funnels.keys().cloned().collect())),
+        }
+    }
+
+    /// The funnel of that name with its expressions planned over its source.
+    ///
+    /// # Errors
+    /// As [`Catalog::funnel`], and whatever the source or an expression has become wrong with since it
+    /// was defined.
+    pub async fn resolve(
+        &self,
+        state: &SessionState,
+        name: &str,
+    ) -> Result<Arc<ResolvedFunnel>, DataFusionError> {
+        let definition = match self.funnel(name) {
+            Ok(definition) => definition,
+            Err(Error::Funnel { error, .. }) => return Err(error.into()),
+            Err(other) => return Err(DataFusionError::External(Box::new(other))),
+        };
+        match resolve(state, &definition).await {
+            Ok(resolved) => Ok(Arc::new(resolved)),
+            Err(ResolveError { error, .. }) => Err(error),
+        }
+    }
+
+    /// Defines a funnel; tells whether it did (an existing one is left alone where that was asked).
+    ///
+    /// # Errors
+    /// 42710 when the name is taken, and every fault of the definition with its place.
+    pub async fn create_funnel(&self, state: &SessionState, create: &CreateFunnel) -> Result<bool> {
+        if self.read().contains_key(&create.name) && !create.or_replace {
+            return match create.if_not_exists {
+                true => Ok(false),
+                false => Err(FunnelError::AlreadyExists {
+                    kind: Kind::Funnel,
+                    name: create.name.clone(),
+                }
+                .into()),
+            };
+        }
+        let definition = Arc::new(self.definition(state, create).await?);
+        let resolved = resolve(state, &definition).await.map_err(|error| place(create, error))?;
+        datafusion_funnel::table::check(&resolved)?;
+        self.keep(definition)?;
+        Ok(true)
+    }
+
+    /// The clauses as written, and those that a template adds.
+    async fn definition(
+        &self,
+        state: &SessionState,
+        create: &CreateFunnel,
+    ) -> Result<FunnelDefinition> {
+        let mut body = create.body.clone();
+        if let Some(name) = &create.template {
+            let position = create.positions.get(&Part::Template).copied();
+            let at_template = |error| Error::Funnel { error, position };
+            let template = template::find(name).map_err(at_template)?;
+            let columns = source_columns(state, &create.source)
+                .await
+                .map_err(|error| place(create, error))?;
+            body = template.fill(body, &columns).map_err(at_template)?;
+        }
+        Ok(body.into_definition(create.name.clone(), create.source.clone()))
+    }
+
+    fn keep(&self, definition: Arc<FunnelDefinition>) -> Result<()> {
+        self.store.put(&definition.name, &definition)?;
+        let name = definition.name.clone();
+        self.write().insert(name, Kept::Good(definition));
+        Ok(())
+    }
+
+    /// Forgets funnels; all of them or, when one is missing, none. Returns the missing ones where they
+    /// are no error.
+    ///
+    /// # Errors
+    /// 42704 for a missing funnel.
+    pub fn drop_funnels(&self, names: &[String], if_exists: bool) -> Result<Vec<String>> {
+        let mut funnels = self.write();
+        let missing: Vec<String> =
+            names.iter().filter(|name| !funnels.contains_key(*name)).cloned().collect();
+        if let (Some(name), false) = (missing.first(), if_exists) {
+            return Err(self.unknown(name, funnels.keys().cloned().collect()));
+        }
+        for name in names {
+            self.store.remove(name)?;
+            funnels.remove(name);
+        }
+        Ok(missing)
+    }
+
+    /// Sets or takes away a funnel's comment.
+    ///
+    /// # Errors
+    /// 42704 for a missing funnel.
+    pub fn comment_on_funnel(&self, name: &str, comment: Option<String>) -> Result<()> {
+        let mut definition = self.funnel(name)?.as_ref().clone();
+        definition.comment = comment;
+        self.keep(Arc::new(definition))
+    }
+
+    /// The statement that would define the funnel again.
+    ///
+    /// # Errors
+    /// 42704 for a missing funnel.
+    pub fn show_create_funnel(&self, name: &str) -> Result<String> {
+        Ok(self.funnel(name)?.to_string())
+    }
+
+    /// One row for each funnel: see [`show_funnels_schema`].
+    ///
+    /// # Errors
+    /// XX000 never; the batch has the schema's columns.
+    pub fn show_funnels(&self) -> Result<RecordBatch> {
+        let rows: Vec<[Option<String>; 5]> =
+            self.read().iter().map(|(name, kept)| funnel_row(name, kept)).collect();
+        let columns = (0..5).map(|at| {
+            let values = rows.iter().map(|row| row[at].as_deref());
+            Arc::new(values.collect::<StringArray>()) as ArrayRef
+        });
+        Ok(RecordBatch::try_new(show_funnels_schema(), columns.collect())
+            .map_err(DataFusionError::from)?)
+    }
+
+    /// The funnels that can be read.
+    pub fn definitions(&self) -> Vec<Arc<FunnelDefinition>> {
+        self.read().values().filter_map(|kept| kept.definition().ok()).collect()
+    }
+
+    /// The statements that made the tables, schemas and views, oldest first.
+    pub fn kept_statements(&self) -> Vec<KeptStatement> {
+        self.objects.kept()
+    }
+
+    /// Refuses a change of what belongs to the engine.
+    ///
+    /// # Errors
+    /// 42501 for a change in a schema that is made by the engine.
+    pub fn check_change(&self, change: &Change) -> Result<()> {
+        self.objects.check(change)
+    }
+
+    /// Keeps a change for the next start.
+    ///
+    /// # Errors
+    /// 58030 when it can't be written.
+    pub fn keep_change(&self, change: &Change, sql: &str) -> Result<()> {
+        self.objects.keep(change, sql)
+    }
+
+    fn base(&self) -> Result<&SessionState, DataFusionError> {
+        self.base.get().ok_or_else(|| {
+            DataFusionError::Internal("the catalog is asked before its engine is there".to_owned())
+        })
+    }
+
+    fn unknown(&self, name: &str, existing: Vec<String>) -> Error {
+        let name = name.to_owned();
+        FunnelError::Unknown { kind: Kind::Funnel, name, place: String::new(), existing }.into()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Kept>> {
+        // A map is whole after a panic: each change of it is one call.
+        self.funnels.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Kept>> {
+        self.funnels.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The columns of `SHOW FUNNELS`: name, source, stages (with arrows), window, comment.
+pub fn show_funnels_schema() -> SchemaRef {
+    let names = ["funnel", "source", "stages", "window", "comment"];
+    let fields: Vec<Field> =
+        names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn funnel_row(name: &str, kept: &Kept) -> [Option<String>; 5] {
+    let name = Some(name.to_owned());
+    let definition = match kept.definition() {
+        Ok(definition) => definition,
+        Err(error) => return [name, None, None, None, Some(error.to_string())],
+    };
+    let source = match &definition.source {
+        datafusion_funnel::definition::model::Source::Table(table) => table.clone(),
+        datafusion_funnel::definition::model::Source::Query(query) => format!("({query})"),
+    };
+    let stages: Vec<&str> = definition.stages.iter().map(|stage| stage.name.as_str()).collect();
+    let window = definition.window.as_ref().map(|window| window.text().to_owned());
+    [name, Some(source), Some(stages.join(" → ")), window, definition.comment.clone()]
+}
+
+/// A fault of a definition at the clause that has it.
+fn place(create: &CreateFunnel, error: ResolveError) -> Error {
+    let position = error.part.and_then(|part| create.positions.get(&part).copied());
+    match Error::from_engine(&error.error, "") {
+        Error::Funnel { error, .. } => Error::Funnel { error, position },
+        Error::Query { fault, message, .. } => Error::Query { fault, message, position },
+        Error::Syntax { message, .. } => Error::Syntax { message, position },
+        other => other,
+    }
+}

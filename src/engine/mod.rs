@@ -1,0 +1,131 @@
+//! The one place that assembles the engine: functions, catalogs, storage, limits.
+//!
+//! An [`Engine`] belongs to a data directory. Everybody who asks something has a [`Session`] of their
+//! own: settings and prepared statements are the session's, tables and funnels are the engine's.
+
+mod output;
+mod plan;
+mod session;
+pub mod settings;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+
+use crate::catalog::Catalog;
+use crate::error::Result;
+
+pub use output::text_rows;
+pub use session::{Described, Notice, Outcome, Prepared, Session};
+
+/// The name of the one database.
+pub const DATABASE: &str = "funnelsql";
+/// The schema that a name without one is looked for in.
+pub const DEFAULT_SCHEMA: &str = "public";
+
+/// What an engine is opened with.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Where definitions and tables are kept; made if it isn't there.
+    pub data_dir: PathBuf,
+    /// The most memory that queries may use together, in bytes; as much as they like where absent.
+    pub memory_limit: Option<usize>,
+}
+
+impl EngineOptions {
+    /// The options with nothing but a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: data_dir.into(), memory_limit: None }
+    }
+}
+
+/// Tables, funnels and functions over one data directory.
+#[derive(Debug)]
+pub struct Engine {
+    /// The state that every session's starts as.
+    base: SessionState,
+    catalog: Arc<Catalog>,
+    compatibility: PostgresCompatibilityParser,
+}
+
+impl Engine {
+    /// Opens a data directory: its tables, schemas, views and funnels are there again.
+    ///
+    /// A definition that can't be read, or a table whose file vanished, is reported in the log and is an
+    /// error where it is used; it doesn't keep the rest from working.
+    ///
+    /// # Errors
+    /// 58030 when the directory can't be made or read.
+    pub async fn open(options: EngineOptions) -> Result<Arc<Self>> {
+        let catalog = Arc::new(Catalog::open(&options.data_dir)?);
+        let context = SessionContext::new_with_state(base_state(&options)?);
+        datafusion_funnel::register_functions(&context)?;
+        crate::catalog::register_schemas(&context, &catalog)?;
+        let engine = Arc::new(Self {
+            base: context.state(),
+            catalog,
+            compatibility: PostgresCompatibilityParser::new(),
+        });
+        engine.catalog.attach(&engine.base);
+        engine.restore(&options.data_dir).await?;
+        Ok(engine)
+    }
+
+    /// A new session for `user`.
+    pub fn session(self: &Arc<Self>, user: &str) -> Session {
+        Session::new(Arc::clone(self), user)
+    }
+
+    /// What the data directory holds.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// Registers the tables that lie in the data directory and runs the kept definitions again.
+    async fn restore(self: &Arc<Self>, data_dir: &std::path::Path) -> Result<()> {
+        crate::catalog::register_files(&self.base, data_dir).await?;
+        let session = self.session("funnelsql");
+        for kept in self.catalog.kept_statements() {
+            if let Err(error) = session.run(&kept.sql).await {
+                tracing::error!(%error, object = kept.name, "can't restore a definition");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn base_state(options: &EngineOptions) -> Result<SessionState> {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(DATABASE, DEFAULT_SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true);
+    let settings = config.options_mut();
+    settings.sql_parser.dialect = datafusion::common::config::Dialect::PostgreSQL;
+    // A table function's rows come in the order of its stages, unless the query says otherwise.
+    settings.sql_parser.enable_subquery_sort_elimination = false;
+    // Positions in error messages.
+    settings.sql_parser.collect_spans = true;
+    settings.execution.time_zone = Some("UTC".to_owned());
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime(options)?)
+        .with_default_features()
+        .build();
+    let database = MemoryCatalogProvider::new();
+    database.register_schema(DEFAULT_SCHEMA, Arc::new(MemorySchemaProvider::new()))?;
+    state.catalog_list().register_catalog(DATABASE.to_owned(), Arc::new(database));
+    Ok(state)
+}
+
+fn runtime(options: &EngineOptions) -> Result<Arc<RuntimeEnv>> {
+    let mut builder = RuntimeEnvBuilder::new();
+    if let Some(limit) = options.memory_limit {
+        builder = builder.with_memory_limit(limit, 1.0);
+    }
+    Ok(builder.build_arc()?)
+}

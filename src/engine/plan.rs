@@ -1,0 +1,146 @@
+//! Planning a statement: its funnels are resolved first, then DataFusion plans it with them at hand.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, ObjectName, Statement, TableFactor, Value, Visit, Visitor,
+    visit_relations,
+};
+use datafusion_funnel::definition::resolve::ResolvedFunnel;
+use datafusion_funnel::error::{FunnelError, Kind};
+use datafusion_funnel::table::{FunnelLookup, FunnelPlanner};
+
+use crate::catalog::{Catalog, JOURNEYS_SCHEMA};
+
+/// Plans `statement` with the funnels that it names. `parameters` is `None` while they aren't bound.
+pub async fn plan(
+    mut state: SessionState,
+    catalog: &Catalog,
+    statement: EngineStatement,
+    parameters: Option<&[ScalarValue]>,
+) -> Result<LogicalPlan, DataFusionError> {
+    let mut funnels = HashMap::new();
+    for name in referenced_funnels(&statement, parameters) {
+        let resolved = catalog.resolve(&state, &name).await;
+        funnels.insert(name, resolved.map_err(Arc::new));
+    }
+    let scope = StatementScope {
+        funnels,
+        existing: catalog.funnel_names(),
+        parameters: parameters.map(<[ScalarValue]>::to_vec),
+    };
+    state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::new(scope))))?;
+    state.statement_to_plan(statement).await
+}
+
+/// What one statement's table functions may ask for.
+#[derive(Debug)]
+struct StatementScope {
+    funnels: HashMap<String, Result<Arc<ResolvedFunnel>, Arc<DataFusionError>>>,
+    existing: Vec<String>,
+    parameters: Option<Vec<ScalarValue>>,
+}
+
+impl FunnelLookup for StatementScope {
+    fn funnel(&self, name: &str) -> Result<Arc<ResolvedFunnel>, DataFusionError> {
+        match self.funnels.get(name) {
+            Some(Ok(funnel)) => Ok(Arc::clone(funnel)),
+            Some(Err(error)) => Err(DataFusionError::Shared(Arc::clone(error))),
+            None => Err(FunnelError::Unknown {
+                kind: Kind::Funnel,
+                name: name.to_owned(),
+                place: String::new(),
+                existing: self.existing.clone(),
+            }
+            .into()),
+        }
+    }
+
+    fn parameter(&self, index: usize) -> Option<ScalarValue> {
+        self.parameters.as_ref()?.get(index.checked_sub(1)?).cloned()
+    }
+}
+
+/// The funnels that a statement names: the first argument of a table function, or `journeys.name`.
+fn referenced_funnels(statement: &EngineStatement, parameters: Option<&[ScalarValue]>) -> Vec<String> {
+    let Some(statement) = inner(statement) else { return Vec::new() };
+    let mut visitor = FunnelNames { parameters, names: Vec::new() };
+    let _ = statement.visit(&mut visitor);
+    let mut names = visitor.names;
+    let _ = visit_relations(statement, |relation: &ObjectName| {
+        names.extend(journeys_relation(relation));
+        ControlFlow::<()>::Continue(())
+    });
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn inner(statement: &EngineStatement) -> Option<&Statement> {
+    match statement {
+        EngineStatement::Statement(statement) => Some(statement),
+        EngineStatement::Explain(explain) => inner(&explain.statement),
+        _ => None,
+    }
+}
+
+/// `sales` of `journeys.sales`.
+fn journeys_relation(relation: &ObjectName) -> Option<String> {
+    let parts: Vec<_> = relation.0.iter().filter_map(|part| part.as_ident()).collect();
+    let [.., schema, name] = parts.as_slice() else { return None };
+    let fold = |ident: &datafusion::sql::sqlparser::ast::Ident| match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    };
+    (fold(schema) == JOURNEYS_SCHEMA).then(|| fold(name))
+}
+
+struct FunnelNames<'a> {
+    parameters: Option<&'a [ScalarValue]>,
+    names: Vec<String>,
+}
+
+impl Visitor for FunnelNames<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { args: Some(arguments), .. } = factor
+            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = arguments.args.first()
+        {
+            self.names.extend(self.text(first));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl FunnelNames<'_> {
+    fn text(&self, expression: &Expr) -> Option<String> {
+        match expression {
+            Expr::Value(value) => match &value.value {
+                Value::Placeholder(name) => {
+                    let index: usize = name.strip_prefix('$')?.parse().ok()?;
+                    match self.parameters?.get(index.checked_sub(1)?)? {
+                        ScalarValue::Utf8(text)
+                        | ScalarValue::LargeUtf8(text)
+                        | ScalarValue::Utf8View(text) => text.clone(),
+                        _ => None,
+                    }
+                }
+                value => value.clone().into_string(),
+            },
+            Expr::Identifier(ident) => Some(match ident.quote_style {
+                Some(_) => ident.value.clone(),
+                None => ident.value.to_lowercase(),
+            }),
+            Expr::Cast { expr, .. } => self.text(expr),
+            _ => None,
+        }
+    }
+}

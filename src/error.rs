@@ -1,0 +1,525 @@
+//! Every error that a user can meet, as Postgres would report it.
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{Diagnostic, SchemaError};
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion_funnel::error::{FunnelError, Kind, nearest};
+use thiserror::Error;
+
+/// The result of everything that talks to a user.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with its SQLSTATE, its hint and where in the statement it is.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The text is not SQL.
+    #[error("{message}")]
+    Syntax {
+        /// What was expected and what was found.
+        message: String,
+        /// The character where it went wrong, from 1.
+        position: Option<usize>,
+    },
+    /// The statement is larger or deeper than can be planned safely.
+    #[error("{message}")]
+    TooComplex {
+        /// What there is too much of.
+        message: String,
+        /// What to write instead.
+        hint: String,
+    },
+    /// A fault in a funnel, or a name that doesn't exist.
+    #[error("{error}")]
+    Funnel {
+        /// The fault.
+        error: FunnelError,
+        /// The character where it is, from 1.
+        position: Option<usize>,
+    },
+    /// A name stands for more than one thing.
+    #[error("{message}")]
+    Ambiguous {
+        /// The name and what it could mean.
+        message: String,
+        /// The character where it is, from 1.
+        position: Option<usize>,
+    },
+    /// Something that SQL has and FunnelSQL doesn't.
+    #[error("{message}")]
+    Unsupported {
+        /// What it is.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
+    /// Something that the user may not do.
+    #[error("{message}")]
+    Denied {
+        /// What it is.
+        message: String,
+        /// What to do instead.
+        hint: String,
+    },
+    /// A setting that can't be what it was set to.
+    #[error("{message}")]
+    InvalidSetting {
+        /// The setting and the value.
+        message: String,
+        /// What it may be.
+        hint: Option<String>,
+    },
+    /// A setting that there isn't.
+    #[error("unrecognized configuration parameter \"{0}\"")]
+    UnknownSetting(String),
+    /// The name of a prepared statement that there isn't.
+    #[error("prepared statement \"{0}\" does not exist")]
+    UnknownStatement(String),
+    /// The name of a prepared statement that there is already.
+    #[error("prepared statement \"{0}\" already exists")]
+    DuplicateStatement(String),
+    /// More or fewer parameters than the statement has.
+    #[error("wrong number of parameters for prepared statement \"{name}\"")]
+    ParameterCount {
+        /// The statement.
+        name: String,
+        /// How many it has.
+        expected: usize,
+        /// How many there were.
+        given: usize,
+    },
+    /// The statement stands inside a transaction that has already failed.
+    #[error("current transaction is aborted, commands ignored until end of transaction block")]
+    TransactionAborted,
+    /// The user, an administrator or a time limit stopped the statement.
+    #[error("canceling statement due to {0}")]
+    Canceled(&'static str),
+    /// The server is about to stop.
+    #[error("terminating connection due to administrator command")]
+    ShuttingDown,
+    /// A stored definition that can't be read.
+    #[error("{kind} definition in \"{file}\" can't be read: {reason}")]
+    Corrupt {
+        /// What it defines.
+        kind: &'static str,
+        /// Its file.
+        file: String,
+        /// Why it can't be read.
+        reason: String,
+    },
+    /// A file or socket operation failed.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the operating system said.
+        error: std::io::Error,
+    },
+    /// Something is wrong with the configuration or the command line.
+    #[error("{message}")]
+    Configuration {
+        /// The fault.
+        message: String,
+        /// What to write instead.
+        hint: String,
+    },
+    /// The query's data, or the engine while it read them.
+    #[error("{message}")]
+    Query {
+        /// What it is, for the SQLSTATE.
+        fault: Fault,
+        /// What the engine said.
+        message: String,
+        /// The character where it is, from 1.
+        position: Option<usize>,
+    },
+}
+
+/// The kinds of faults that the engine reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A number does not fit.
+    OutOfRange,
+    /// Division by zero.
+    DivisionByZero,
+    /// A text that isn't what it was cast to.
+    InvalidText,
+    /// A date or time that there isn't.
+    InvalidDatetime,
+    /// Types that don't go together.
+    DatatypeMismatch,
+    /// An argument that can't be used.
+    InvalidArgument,
+    /// A column outside of GROUP BY.
+    Grouping,
+    /// A subquery with more than one row where one is needed.
+    Cardinality,
+    /// A name given twice.
+    DuplicateColumn,
+    /// A relation that is already there.
+    DuplicateTable,
+    /// The memory limit.
+    OutOfMemory,
+    /// A file that is not there any more, or can't be read.
+    Io,
+    /// A plan that can't be right, for no other reason.
+    Semantic,
+    /// A bug.
+    Internal,
+}
+
+impl Error {
+    /// The five-character SQLSTATE.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Syntax { .. } => "42601",
+            Error::TooComplex { .. } => "54001",
+            Error::Funnel { error, .. } => error.code(),
+            Error::Ambiguous { .. } => "42702",
+            Error::Unsupported { .. } => "0A000",
+            Error::Denied { .. } => "42501",
+            Error::InvalidSetting { .. } => "22023",
+            Error::UnknownSetting(_) => "42704",
+            Error::UnknownStatement(_) => "26000",
+            Error::DuplicateStatement(_) => "42P05",
+            Error::ParameterCount { .. } => "42601",
+            Error::TransactionAborted => "25P02",
+            Error::Canceled(_) => "57014",
+            Error::ShuttingDown => "57P01",
+            Error::Corrupt { .. } => "XX001",
+            Error::Io { .. } => "58030",
+            Error::Configuration { .. } => "F0000",
+            Error::Query { fault, .. } => match fault {
+                Fault::OutOfRange => "22003",
+                Fault::DivisionByZero => "22012",
+                Fault::InvalidText => "22P02",
+                Fault::InvalidDatetime => "22007",
+                Fault::DatatypeMismatch => "42804",
+                Fault::InvalidArgument => "22023",
+                Fault::Grouping => "42803",
+                Fault::Cardinality => "21000",
+                Fault::DuplicateColumn => "42701",
+                Fault::DuplicateTable => "42P07",
+                Fault::OutOfMemory => "53200",
+                Fault::Io => "58030",
+                Fault::Semantic => "42000",
+                Fault::Internal => "XX000",
+            },
+        }
+    }
+
+    /// More about it, where there is more to say.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Error::ParameterCount { expected, given, .. } => {
+                Some(format!("Expected {expected} parameters but got {given}."))
+            }
+            _ => None,
+        }
+    }
+
+    /// What to do instead, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Funnel { error, .. } => error.hint(),
+            Error::TooComplex { hint, .. }
+            | Error::Denied { hint, .. }
+            | Error::Configuration { hint, .. } => Some(hint.clone()),
+            Error::Unsupported { hint, .. } | Error::InvalidSetting { hint, .. } => hint.clone(),
+            Error::Ambiguous { .. } => Some("Write the table's name before the column.".to_owned()),
+            Error::Corrupt { .. } => {
+                Some("Restore the file from a copy, or delete it and define it again.".to_owned())
+            }
+            Error::Query { fault: Fault::OutOfMemory, .. } => {
+                Some("Ask for fewer rows or columns, or raise the memory limit.".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The character of the statement where it went wrong, from 1.
+    pub fn position(&self) -> Option<usize> {
+        match self {
+            Error::Syntax { position, .. }
+            | Error::Funnel { position, .. }
+            | Error::Ambiguous { position, .. }
+            | Error::Query { position, .. } => *position,
+            _ => None,
+        }
+    }
+
+    /// Moves the position, when the statement stood further back in a longer text.
+    pub fn shift(mut self, characters: usize) -> Self {
+        match &mut self {
+            Error::Syntax { position: Some(position), .. }
+            | Error::Funnel { position: Some(position), .. }
+            | Error::Ambiguous { position: Some(position), .. }
+            | Error::Query { position: Some(position), .. } => *position += characters,
+            _ => {}
+        }
+        self
+    }
+
+    /// An error while doing `what` with a file or socket.
+    pub fn io(what: impl Into<String>, error: std::io::Error) -> Self {
+        Error::Io { what: what.into(), error }
+    }
+
+    /// An error of the engine while it planned or ran `sql`.
+    pub fn from_engine(error: &DataFusionError, sql: &str) -> Self {
+        let position = diagnostic_position(error, sql);
+        if let Some(funnel) = FunnelError::find(error) {
+            return Error::Funnel { error: funnel.clone(), position };
+        }
+        from_root(error.find_root(), position, sql)
+    }
+}
+
+impl From<FunnelError> for Error {
+    fn from(error: FunnelError) -> Self {
+        Error::Funnel { error, position: None }
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        Error::from_engine(&error, "")
+    }
+}
+
+fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Error {
+    let query = |fault, message: String| Error::Query { fault, message, position };
+    match root {
+        DataFusionError::SQL(error, _) => syntax_error(error, sql),
+        DataFusionError::SchemaError(error, _) => from_schema_error(error, position),
+        DataFusionError::NotImplemented(message) => {
+            Error::Unsupported { message: first_line(message), hint: None }
+        }
+        DataFusionError::ArrowError(error, _) => from_arrow(error, position),
+        DataFusionError::ResourcesExhausted(message) => query(Fault::OutOfMemory, first_line(message)),
+        DataFusionError::Plan(message) | DataFusionError::Configuration(message) => {
+            from_message(message, position, Fault::Semantic)
+        }
+        DataFusionError::Execution(message) => from_message(message, position, Fault::InvalidArgument),
+        DataFusionError::IoError(error) => query(Fault::Io, error.to_string()),
+        DataFusionError::ObjectStore(error) => query(Fault::Io, error.to_string()),
+        DataFusionError::ParquetError(error) => query(Fault::Io, error.to_string()),
+        DataFusionError::Collection(errors) => match errors.first() {
+            Some(first) => Error::from_engine(first, sql),
+            None => query(Fault::Internal, root.strip_backtrace()),
+        },
+        DataFusionError::External(error) => match error.downcast_ref::<Error>() {
+            Some(Error::Corrupt { kind, file, reason }) => {
+                Error::Corrupt { kind, file: file.clone(), reason: reason.clone() }
+            }
+            _ => query(Fault::Internal, error.to_string()),
+        },
+        DataFusionError::Internal(_)
+        | DataFusionError::ExecutionJoin(_)
+        | DataFusionError::Context(..)
+        | DataFusionError::Substrait(_)
+        | DataFusionError::Diagnostic(..)
+        | DataFusionError::Shared(_)
+        | DataFusionError::Ffi(_) => query(Fault::Internal, root.strip_backtrace()),
+    }
+}
+
+/// A parser error; its message ends in ` at Line: 1, Column: 8`, which becomes the position.
+pub fn syntax_error(error: &ParserError, sql: &str) -> Error {
+    let message = match error {
+        ParserError::RecursionLimitExceeded => {
+            return Error::TooComplex {
+                message: "the statement is nested too deeply".to_owned(),
+                hint: "Use fewer parentheses and subqueries inside one another.".to_owned(),
+            };
+        }
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
+    };
+    let (text, place) = match message.rsplit_once(" at Line: ") {
+        Some((text, place)) => (text, place.split_once(", Column: ")),
+        None => (message.as_str(), None),
+    };
+    let position = place.and_then(|(line, column)| {
+        character_position(sql, line.parse().ok()?, column.trim().parse().ok()?)
+    });
+    let text = text.strip_prefix("sql parser error: ").unwrap_or(text);
+    Error::Syntax { message: format!("syntax error: {}", lower_first(text)), position }
+}
+
+/// The character (from 1) at `line` and `column` (from 1), or nothing outside of `sql`.
+pub fn character_position(sql: &str, line: u64, column: u64) -> Option<usize> {
+    if line == 0 || column == 0 {
+        return None;
+    }
+    let before: usize = sql
+        .split_inclusive('\n')
+        .take(usize::try_from(line - 1).ok()?)
+        .map(|text| text.chars().count())
+        .sum();
+    let position = before + usize::try_from(column).ok()?;
+    (position <= sql.chars().count() + 1).then_some(position)
+}
+
+fn diagnostic_position(error: &DataFusionError, sql: &str) -> Option<usize> {
+    let diagnostic: &Diagnostic = error.diagnostic()?;
+    let start = diagnostic.span?.start;
+    character_position(sql, start.line, start.column)
+}
+
+fn from_schema_error(error: &SchemaError, position: Option<usize>) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let place = match &field.relation {
+                Some(relation) => format!(" in {relation}"),
+                None => String::new(),
+            };
+            Error::Funnel {
+                error: FunnelError::Unknown {
+                    kind: Kind::Column,
+                    name: field.name.clone(),
+                    place,
+                    existing: valid_fields.iter().map(|column| column.name.clone()).collect(),
+                },
+                position,
+            }
+        }
+        SchemaError::AmbiguousReference { field } => Error::Ambiguous {
+            message: format!("column reference \"{}\" is ambiguous", field.name),
+            position,
+        },
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => Error::Query {
+            fault: Fault::DuplicateColumn,
+            message: format!("column \"{name}\" specified more than once"),
+            position,
+        },
+    }
+}
+
+fn from_arrow(error: &ArrowError, position: Option<usize>) -> Error {
+    let (fault, message) = match error {
+        ArrowError::DivideByZero => (Fault::DivisionByZero, "division by zero".to_owned()),
+        ArrowError::ArithmeticOverflow(message) => (Fault::OutOfRange, message.clone()),
+        ArrowError::CastError(message) => (Fault::InvalidText, message.clone()),
+        ArrowError::ParseError(message) => (Fault::InvalidDatetime, message.clone()),
+        ArrowError::InvalidArgumentError(message) => (Fault::InvalidArgument, message.clone()),
+        ArrowError::CsvError(message) | ArrowError::JsonError(message) => {
+            (Fault::InvalidText, message.clone())
+        }
+        ArrowError::IoError(message, _) => (Fault::Io, message.clone()),
+        ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
+            Some(inner) => return Error::from_engine(inner, ""),
+            None => (Fault::Internal, inner.to_string()),
+        },
+        ArrowError::MemoryError(message) => (Fault::OutOfMemory, message.clone()),
+        ArrowError::NotYetImplemented(message) => {
+            return Error::Unsupported { message: message.clone(), hint: None };
+        }
+        other => (Fault::Internal, other.to_string()),
+    };
+    Error::Query { fault, message, position }
+}
+
+/// DataFusion has one variant for most faults of planning, so that their kind shows only in the text.
+/// This is the one place that reads it; each pattern is DataFusion 55's.
+fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Error {
+    let message = first_line(message);
+    if let Some(name) = between(&message, "table '", "' not found") {
+        return unknown(Kind::Table, short_name(name), Vec::new(), position);
+    }
+    if let Some(name) = between(&message, "Invalid function '", "'") {
+        let near = between(&message, "Did you mean '", "'").map(str::to_owned);
+        let existing = near.into_iter().filter(|near| nearest(name, &[near.clone()]).is_some());
+        return unknown(Kind::Function, name, existing.collect(), position);
+    }
+    if let Some(name) = between(&message, "Table function '", "' not found") {
+        return unknown(Kind::Function, name, Vec::new(), position);
+    }
+    let lower = message.to_lowercase();
+    let fault = if lower.contains("group by") && lower.contains("must") {
+        Fault::Grouping
+    } else if lower.contains("returned more than one row") || lower.contains("more than one row") {
+        Fault::Cardinality
+    } else if lower.contains("already exists") {
+        Fault::DuplicateTable
+    } else if lower.contains("divide by zero") {
+        Fault::DivisionByZero
+    } else if lower.contains("overflow") {
+        Fault::OutOfRange
+    } else if lower.contains("error parsing timestamp") || lower.contains("error parsing date") {
+        Fault::InvalidDatetime
+    } else if lower.contains("cannot coerce")
+        || lower.contains("cannot be cast")
+        || lower.contains("failed to coerce")
+        || lower.contains("cannot infer common argument type")
+    {
+        Fault::DatatypeMismatch
+    } else {
+        otherwise
+    };
+    Error::Query { fault, message, position }
+}
+
+fn unknown(kind: Kind, name: &str, existing: Vec<String>, position: Option<usize>) -> Error {
+    let error = FunnelError::Unknown { kind, name: name.to_owned(), place: String::new(), existing };
+    Error::Funnel { error, position }
+}
+
+/// `crm.events` of `funnelsql.crm.events`, `leads` of `funnelsql.public.leads`.
+fn short_name(name: &str) -> &str {
+    let without_catalog = match name.split_once('.') {
+        Some((_, rest)) if rest.contains('.') => rest,
+        _ => name,
+    };
+    without_catalog.strip_prefix("public.").unwrap_or(without_catalog)
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    let from = text.find(start)? + start.len();
+    let length = text[from..].find(end)?;
+    Some(&text[from..from + length])
+}
+
+/// Backtraces and plans follow on later lines; they are not for the user.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_characters_over_lines() {
+        assert_eq!(character_position("select\n中文 x", 2, 4), Some(11));
+        assert_eq!(character_position("select", 1, 7), Some(7));
+        assert_eq!(character_position("select", 3, 1), None);
+        assert_eq!(character_position("select", 0, 0), None);
+    }
+
+    #[test]
+    fn a_parser_error_gives_its_place() {
+        let error = ParserError::ParserError("Expected: x, found: y at Line: 1, Column: 8".to_owned());
+        let error = syntax_error(&error, "select  from from");
+        assert_eq!(error.position(), Some(8));
+        assert_eq!(error.code(), "42601");
+        assert_eq!(error.to_string(), "syntax error: expected: x, found: y");
+    }
+
+    #[test]
+    fn a_missing_table_is_named_without_its_catalog() {
+        let error = DataFusionError::Plan("table 'funnelsql.public.nope' not found".to_owned());
+        let error = Error::from_engine(&error, "");
+        assert_eq!(error.code(), "42P01");
+        assert_eq!(error.to_string(), "table \"nope\" does not exist");
+    }
+}

@@ -1,0 +1,115 @@
+//! What may stop a statement: its client, its time limit, the server, and the client's going away.
+
+use std::any::Any;
+use std::io;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::failure::Failure;
+use crate::error::{Error, Fault, Result};
+
+/// How often to look for the end of a connection whose next message is there already.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The limits of what is done for one request.
+#[derive(Debug)]
+pub struct Limits {
+    /// Signaled by a cancel request.
+    pub canceled: CancellationToken,
+    /// Signaled by the server when the time to finish is over.
+    pub killing: CancellationToken,
+    /// When the time of the statement is up.
+    pub deadline: Option<Instant>,
+}
+
+impl Limits {
+    /// Does `work` on the threads that queries run on, until it is done or one of the limits is met. It is
+    /// then aborted: DataFusion's operators give way at each batch, and what they hold is freed with them.
+    ///
+    /// # Errors
+    /// The work's; 57014 and 57P01 when it was stopped; XX000 when it panicked.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        client: Option<&TcpStream>,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        // The one place that chooses the threads. A runtime of its own for queries, so that a heavy one
+        // can't hold up the sockets, would be a handle to spawn on here.
+        let task = AbortOnDropHandle::new(tokio::spawn(work));
+        tokio::select! {
+            biased;
+            () = self.canceled.cancelled() => Err(Error::Canceled("user request").into()),
+            () = self.killing.cancelled() => Err(Error::ShuttingDown.into()),
+            () = passed(self.deadline) => Err(Error::Canceled("statement timeout").into()),
+            done = task => match done {
+                Ok(result) => Ok(result?),
+                Err(error) => Err(panicked(error.try_into_panic().ok()).into()),
+            },
+            lost = gone(client) => Err(Failure::Gone(lost)),
+        }
+    }
+}
+
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the client has closed the connection. It is seen only when the client has sent nothing
+/// more, which is what a client that waits for an answer does.
+async fn gone(client: Option<&TcpStream>) -> io::Error {
+    let Some(client) = client else { return std::future::pending().await };
+    loop {
+        match client.peek(&mut [0]).await {
+            Ok(0) => return io::ErrorKind::ConnectionAborted.into(),
+            Ok(_) => sleep(LOOK_AGAIN).await,
+            Err(error) => return error,
+        }
+    }
+}
+
+/// A panic is a bug of ours; it ends the statement and nothing else.
+fn panicked(panic: Option<Box<dyn Any + Send>>) -> Error {
+    let message = panic.as_deref().and_then(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| panic.downcast_ref::<String>().cloned())
+    });
+    let message = format!("internal error: {}", message.as_deref().unwrap_or("the statement was lost"));
+    Error::Query { fault: Fault::Internal, message, position: None }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn limits(deadline: Option<Instant>) -> Limits {
+        let token = CancellationToken::new;
+        Limits { canceled: token(), killing: token(), deadline }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_of_that_statement() {
+        let work = async { if true { panic!("boom") } else { Ok(()) } };
+        let failure = limits(None).work(None, work).await.unwrap_err();
+        assert_eq!((failure.code(), failure.to_string().as_str()), ("XX000", "internal error: boom"));
+    }
+
+    #[tokio::test]
+    async fn work_ends_at_its_deadline_and_when_it_is_canceled() {
+        let forever = || async { std::future::pending::<Result<()>>().await };
+        let soon = Instant::now() + Duration::from_millis(10);
+        let failure = limits(Some(soon)).work(None, forever()).await.unwrap_err();
+        assert_eq!(failure.to_string(), "canceling statement due to statement timeout");
+        let limits = limits(None);
+        limits.canceled.cancel();
+        let failure = limits.work(None, forever()).await.unwrap_err();
+        assert_eq!((failure.code(), failure.is_fatal()), ("57014", false));
+    }
+}

@@ -1,0 +1,195 @@
+//! Rows on their way to a client: pulled from the query as the client takes them.
+
+use std::sync::Arc;
+
+use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use pgwire::api::Type;
+use pgwire::api::portal::Format;
+use pgwire::api::results::{FieldFormat, FieldInfo};
+use pgwire::error::PgWireError;
+use pgwire::messages::data::{DataRow, FieldDescription, RowDescription};
+
+use super::failure::Failure;
+use crate::error::{Error, Fault, Result};
+
+/// How many rows are encoded before they are sent; as many as DataFusion puts into a batch.
+pub const CHUNK_ROWS: usize = 8192;
+
+/// A query's rows that have not been sent yet.
+pub struct Rows {
+    stream: SendableRecordBatchStream,
+    fields: Arc<Vec<FieldInfo>>,
+    /// What is left of the batch that is being sent.
+    batch: Option<RecordBatch>,
+    /// The text of the statement, for the places of its errors.
+    sql: Arc<str>,
+}
+
+impl Rows {
+    /// The rows of `stream`, in the formats that the client asked for.
+    ///
+    /// # Errors
+    /// 08P01 for formats that don't fit the columns, 0A000 for a column that Postgres has no type for.
+    pub fn new(
+        stream: SendableRecordBatchStream,
+        formats: &[i16],
+        sql: Arc<str>,
+    ) -> Result<Self, Failure> {
+        let fields = Arc::new(fields(&stream.schema(), formats)?);
+        Ok(Self { stream, fields, batch: None, sql })
+    }
+
+    /// Names and types of the columns.
+    pub fn description(&self) -> RowDescription {
+        describe(&self.fields)
+    }
+
+    /// The next rows, as many as `most`, and itself to go on with; none when there are no more.
+    ///
+    /// # Errors
+    /// The query's.
+    pub async fn next(mut self, most: usize) -> Result<(Self, Vec<DataRow>)> {
+        let Some(batch) = self.next_batch().await? else { return Ok((self, Vec::new())) };
+        let count = batch.num_rows().min(most);
+        if count < batch.num_rows() {
+            self.batch = Some(batch.slice(count, batch.num_rows() - count));
+        }
+        let rows = encode_recordbatch(Arc::clone(&self.fields), batch.slice(0, count))
+            .collect::<Result<_, _>>()
+            .map_err(encoding_error)?;
+        Ok((self, rows))
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(batch) = self.batch.take() {
+            return Ok(Some(batch));
+        }
+        while let Some(batch) = self.stream.next().await {
+            let batch = batch.map_err(|error| Error::from_engine(&error, &self.sql))?;
+            if batch.num_rows() > 0 {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Names and types of a query's columns.
+///
+/// # Errors
+/// As [`Rows::new`].
+pub fn description(schema: &Schema, formats: &[i16]) -> Result<RowDescription, Failure> {
+    Ok(describe(&fields(schema, formats)?))
+}
+
+fn describe(fields: &[FieldInfo]) -> RowDescription {
+    RowDescription::new(fields.iter().map(FieldDescription::from).collect())
+}
+
+fn fields(schema: &Schema, formats: &[i16]) -> Result<Vec<FieldInfo>, Failure> {
+    let columns = schema.fields().len();
+    let format = format(formats);
+    // pgwire would panic at the first column without a format.
+    if let Format::Individual(formats) = &format
+        && formats.len() != columns
+    {
+        let message =
+            format!("bind message has {} result formats but query has {columns} columns", formats.len());
+        return Err(Failure::Protocol(message));
+    }
+    let fields = arrow_schema_to_pg_fields(schema, &format, None)
+        .map_err(|error| Error::Unsupported { message: error.to_string(), hint: None })?;
+    Ok(fields.into_iter().zip(schema.fields()).map(|(field, column)| sized(field, column.data_type())).collect())
+}
+
+/// One code is for all columns, none means text.
+fn format(codes: &[i16]) -> Format {
+    match codes {
+        [] => Format::UnifiedText,
+        [code] if FieldFormat::from(*code) == FieldFormat::Binary => Format::UnifiedBinary,
+        [_] => Format::UnifiedText,
+        codes => Format::Individual(codes.to_vec()),
+    }
+}
+
+/// Adds the width of the type, and precision and scale of a number; drivers show columns by them.
+fn sized(field: FieldInfo, column: &DataType) -> FieldInfo {
+    let width = match *field.datatype() {
+        Type::BOOL | Type::CHAR => 1,
+        Type::INT2 => 2,
+        Type::INT4 | Type::FLOAT4 | Type::DATE | Type::OID => 4,
+        Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
+        Type::INTERVAL => 16,
+        _ => -1,
+    };
+    let modifier = match column {
+        DataType::Decimal128(precision, scale) => {
+            ((i32::from(*precision) << 16) | (i32::from(*scale) & 0xffff)) + 4
+        }
+        _ => -1,
+    };
+    field.with_type_size(width).with_type_modifier(modifier)
+}
+
+fn encoding_error(error: PgWireError) -> Error {
+    Error::Query { fault: Fault::Internal, message: error.to_string(), position: None }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use datafusion::arrow::array::Int64Array;
+    use datafusion::arrow::datatypes::Field;
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+
+    use super::*;
+
+    fn schema() -> Arc<Schema> {
+        let number = DataType::Decimal128(18, 4);
+        Arc::new(Schema::new(vec![
+            Field::new("n", DataType::Int64, false),
+            Field::new("数", number, true),
+        ]))
+    }
+
+    #[test]
+    fn formats_that_do_not_fit_the_columns_are_refused() {
+        for codes in [&[][..], &[0], &[1], &[0, 1]] {
+            description(&schema(), codes).unwrap();
+        }
+        assert_eq!(description(&schema(), &[0, 1, 1]).unwrap_err().code(), "08P01");
+    }
+
+    #[test]
+    fn a_column_is_described_with_its_width_and_precision() {
+        let described = description(&schema(), &[]).unwrap();
+        let widths: Vec<_> = described.fields.iter().map(|f| (f.type_size, f.type_modifier)).collect();
+        assert_eq!(widths, [(8, -1), (-1, (18 << 16 | 4) + 4)]);
+        assert_eq!(described.fields[1].name, "数");
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_sent_in_as_many_parts_as_the_client_wants() {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let batch = |n: i64| {
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from_iter_values(0..n))])
+        };
+        let batches = [batch(3), batch(0), batch(2)].map(|batch| Ok(batch.unwrap()));
+        let stream = RecordBatchStreamAdapter::new(Arc::clone(&schema), futures::stream::iter(batches));
+        let mut rows = Rows::new(Box::pin(stream), &[], "".into()).unwrap();
+        let mut counts = Vec::new();
+        loop {
+            let (rest, chunk) = rows.next(2).await.unwrap();
+            rows = rest;
+            counts.push(chunk.len());
+            if chunk.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(counts, [2, 1, 2, 0]);
+    }
+}

@@ -1,0 +1,144 @@
+//! Transaction blocks, as far as there are any: `BEGIN` opens one, an error fails it, and then nothing
+//! runs until it ends. Every statement takes effect by itself, so a rollback has nothing to undo; where
+//! that matters, it says so.
+
+use pgwire::messages::response::TransactionStatus;
+
+use crate::engine::Notice;
+use crate::error::{Error, Result};
+use crate::sql::StatementKind;
+
+/// The state of a connection's transaction block.
+#[derive(Debug)]
+pub struct Transaction {
+    status: TransactionStatus,
+    /// How many statements of the block have changed something.
+    changes: usize,
+}
+
+impl Default for Transaction {
+    fn default() -> Self {
+        Self { status: TransactionStatus::Idle, changes: 0 }
+    }
+}
+
+impl Transaction {
+    /// The state as the client is told it.
+    pub fn status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// Whether a block is open, failed or not.
+    pub fn is_open(&self) -> bool {
+        self.status != TransactionStatus::Idle
+    }
+
+    /// Refuses what can't run in a failed block.
+    ///
+    /// # Errors
+    /// 25P02.
+    pub fn admit(&self, kind: &StatementKind) -> Result<()> {
+        let ends = matches!(kind, StatementKind::Commit | StatementKind::Rollback);
+        match self.status {
+            TransactionStatus::Error if !ends => Err(Error::TransactionAborted),
+            _ => Ok(()),
+        }
+    }
+
+    /// A statement failed.
+    pub fn fail(&mut self) {
+        self.status = self.status.to_error_state();
+    }
+
+    /// A statement without rows is done. Returns what the client should be told; the commit of a failed
+    /// block is tagged as the rollback that it is.
+    pub fn done(&mut self, kind: &StatementKind, tag: &mut String) -> Option<Notice> {
+        match kind {
+            StatementKind::Begin => self.begin(),
+            StatementKind::Commit if self.status == TransactionStatus::Error => {
+                "ROLLBACK".clone_into(tag);
+                self.end(true)
+            }
+            StatementKind::Commit => self.end(false),
+            StatementKind::Rollback => self.end(true),
+            StatementKind::CreateFunnel(_)
+            | StatementKind::DropFunnel { .. }
+            | StatementKind::CommentOnFunnel { .. }
+            | StatementKind::Engine(_) => {
+                self.changes += 1;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn begin(&mut self) -> Option<Notice> {
+        if self.is_open() {
+            return Some(warning("25001", "there is already a transaction in progress".to_owned()));
+        }
+        *self = Self { status: TransactionStatus::Transaction, changes: 0 };
+        None
+    }
+
+    fn end(&mut self, undo: bool) -> Option<Notice> {
+        let ended = std::mem::take(self);
+        if !ended.is_open() {
+            return Some(warning("25P01", "there is no transaction in progress".to_owned()));
+        }
+        (undo && ended.changes > 0).then(|| Notice {
+            hint: Some("Every statement takes effect by itself; there is no undoing it.".to_owned()),
+            ..warning("01000", format!("changes of this transaction are kept: {}", ended.changes))
+        })
+    }
+}
+
+fn warning(code: &'static str, message: String) -> Notice {
+    Notice { severity: "WARNING", code, message, hint: None }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn done(transaction: &mut Transaction, kind: &StatementKind) -> (String, Option<&'static str>) {
+        let mut tag = "COMMIT".to_owned();
+        let notice = transaction.done(kind, &mut tag);
+        (tag, notice.map(|notice| notice.code))
+    }
+
+    #[test]
+    fn a_failed_block_runs_nothing_until_it_ends_as_a_rollback() {
+        let mut transaction = Transaction::default();
+        done(&mut transaction, &StatementKind::Begin);
+        transaction.fail();
+        assert_eq!(transaction.admit(&StatementKind::ShowAll).unwrap_err().code(), "25P02");
+        transaction.admit(&StatementKind::Commit).unwrap();
+        assert_eq!(done(&mut transaction, &StatementKind::Commit), ("ROLLBACK".to_owned(), None));
+        assert_eq!(transaction.status(), TransactionStatus::Idle);
+    }
+
+    #[test]
+    fn an_error_outside_of_a_block_fails_nothing() {
+        let mut transaction = Transaction::default();
+        transaction.fail();
+        assert_eq!(transaction.status(), TransactionStatus::Idle);
+    }
+
+    #[test]
+    fn a_block_that_is_there_or_is_not_is_warned_about() {
+        let mut transaction = Transaction::default();
+        assert_eq!(done(&mut transaction, &StatementKind::Commit).1, Some("25P01"));
+        assert_eq!(done(&mut transaction, &StatementKind::Begin).1, None);
+        assert_eq!(done(&mut transaction, &StatementKind::Begin).1, Some("25001"));
+    }
+
+    #[test]
+    fn a_rollback_says_what_it_could_not_undo() {
+        let mut transaction = Transaction::default();
+        done(&mut transaction, &StatementKind::Begin);
+        let drop = StatementKind::DropFunnel { names: Vec::new(), if_exists: true };
+        done(&mut transaction, &drop);
+        assert_eq!(done(&mut transaction, &StatementKind::Rollback).1, Some("01000"));
+    }
+}

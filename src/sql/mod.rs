@@ -1,0 +1,333 @@
+//! SQL text → statements: FunnelSQL's own, read on top of sqlparser, and everything that DataFusion reads.
+//!
+//! One tokenizer pass serves both, so that every position counts from the start of the whole text.
+
+mod funnel;
+mod limits;
+
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as EngineStatement};
+use datafusion::sql::sqlparser::ast::{self, Ident};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
+
+use crate::error::{Error, Result, character_position, syntax_error};
+
+pub use funnel::{CreateFunnel, Part};
+pub use datafusion_funnel::definition::template::FunnelBody;
+
+/// One statement of a text.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// What it says.
+    pub kind: StatementKind,
+    /// The whole text that it stood in; positions count from its start.
+    pub sql: Arc<str>,
+    /// The statement's own text.
+    pub text: String,
+}
+
+/// What a statement says.
+#[derive(Debug, Clone)]
+pub enum StatementKind {
+    /// `CREATE FUNNEL`.
+    CreateFunnel(Box<CreateFunnel>),
+    /// `DROP FUNNEL [IF EXISTS] name, …`.
+    DropFunnel {
+        /// The funnels.
+        names: Vec<String>,
+        /// A missing one is no error.
+        if_exists: bool,
+    },
+    /// `COMMENT ON FUNNEL name IS 'text' | NULL`.
+    CommentOnFunnel {
+        /// The funnel.
+        name: String,
+        /// The comment, or nothing to take it away.
+        comment: Option<String>,
+    },
+    /// `SHOW FUNNELS`.
+    ShowFunnels,
+    /// `SHOW CREATE FUNNEL name`.
+    ShowCreateFunnel(String),
+    /// `SET name = value`; the default where the value is absent (`RESET name`, `SET name TO DEFAULT`).
+    Set {
+        /// The setting, in lower case.
+        name: String,
+        /// The value as text.
+        value: Option<String>,
+    },
+    /// `RESET ALL`.
+    ResetAll,
+    /// `SHOW name`.
+    Show(String),
+    /// `SHOW ALL`.
+    ShowAll,
+    /// `BEGIN`, `START TRANSACTION`.
+    Begin,
+    /// `COMMIT`, `END`.
+    Commit,
+    /// `ROLLBACK`, `ABORT`.
+    Rollback,
+    /// `PREPARE name [(types)] AS statement`.
+    Prepare {
+        /// The statement's name.
+        name: String,
+        /// The declared parameter types.
+        types: Vec<ast::DataType>,
+        /// The statement.
+        statement: Box<Statement>,
+    },
+    /// `EXECUTE name [(values)]`.
+    Execute {
+        /// The statement's name.
+        name: String,
+        /// The values.
+        values: Vec<ast::Expr>,
+    },
+    /// `DEALLOCATE name | ALL`; all where the name is absent.
+    Deallocate(Option<String>),
+    /// `DISCARD ALL`.
+    DiscardAll,
+    /// Anything that DataFusion reads.
+    Engine(Box<EngineStatement>),
+}
+
+/// Reads a text into its statements; none for a text without any.
+///
+/// # Errors
+/// 42601 with the position of the first word that can't be read; 54001 for a statement that is too
+/// deep or too long to plan safely.
+pub fn parse(sql: &str) -> Result<Vec<Statement>> {
+    limits::check_length(sql)?;
+    let dialect = PostgreSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| syntax_error(&ParserError::from(error), sql))?;
+    limits::check_depth(&tokens)?;
+    let mut parser = DFParserBuilder::new(tokens)
+        .with_dialect(&dialect)
+        .build()
+        .map_err(|error| Error::from_engine(&error, sql))?;
+    let source: Arc<str> = Arc::from(sql);
+    let mut statements = Vec::new();
+    loop {
+        while parser.parser.consume_token(&Token::SemiColon) {}
+        if parser.parser.peek_token().token == Token::EOF {
+            return Ok(statements);
+        }
+        let start = parser.parser.peek_token().span.start;
+        let kind = parse_statement(&mut parser, sql, &source)?;
+        let end = parser.parser.peek_token();
+        if !matches!(end.token, Token::SemiColon | Token::EOF) {
+            let found = ParserError::ParserError(format!(
+                "Expected: end of statement, found: {}{}",
+                end.token, end.span.start
+            ));
+            return Err(syntax_error(&found, sql));
+        }
+        let text = slice(sql, start, end.span.start);
+        statements.push(Statement { kind, sql: Arc::clone(&source), text });
+    }
+}
+
+/// The text from one location up to another; to the end where the latter is past it.
+fn slice(sql: &str, start: Location, end: Location) -> String {
+    let place = |location: Location| character_position(sql, location.line, location.column);
+    let from = place(start).unwrap_or(1) - 1;
+    let to = place(end).map_or(usize::MAX, |position| position - 1).max(from);
+    let text: String = sql.chars().skip(from).take(to.saturating_sub(from)).collect();
+    text.trim_end().to_owned()
+}
+
+fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Result<StatementKind> {
+    let own = funnel::parse(&mut parser.parser, sql)?;
+    if let Some(kind) = own {
+        return Ok(kind);
+    }
+    if let Some(kind) = parse_session(&mut parser.parser).map_err(|error| syntax_error(&error, sql))? {
+        return Ok(kind);
+    }
+    let statement = parser.parse_statement().map_err(|error| match &error {
+        DataFusionError::SQL(error, _) => syntax_error(error, sql),
+        _ => Error::from_engine(&error, sql),
+    })?;
+    match statement {
+        EngineStatement::Statement(statement) => from_ast(*statement, source),
+        other => Ok(StatementKind::Engine(Box::new(other))),
+    }
+}
+
+/// Statements about the session whose spelling sqlparser doesn't have, or has in many shapes.
+fn parse_session(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
+    if parser.parse_keyword(Keyword::RESET) {
+        if parser.parse_keyword(Keyword::ALL) {
+            return Ok(Some(StatementKind::ResetAll));
+        }
+        let name = setting_name(parser)?;
+        return Ok(Some(StatementKind::Set { name, value: None }));
+    }
+    if word(parser, "abort") {
+        let _ = parser.parse_one_of_keywords(&[Keyword::TRANSACTION, Keyword::WORK]);
+        return Ok(Some(StatementKind::Rollback));
+    }
+    if parser.parse_keyword(Keyword::SHOW) {
+        if parser.parse_keyword(Keyword::ALL) {
+            return Ok(Some(StatementKind::ShowAll));
+        }
+        if !matches!(parser.peek_token().token, Token::Word(_)) {
+            return parser.expected("the name of a setting", parser.peek_token());
+        }
+        // SHOW TABLES and the like are DataFusion's.
+        let others = [Keyword::TABLES, Keyword::COLUMNS, Keyword::FUNCTIONS, Keyword::CREATE];
+        if parser.peek_one_of_keywords(&others).is_some() {
+            parser.prev_token();
+            return Ok(None);
+        }
+        return Ok(Some(StatementKind::Show(setting_name(parser)?)));
+    }
+    Ok(None)
+}
+
+/// `timezone`, `TIME ZONE`, `transaction isolation level`, `datafusion.execution.batch_size`.
+fn setting_name(parser: &mut Parser) -> Result<String, ParserError> {
+    if parser.parse_keywords(&[Keyword::TIME, Keyword::ZONE]) {
+        return Ok("timezone".to_owned());
+    }
+    if parser.parse_keywords(&[Keyword::TRANSACTION, Keyword::ISOLATION, Keyword::LEVEL]) {
+        return Ok("transaction_isolation".to_owned());
+    }
+    let name = parser.parse_object_name(false)?;
+    Ok(name.to_string().replace('"', "").to_lowercase())
+}
+
+fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKind> {
+    Ok(match statement {
+        ast::Statement::Set(set) => from_set(set)?,
+        ast::Statement::StartTransaction { .. } => StatementKind::Begin,
+        ast::Statement::Commit { .. } => StatementKind::Commit,
+        ast::Statement::Rollback { savepoint: None, .. } => StatementKind::Rollback,
+        ast::Statement::Prepare { name, data_types, statement } => {
+            let text = statement.to_string();
+            let kind = from_ast(*statement, source)?;
+            let statement = Statement { kind, sql: Arc::clone(source), text };
+            let statement = Box::new(statement);
+            StatementKind::Prepare { name: identifier(name), types: data_types, statement }
+        }
+        ast::Statement::Execute { name: Some(name), parameters, immediate: false, .. } => {
+            let name = name.to_string().replace('"', "");
+            StatementKind::Execute { name, values: parameters }
+        }
+        ast::Statement::Deallocate { name, .. } => {
+            let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
+            StatementKind::Deallocate((!all).then(|| identifier(name)))
+        }
+        ast::Statement::Discard { object_type: ast::DiscardObject::ALL } => StatementKind::DiscardAll,
+        other => StatementKind::Engine(Box::new(EngineStatement::Statement(Box::new(other)))),
+    })
+}
+
+fn from_set(set: ast::Set) -> Result<StatementKind> {
+    match set {
+        ast::Set::SingleAssignment { variable, values, .. } => {
+            let name = variable.to_string().replace('"', "").to_lowercase();
+            let values: Vec<String> = values.iter().map(setting_value).collect();
+            let value = values.join(", ");
+            let default = value.eq_ignore_ascii_case("default");
+            Ok(StatementKind::Set { name, value: (!default).then_some(value) })
+        }
+        ast::Set::SetTimeZone { value, .. } => {
+            let value = setting_value(&value);
+            let default = ["default", "local"].contains(&value.to_lowercase().as_str());
+            Ok(StatementKind::Set { name: "timezone".to_owned(), value: (!default).then_some(value) })
+        }
+        ast::Set::SetNames { charset_name, .. } => Ok(StatementKind::Set {
+            name: "client_encoding".to_owned(),
+            value: Some(charset_name.value),
+        }),
+        // Every statement is its own transaction, so its modes have nothing to change.
+        ast::Set::SetTransaction { .. } => Ok(StatementKind::Set {
+            name: "transaction_isolation".to_owned(),
+            value: None,
+        }),
+        other => Err(Error::Unsupported { message: format!("{other} is not supported"), hint: None }),
+    }
+}
+
+fn setting_value(value: &ast::Expr) -> String {
+    match value {
+        ast::Expr::Value(value) => match value.value.clone().into_string() {
+            Some(text) => text,
+            None => value.to_string(),
+        },
+        ast::Expr::Identifier(identifier) => identifier.value.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The name that an identifier stands for: as it is in quotes, in lower case without.
+fn identifier(ident: Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value,
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// Takes the next word when it is `expected`, which is no keyword of sqlparser's.
+fn word(parser: &mut Parser, expected: &str) -> bool {
+    let found = is_word(&parser.peek_token().token, expected);
+    if found {
+        parser.next_token();
+    }
+    found
+}
+
+fn is_word(token: &Token, expected: &str) -> bool {
+    matches!(token, Token::Word(word)
+        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_into_its_statements() {
+        let statements = parse("select 1 ; ;\n select '中;文' -- end\n;").unwrap();
+        let texts: Vec<&str> = statements.iter().map(|s| s.text.as_str()).collect();
+        assert_eq!(texts.first(), Some(&"select 1"));
+        assert!(texts[1].starts_with("select '中;文'"), "{texts:?}");
+        assert_eq!(parse(" ;; -- nothing\n").unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_statement_cut_midway_is_a_syntax_error_with_its_position() {
+        let error = parse("select 1 from (select").unwrap_err();
+        assert_eq!(error.code(), "42601");
+        let error = parse("select 'open").unwrap_err();
+        assert_eq!(error.code(), "42601");
+        let error = parse("select 1 frm x where").unwrap_err();
+        assert_eq!((error.code(), error.position()), ("42601", Some(14)));
+    }
+
+    #[test]
+    fn settings_have_one_shape() {
+        let kind = |sql: &str| parse(sql).unwrap().remove(0).kind;
+        for sql in ["SET TimeZone = 'Asia/Shanghai'", "set time zone 'Asia/Shanghai'"] {
+            let StatementKind::Set { name, value } = kind(sql) else { panic!("{sql}") };
+            assert_eq!((name.as_str(), value.as_deref()), ("timezone", Some("Asia/Shanghai")));
+        }
+        for sql in ["RESET timezone", "SET timezone TO DEFAULT"] {
+            let StatementKind::Set { value, .. } = kind(sql) else { panic!("{sql}") };
+            assert_eq!(value, None, "{sql}");
+        }
+        assert!(matches!(kind("SHOW time zone"), StatementKind::Show(name) if name == "timezone"));
+        assert!(matches!(kind("ABORT"), StatementKind::Rollback));
+        assert!(matches!(kind("DEALLOCATE ALL"), StatementKind::Deallocate(None)));
+    }
+}

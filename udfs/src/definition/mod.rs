@@ -1,0 +1,7 @@
+//! The funnel's definition: the model, its templates, and what turns it into a plan.
+
+pub mod journeys;
+pub mod model;
+pub mod resolve;
+pub mod template;
+pub mod text;

@@ -1,0 +1,109 @@
+//! A definition as the SQL that would make it again.
+
+use std::fmt;
+
+use super::model::{Counting, FunnelDefinition, Source, StageDefinition};
+
+impl fmt::Display for FunnelDefinition {
+    /// Writes `CREATE FUNNEL …`, a clause a line, so that running it gives an equal definition.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut clauses = vec![format!("ENTITY {}", self.entity)];
+        clauses.extend(self.time.iter().map(|time| format!("TIME {time}")));
+        clauses.extend(self.stages.iter().map(stage_clause));
+        if let Some(lost) = &self.lost {
+            let mut clause = "LOST".to_owned();
+            push(&mut clause, "AT", lost.at.as_deref());
+            push(&mut clause, "WHEN", lost.when.as_deref());
+            push(&mut clause, "REASON", lost.reason.as_deref());
+            clauses.push(clause);
+        }
+        clauses.extend(self.value.iter().map(|value| format!("VALUE {value}")));
+        clauses.extend(self.owner.iter().map(|owner| format!("OWNER {owner}")));
+        if !self.dimensions.is_empty() {
+            let dimensions: Vec<String> = self
+                .dimensions
+                .iter()
+                .map(|dimension| match dimension.expression == dimension.name {
+                    true => identifier(&dimension.name),
+                    false => format!("{} AS {}", dimension.expression, identifier(&dimension.name)),
+                })
+                .collect();
+            clauses.push(format!("DIMENSIONS ({})", dimensions.join(", ")));
+        }
+        clauses.extend(self.window.iter().map(|window| format!("WINDOW INTERVAL {}", literal(window.text()))));
+        if self.counting != Counting::default() {
+            clauses.push(format!("ORDER {}", self.counting));
+        }
+        writeln!(f, "CREATE FUNNEL {} ON {} (", identifier(&self.name), source_text(&self.source))?;
+        writeln!(f, "  {}", clauses.join(",\n  "))?;
+        f.write_str(");")?;
+        match &self.comment {
+            Some(comment) => {
+                write!(f, "\nCOMMENT ON FUNNEL {} IS {};", identifier(&self.name), literal(comment))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn source_text(source: &Source) -> String {
+    match source {
+        Source::Table(table) => table.clone(),
+        Source::Query(query) => format!("({query})"),
+    }
+}
+
+fn stage_clause(stage: &StageDefinition) -> String {
+    let mut clause = format!("STAGE {}", identifier(&stage.name));
+    push(&mut clause, "AT", stage.at.as_deref());
+    push(&mut clause, "WHEN", stage.when.as_deref());
+    if let Some(within) = &stage.within {
+        clause.push_str(&format!(" WITHIN INTERVAL {}", literal(within.text())));
+    }
+    clause
+}
+
+fn push(clause: &mut String, word: &str, text: Option<&str>) {
+    if let Some(text) = text {
+        clause.push_str(&format!(" {word} {text}"));
+    }
+}
+
+/// A name as SQL needs it: bare where that is the same name, in quotes elsewhere.
+pub fn identifier(name: &str) -> String {
+    let mut characters = name.chars();
+    let bare = characters.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_')
+        && characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !RESERVED.contains(&name);
+    match bare {
+        true => name.to_owned(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}
+
+/// Words that the clauses of a funnel, or SQL around a name, would take for their own.
+const RESERVED: [&str; 28] = [
+    "all", "and", "as", "at", "case", "else", "end", "exists", "false", "from", "if", "in",
+    "interval", "is", "lost", "not", "null", "on", "or", "order", "reason", "select", "stage",
+    "then", "true", "when", "where", "within",
+];
+
+/// A text as a SQL literal.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_where_they_must_be() {
+        assert_eq!(identifier("won_2"), "won_2");
+        assert_eq!(identifier("Won"), "\"Won\"");
+        assert_eq!(identifier("线索"), "\"线索\"");
+        assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
+        assert_eq!(identifier("when"), "\"when\"");
+        assert_eq!(literal("it's"), "'it''s'");
+    }
+}

@@ -1,0 +1,163 @@
+//! Funnel analytics for Apache DataFusion.
+//!
+//! A company's data says what happened; a **funnel** says what that means: whose journey a row belongs
+//! to, when it happened, which stage it enters. From it come **journeys**, one row for each entity, and
+//! every other function is a plan over them.
+//!
+//! ```
+//! # use datafusion::error::Result;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<()> {
+//! use datafusion::prelude::SessionContext;
+//!
+//! let context = SessionContext::new();
+//! datafusion_funnel::register_all(&context)?;
+//! let rows = context
+//!     .sql(
+//!         "SELECT stage, entered, passed FROM stage_conversion(
+//!            (SELECT column1 AS lead, column2 AS event, column3 AS at FROM (VALUES
+//!               (1, 'acquired', TIMESTAMP '2026-01-05 09:00:00'),
+//!               (1, 'won', TIMESTAMP '2026-01-20 09:00:00'),
+//!               (2, 'acquired', TIMESTAMP '2026-01-06 09:00:00'))),
+//!            entity => 'lead', time => 'at', stage => 'event', stages => ['acquired', 'won'])",
+//!     )
+//!     .await?
+//!     .collect()
+//!     .await?;
+//! # assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`definition`]: what a funnel is, and the plan that turns its rows into journeys
+//! - [`table`]: the table functions, planned by [`table::FunnelPlanner`]
+//! - [`aggregate`], [`scalar`]: what those plans call, and what anybody may call
+//! - [`error`]: every fault with its SQLSTATE and hint
+
+pub mod aggregate;
+pub mod definition;
+pub mod error;
+pub mod scalar;
+pub mod table;
+
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::prelude::SessionContext;
+
+mod registry;
+
+pub use registry::FunnelRegistry;
+
+/// The time zone of every timestamp inside: results are instants, shown in the session's zone at the edge.
+pub const UTC: &str = "+00:00";
+
+/// Every scalar function.
+pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        scalar::bar::bar_udf(),
+        scalar::drill_key::drill_key_udf(),
+        scalar::journey_row::journey_row_udf(),
+        scalar::rate_ci::rate_ci_udf(),
+        scalar::rate_ci::rate_lower_udf(),
+        scalar::rate_ci::rate_upper_udf(),
+        scalar::rate_diff_ci::rate_diff_ci_udf(),
+        scalar::rate_diff_ci::rate_diff_lower_udf(),
+        scalar::rate_diff_ci::rate_diff_upper_udf(),
+    ]
+}
+
+/// Every aggregate function.
+pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    vec![
+        aggregate::cumulative_incidence::cumulative_incidence_udaf(),
+        aggregate::journey::journey_udaf(),
+    ]
+}
+
+/// Registers the scalar and aggregate functions; a caller with a catalog of its own registers a
+/// [`table::FunnelPlanner`] beside them.
+///
+/// # Errors
+/// None today; the signature leaves room for functions that need the session's settings.
+pub fn register_functions(context: &SessionContext) -> Result<()> {
+    for function in scalar_functions() {
+        context.register_udf(function.as_ref().clone());
+    }
+    for function in aggregate_functions() {
+        context.register_udaf(function.as_ref().clone());
+    }
+    Ok(())
+}
+
+/// Registers everything, and returns the registry that funnels are defined in.
+///
+/// # Errors
+/// As [`register_functions`].
+pub fn register_all(context: &SessionContext) -> Result<Arc<FunnelRegistry>> {
+    register_functions(context)?;
+    let registry = Arc::new(FunnelRegistry::default());
+    let planner = table::FunnelPlanner::new(Arc::clone(&registry) as Arc<dyn table::FunnelLookup>);
+    context.register_relation_planner(Arc::new(planner))?;
+    Ok(registry)
+}
+
+/// What a function is, for catalogs and documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionInfo {
+    /// Its name.
+    pub name: String,
+    /// What kind of function it is.
+    pub kind: FunctionKind,
+    /// Its arguments, as Postgres lists them.
+    pub arguments: String,
+    /// Its result's type, as Postgres names it.
+    pub result: String,
+    /// One sentence.
+    pub description: String,
+}
+
+/// The kinds of functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FunctionKind {
+    /// A value for each row.
+    Scalar,
+    /// A value for each group.
+    Aggregate,
+    /// Rows.
+    Table,
+}
+
+/// Every function by name.
+pub fn functions() -> Vec<FunctionInfo> {
+    let mut infos = table::infos();
+    infos.extend(scalar_functions().iter().map(|function| {
+        registry::info(function.name(), FunctionKind::Scalar, function.documentation())
+    }));
+    infos.extend(aggregate_functions().iter().map(|function| {
+        registry::info(function.name(), FunctionKind::Aggregate, function.documentation())
+    }));
+    infos.sort_by(|a, b| a.name.cmp(&b.name));
+    infos
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_functions_share_a_name() {
+        let mut names: Vec<String> = functions().into_iter().map(|info| info.name).collect();
+        for function in scalar_functions() {
+            names.extend(function.aliases().iter().cloned());
+        }
+        for function in aggregate_functions() {
+            names.extend(function.aliases().iter().cloned());
+        }
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,77 @@
+//! Funnels in memory, for programs that embed the functions without a catalog of their own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::Documentation;
+use datafusion::prelude::SessionContext;
+
+use crate::definition::model::FunnelDefinition;
+use crate::definition::resolve::{ResolvedFunnel, resolve};
+use crate::error::{FunnelError, Kind};
+use crate::table::FunnelLookup;
+use crate::{FunctionInfo, FunctionKind};
+
+/// Funnels by name. Shared by a session's planner and whoever defines them.
+#[derive(Debug, Default)]
+pub struct FunnelRegistry {
+    funnels: RwLock<BTreeMap<String, Arc<ResolvedFunnel>>>,
+}
+
+impl FunnelRegistry {
+    /// Defines a funnel over the tables of `context`, in place of one of the same name. The tables are
+    /// those of this moment: define it again when one is replaced.
+    ///
+    /// # Errors
+    /// Every fault of the definition; see [`resolve`].
+    pub async fn define(&self, context: &SessionContext, definition: FunnelDefinition) -> Result<()> {
+        let name = definition.name.clone();
+        let resolved = resolve(&context.state(), &Arc::new(definition))
+            .await
+            .map_err(|fault| fault.error)?;
+        self.funnels
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, Arc::new(resolved));
+        Ok(())
+    }
+}
+
+impl FunnelLookup for FunnelRegistry {
+    fn funnel(&self, name: &str) -> Result<Arc<ResolvedFunnel>, DataFusionError> {
+        let funnels = self.funnels.read().unwrap_or_else(PoisonError::into_inner);
+        funnels.get(name).map(Arc::clone).ok_or_else(|| {
+            FunnelError::Unknown {
+                kind: Kind::Funnel,
+                name: name.to_owned(),
+                place: String::new(),
+                existing: funnels.keys().cloned().collect(),
+            }
+            .into()
+        })
+    }
+
+    fn parameter(&self, _index: usize) -> Option<ScalarValue> {
+        None
+    }
+}
+
+/// A function by its own documentation.
+pub(crate) fn info(
+    name: &str,
+    kind: FunctionKind,
+    documentation: Option<&Documentation>,
+) -> FunctionInfo {
+    let syntax = documentation.map(|text| text.syntax_example.as_str()).unwrap_or_default();
+    let arguments = syntax.split_once('(').map(|(_, rest)| rest.trim_end_matches(')')).unwrap_or_default();
+    let description = documentation.map(|text| text.description.as_str()).unwrap_or_default();
+    FunctionInfo {
+        name: name.to_owned(),
+        kind,
+        arguments: arguments.trim().to_owned(),
+        result: String::new(),
+        description: description.trim().to_owned(),
+    }
+}

@@ -1,0 +1,7 @@
+//! Scalar functions: statistics of counts, and helpers of the table functions.
+
+pub mod bar;
+pub mod drill_key;
+pub mod journey_row;
+pub mod rate_ci;
+pub mod rate_diff_ci;

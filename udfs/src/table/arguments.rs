@@ -1,0 +1,376 @@
+//! The arguments of a table function: the funnel first, then `name => value`.
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::planner::RelationPlannerContext;
+use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, UnaryOperator, Value,
+};
+
+use super::FunnelLookup;
+use crate::definition::journeys::to_instant;
+use crate::definition::resolve::{instant_type, parse_expression};
+use crate::error::{FunnelError, Kind};
+
+/// The arguments of one call, taken one by one; what is left over at the end is unknown.
+pub struct Arguments<'a> {
+    function: &'static str,
+    positional: Vec<SqlExpr>,
+    named: Vec<(String, SqlExpr)>,
+    context: &'a mut dyn RelationPlannerContext,
+    lookup: &'a dyn FunnelLookup,
+}
+
+/// A value that decides what columns a result has.
+pub enum Text {
+    /// It was written.
+    Literal(String),
+    /// It is a parameter's, so it may be another one the next time.
+    Parameter(String),
+}
+
+impl<'a> Arguments<'a> {
+    /// Sorts the arguments of a call of `function`, which has the named arguments `known`.
+    ///
+    /// # Errors
+    /// 42883 for a name that isn't known, or is given twice.
+    pub fn new(
+        function: &'static str,
+        known: &[&str],
+        arguments: Vec<FunctionArg>,
+        context: &'a mut dyn RelationPlannerContext,
+        lookup: &'a dyn FunnelLookup,
+    ) -> Result<Self> {
+        let mut positional = Vec::new();
+        let mut named: Vec<(String, SqlExpr)> = Vec::new();
+        for argument in arguments {
+            let (name, value) = split(function, argument)?;
+            let Some(name) = name else {
+                positional.push(value);
+                continue;
+            };
+            if !known.contains(&name.as_str()) {
+                return Err(FunnelError::Unknown {
+                    kind: Kind::Argument,
+                    name,
+                    place: format!(" in {function}()"),
+                    existing: known.iter().map(|name| (*name).to_owned()).collect(),
+                }
+                .into());
+            }
+            if named.iter().any(|(other, _)| *other == name) {
+                let hint = "Write it once.".to_owned();
+                return Err(FunnelError::Duplicate { kind: Kind::Argument, name, hint }.into());
+            }
+            named.push((name, value));
+        }
+        Ok(Self { function, positional, named, context, lookup })
+    }
+
+    /// The one argument without a name.
+    ///
+    /// # Errors
+    /// 42883 when there is none or more than one.
+    pub fn only_positional(&mut self) -> Result<SqlExpr> {
+        match self.positional.len() {
+            1 => Ok(self.positional.remove(0)),
+            given => Err(FunnelError::WrongCall {
+                message: format!(
+                    "{}() takes one argument without a name, the funnel; {given} are given",
+                    self.function
+                ),
+                hint: format!("Write {}('sales', name => value).", self.function),
+            }
+            .into()),
+        }
+    }
+
+    /// Whether the funnel is described by the arguments, over a query.
+    pub fn is_over_query(&self) -> bool {
+        matches!(self.positional.first(), Some(SqlExpr::Subquery(_)))
+    }
+
+    /// Takes the argument of that name as it was written.
+    pub fn take(&mut self, name: &str) -> Option<SqlExpr> {
+        let at = self.named.iter().position(|(given, _)| given == name)?;
+        Some(self.named.remove(at).1)
+    }
+
+    /// The session's time zone.
+    pub fn time_zone(&self) -> String {
+        let zone = &self.context.context_provider().options().execution.time_zone;
+        zone.clone().unwrap_or_else(|| crate::UTC.to_owned())
+    }
+
+    /// The planner, for arguments that are queries.
+    pub fn context(&mut self) -> &mut dyn RelationPlannerContext {
+        self.context
+    }
+
+    /// What the statement may ask for.
+    pub fn lookup(&self) -> &dyn FunnelLookup {
+        self.lookup
+    }
+
+    /// A text: a literal, a name, or a parameter that is bound.
+    ///
+    /// # Errors
+    /// 22023 for anything else, 42P18 for a parameter without a value.
+    pub fn text(&self, name: &str, value: &SqlExpr) -> Result<Option<Text>> {
+        if let Some(index) = parameter_index(value) {
+            return match self.lookup.parameter(index) {
+                Some(value) if value.is_null() => Ok(None),
+                Some(value) => Ok(Some(Text::Parameter(value.to_string()))),
+                None => {
+                    let function = self.function.to_owned();
+                    Err(FunnelError::UnboundParameter { function, index }.into())
+                }
+            };
+        }
+        match value {
+            SqlExpr::Value(value) if matches!(value.value, Value::Null) => Ok(None),
+            SqlExpr::Value(value) => match value.value.clone().into_string() {
+                Some(text) => Ok(Some(Text::Literal(text))),
+                None => Err(self.invalid(name, &value.to_string(), "a text")),
+            },
+            SqlExpr::Identifier(ident) => Ok(Some(Text::Literal(fold(ident)))),
+            SqlExpr::Cast { expr, .. } => self.text(name, expr),
+            other => Err(self.invalid(name, &other.to_string(), "a text")),
+        }
+    }
+
+    /// Takes a text argument; nothing where it isn't given or NULL.
+    ///
+    /// # Errors
+    /// As [`Arguments::text`].
+    pub fn take_text(&mut self, name: &str) -> Result<Option<String>> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        Ok(self.text(name, &value)?.map(Text::into_string))
+    }
+
+    /// Takes a list of names: `'a'`, `'a, b'`, `a` or `['a', 'b']`. Tells whether a parameter gave it.
+    ///
+    /// # Errors
+    /// As [`Arguments::text`].
+    pub fn take_names(&mut self, name: &str) -> Result<(Vec<String>, bool)> {
+        let Some(value) = self.take(name) else { return Ok((Vec::new(), false)) };
+        let elements = match list(&value) {
+            Some(elements) => elements,
+            None => {
+                return Ok(match self.text(name, &value)? {
+                    Some(Text::Literal(text)) => (split_names(&text), false),
+                    Some(Text::Parameter(text)) => (split_names(&text), true),
+                    None => (Vec::new(), false),
+                });
+            }
+        };
+        let mut names = Vec::with_capacity(elements.len());
+        let mut bound = false;
+        for element in elements {
+            match self.text(name, element)? {
+                Some(Text::Literal(text)) => names.push(text),
+                Some(Text::Parameter(text)) => {
+                    names.push(text);
+                    bound = true;
+                }
+                None => {}
+            }
+        }
+        Ok((names, bound))
+    }
+
+    /// Takes a list of positive whole numbers: `30` or `[30, 60]`.
+    ///
+    /// # Errors
+    /// 22023 for anything else.
+    pub fn take_numbers(&mut self, name: &str) -> Result<Option<Vec<i64>>> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let single = [&value];
+        let elements = list(&value).unwrap_or_else(|| single.to_vec());
+        let numbers = elements.iter().map(|element| self.number(name, element)).collect::<Result<Vec<i64>>>()?;
+        match numbers.is_empty() || numbers.iter().any(|number| *number <= 0) {
+            true => Err(self.invalid(name, &value.to_string(), "positive whole numbers, such as [30, 60, 90]")),
+            false => Ok(Some(numbers)),
+        }
+    }
+
+    fn number(&self, name: &str, value: &SqlExpr) -> Result<i64> {
+        let invalid = || self.invalid(name, &value.to_string(), "a whole number");
+        match value {
+            SqlExpr::UnaryOp { op: UnaryOperator::Minus, expr } => Ok(-self.number(name, expr)?),
+            SqlExpr::Value(inner) => match &inner.value {
+                Value::Number(text, _) => text.parse().map_err(|_| invalid()),
+                Value::Placeholder(_) => match self.text(name, value)? {
+                    Some(text) => text.into_string().trim().parse().map_err(|_| invalid()),
+                    None => Err(invalid()),
+                },
+                _ => Err(invalid()),
+            },
+            _ => Err(invalid()),
+        }
+    }
+
+    /// Takes `true` or `false`; false where it isn't given.
+    ///
+    /// # Errors
+    /// 22023 for anything else.
+    pub fn take_bool(&mut self, name: &str) -> Result<bool> {
+        let Some(value) = self.take(name) else { return Ok(false) };
+        if let SqlExpr::Value(inner) = &value
+            && let Value::Boolean(given) = inner.value
+        {
+            return Ok(given);
+        }
+        match self.text(name, &value)?.map(|text| text.into_string().to_lowercase()) {
+            Some(text) if ["true", "t", "on", "yes", "1"].contains(&text.as_str()) => Ok(true),
+            Some(text) if ["false", "f", "off", "no", "0"].contains(&text.as_str()) => Ok(false),
+            _ => Err(self.invalid(name, &value.to_string(), "true or false")),
+        }
+    }
+
+    /// Takes an instant: a timestamp, a date or a text of one, in the session's time zone where it says
+    /// none; or any expression without columns, such as `now() - interval '1 day'`.
+    ///
+    /// # Errors
+    /// 42804 for a value of another type.
+    pub fn take_instant(&mut self, name: &str) -> Result<Option<Expr>> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        if matches!(&value, SqlExpr::Value(inner) if inner.value == Value::Null) {
+            return Ok(None);
+        }
+        let schema = DFSchema::empty();
+        let written = value.to_string();
+        let expression = self.context.sql_to_expr(value, &schema)?;
+        let zone = self.time_zone();
+        let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some(zone.as_str().into()));
+        let from_text = |expression| cast(cast(expression, zoned.clone()), instant_type());
+        if matches!(expression, Expr::Placeholder(_)) {
+            return Ok(Some(from_text(cast(expression, DataType::Utf8))));
+        }
+        match expression.get_type(&schema)? {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+                check_instant(&expression, &zoned, name)?;
+                Ok(Some(from_text(expression)))
+            }
+            DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => {
+                Ok(Some(to_instant(&expression, &schema, &zone)?))
+            }
+            found => Err(FunnelError::WrongType {
+                message: format!("{name} must be a date or timestamp, but {written} is of type {found}"),
+                hint: format!("Write {name} => '2026-01-01'."),
+            }
+            .into()),
+        }
+    }
+
+    /// Takes a condition over `schema`: an expression, or a text of one.
+    ///
+    /// # Errors
+    /// 42703 for an unknown column, 42804 for what is no condition, 42601 for a text that can't be read.
+    pub fn take_condition(&mut self, name: &str, schema: &DFSchema) -> Result<Option<Expr>> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let value = match &value {
+            SqlExpr::Value(_) => match self.text(name, &value)? {
+                Some(text) => parse_expression(&text.into_string())?,
+                None => return Ok(None),
+            },
+            _ => value,
+        };
+        let written = value.to_string();
+        let condition = self.context.sql_to_expr(value, schema)?;
+        match condition.get_type(schema)? {
+            DataType::Boolean | DataType::Null => Ok(Some(condition)),
+            found => Err(FunnelError::WrongType {
+                message: format!("{name} must be a condition, but {written} is of type {found}"),
+                hint: format!("Write a comparison: {name} => region = 'north'."),
+            }
+            .into()),
+        }
+    }
+
+    /// An argument that can't be what it is.
+    pub fn invalid(&self, name: &str, found: &str, wanted: &str) -> DataFusionError {
+        FunnelError::InvalidArgument {
+            message: format!("{name} of {}() can't be {found}", self.function),
+            hint: format!("Write {wanted}."),
+        }
+        .into()
+    }
+}
+
+impl Text {
+    /// The text, wherever it came from.
+    pub fn into_string(self) -> String {
+        match self {
+            Text::Literal(text) | Text::Parameter(text) => text,
+        }
+    }
+}
+
+fn split(function: &str, argument: FunctionArg) -> Result<(Option<String>, SqlExpr)> {
+    let wrong = |what: &str| -> DataFusionError {
+        FunnelError::WrongCall {
+            message: format!("{function}() can't take {what}"),
+            hint: "Write name => value.".to_owned(),
+        }
+        .into()
+    };
+    let (name, value) = match argument {
+        FunctionArg::Unnamed(value) => (None, value),
+        FunctionArg::Named { name, arg, .. } => (Some(fold(&name)), arg),
+        FunctionArg::ExprNamed { name: SqlExpr::Identifier(name), arg, .. } => (Some(fold(&name)), arg),
+        FunctionArg::ExprNamed { name, .. } => return Err(wrong(&format!("an argument called {name}"))),
+    };
+    match value {
+        FunctionArgExpr::Expr(value) => Ok((name, value)),
+        other => Err(wrong(&other.to_string())),
+    }
+}
+
+fn fold(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+fn parameter_index(value: &SqlExpr) -> Option<usize> {
+    match value {
+        SqlExpr::Value(value) => match &value.value {
+            Value::Placeholder(name) => name.strip_prefix('$')?.parse().ok(),
+            _ => None,
+        },
+        SqlExpr::Cast { expr, .. } => parameter_index(expr),
+        _ => None,
+    }
+}
+
+fn list(value: &SqlExpr) -> Option<Vec<&SqlExpr>> {
+    match value {
+        SqlExpr::Array(array) => Some(array.elem.iter().collect()),
+        _ => None,
+    }
+}
+
+fn split_names(text: &str) -> Vec<String> {
+    text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// A text that is no date is a fault of the call, found before anything runs.
+fn check_instant(expression: &Expr, zoned: &DataType, name: &str) -> Result<()> {
+    let Expr::Literal(value, _) = expression else { return Ok(()) };
+    if value.cast_to(zoned).is_ok() {
+        return Ok(());
+    }
+    let text = match value {
+        ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => text.clone(),
+        other => other.to_string(),
+    };
+    Err(FunnelError::InvalidArgument {
+        message: format!("{name} can't be \"{text}\": it is no date or timestamp"),
+        hint: format!("Write {name} => '2026-01-01' or '2026-01-01 09:00:00+08'."),
+    }
+    .into())
+}

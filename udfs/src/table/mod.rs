@@ -1,0 +1,169 @@
+//! Table functions: each builds a logical plan over the journeys of a funnel.
+
+mod adhoc;
+mod arguments;
+mod base;
+pub mod cohort_cycle;
+pub mod journeys;
+pub mod stage_conversion;
+
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::functions::datetime::expr_fn::now;
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::sql::sqlparser::ast::{FunctionArg, Ident, ObjectName, TableFactor};
+
+use crate::definition::journeys::JourneyOptions;
+use crate::definition::resolve::{ResolvedFunnel, instant_type};
+use crate::{FunctionInfo, UTC};
+use arguments::Arguments;
+
+/// What a statement's table functions may ask for while they are planned.
+pub trait FunnelLookup: std::fmt::Debug + Send + Sync {
+    /// The funnel of that name.
+    ///
+    /// # Errors
+    /// 42704 where there is none; whatever keeps it from being resolved.
+    fn funnel(&self, name: &str) -> Result<Arc<ResolvedFunnel>, DataFusionError>;
+
+    /// The value of parameter `$index` (from 1), once it is bound.
+    fn parameter(&self, index: usize) -> Option<ScalarValue>;
+}
+
+/// A table function: its name, its named arguments and the plan that it stands for.
+pub(crate) struct TableFunction {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    plan: fn(&mut Arguments) -> Result<LogicalPlan>,
+    info: fn() -> FunctionInfo,
+}
+
+const FUNCTIONS: [TableFunction; 3] =
+    [cohort_cycle::FUNCTION, journeys::FUNCTION, stage_conversion::FUNCTION];
+
+/// Name, arguments and description of every table function.
+pub(crate) fn infos() -> Vec<FunctionInfo> {
+    FUNCTIONS.iter().map(|function| (function.info)()).collect()
+}
+
+/// The names of the table functions.
+pub fn names() -> Vec<&'static str> {
+    FUNCTIONS.iter().map(|function| function.name).collect()
+}
+
+/// The schema whose relations are the funnels' journeys: `journeys.sales` is `journeys('sales')`.
+const JOURNEYS_SCHEMA: &str = "journeys";
+
+/// Plans the calls of the table functions in a statement.
+///
+/// Register one with a session's state; its [`FunnelLookup`] says which funnels there are.
+#[derive(Debug)]
+pub struct FunnelPlanner {
+    lookup: Arc<dyn FunnelLookup>,
+}
+
+impl FunnelPlanner {
+    /// A planner over the funnels of `lookup`.
+    pub fn new(lookup: Arc<dyn FunnelLookup>) -> Self {
+        Self { lookup }
+    }
+
+    fn call(
+        &self,
+        function: &TableFunction,
+        arguments: Vec<FunctionArg>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let lookup = self.lookup.as_ref();
+        let known = function.arguments;
+        let mut arguments = Arguments::new(function.name, known, arguments, context, lookup)?;
+        let plan = (function.plan)(&mut arguments)?;
+        // `journeys.lead_id` means the function's column, as in Postgres.
+        LogicalPlanBuilder::from(plan).alias(function.name)?.build()
+    }
+}
+
+impl RelationPlanner for FunnelPlanner {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let TableFactor::Table { name, alias, args, .. } = &relation else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let plan = match args {
+            Some(arguments) => match function_of(name) {
+                Some(function) => self.call(function, arguments.args.clone(), context)?,
+                None => return Ok(RelationPlanning::Original(Box::new(relation))),
+            },
+            None => match journeys_relation(name) {
+                Some(funnel) => {
+                    let funnel = self.lookup.funnel(&funnel)?;
+                    let zone = context.context_provider().options().execution.time_zone.clone();
+                    let plan = journeys::public(&funnel, &default_options(&funnel, zone))?;
+                    LogicalPlanBuilder::from(plan).alias(funnel.definition.name.as_str())?.build()?
+                }
+                None => return Ok(RelationPlanning::Original(Box::new(relation))),
+            },
+        };
+        let planned = PlannedRelation::new(plan, alias.clone());
+        Ok(RelationPlanning::Planned(Box::new(planned)))
+    }
+}
+
+fn function_of(name: &ObjectName) -> Option<&'static TableFunction> {
+    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(fold)).collect();
+    let bare = match parts.as_slice() {
+        [bare] => bare,
+        // The functions are listed in `public`.
+        [schema, bare] if schema == "public" => bare,
+        _ => return None,
+    };
+    FUNCTIONS.iter().find(|function| function.name == bare)
+}
+
+fn journeys_relation(name: &ObjectName) -> Option<String> {
+    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(fold)).collect();
+    match parts.as_slice() {
+        [.., schema, funnel] if schema == JOURNEYS_SCHEMA => Some(funnel.clone()),
+        _ => None,
+    }
+}
+
+fn fold(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// How a funnel's journeys are made when nobody says otherwise: its own counting, as of now.
+fn default_options(funnel: &ResolvedFunnel, time_zone: Option<String>) -> JourneyOptions {
+    JourneyOptions {
+        counting: funnel.counting(),
+        as_of: cast(now(), instant_type()),
+        time_zone: time_zone.unwrap_or_else(|| UTC.to_owned()),
+    }
+}
+
+/// The plan of `journeys('funnel')` in UTC, for relations outside of a session.
+///
+/// # Errors
+/// XX000 when the plan's parts don't fit together, which a resolved funnel rules out.
+pub fn journeys_plan(funnel: &ResolvedFunnel) -> Result<LogicalPlan> {
+    journeys::public(funnel, &default_options(funnel, None))
+}
+
+/// Makes sure that the functions can be planned over a funnel, before it is kept.
+///
+/// # Errors
+/// What planning would have said at the first query.
+pub fn check(funnel: &ResolvedFunnel) -> Result<()> {
+    journeys_plan(funnel).map(|_| ())
+}
