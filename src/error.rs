@@ -432,7 +432,7 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
         let existing = near.into_iter().filter(|near| nearest(name, &[near.clone()]).is_some());
         return unknown(Kind::Function, name, existing.collect(), position);
     }
-    if let Some(name) = between(&message, "Table function '", "' not found") {
+    if let Some(name) = between(&message, "table function '", "' not found") {
         return unknown(Kind::Function, name, Vec::new(), position);
     }
     let lower = message.to_lowercase();

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `funnelsql` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    funnelsql::cli::main()
+}

@@ -1,5 +1,8 @@
 //! The Postgres catalogs, as clients read them.
 
+mod functions;
+mod relations;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,8 +18,13 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 
+use relations::PgCatalog;
+
 use crate::engine::DATABASE;
 use crate::engine::settings::POSTGRES_VERSION;
+
+/// The schema of the catalogs, as both Postgres and datafusion-pg-catalog name it.
+const PG_CATALOG: &str = "pg_catalog";
 
 /// Registers `pg_catalog` and its functions.
 ///
@@ -24,6 +32,12 @@ use crate::engine::settings::POSTGRES_VERSION;
 /// XX000 when the tables that come with the crate can't be read.
 pub fn register_pg_catalog(context: &SessionContext) -> Result<(), DataFusionError> {
     setup_pg_catalog(context, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
+    if let Some(database) = context.catalog(DATABASE)
+        && let Some(relations) = database.schema(PG_CATALOG)
+    {
+        database.register_schema(PG_CATALOG, Arc::new(PgCatalog::new(relations)))?;
+    }
+    functions::register(context);
     let version = format!("PostgreSQL {POSTGRES_VERSION} (FunnelSQL {})", env!("CARGO_PKG_VERSION"));
     context.register_udf(constant_text("version", version));
     Ok(())
@@ -69,7 +83,7 @@ fn is_catalog_name(name: &ObjectName) -> bool {
     let parts: Vec<String> = name.0.iter().map(|part| part.to_string().to_lowercase()).collect();
     match parts.as_slice() {
         [table] => table.starts_with("pg_"),
-        [.., schema, _] => schema == "pg_catalog" || schema == "information_schema",
+        [.., schema, _] => schema == PG_CATALOG || schema == "information_schema",
         [] => false,
     }
 }

@@ -1,1 +1,133 @@
-//! (to be written)
+//! The `funnelsql` command: `serve`, `sql`, `demo`.
+//!
+//! Data go to stdout, everything else to stderr, without colour. Exit codes: 0 done; 1 failed; 2 the
+//! command line or the configuration can't be read; 3 a script stopped midway.
+
+mod config;
+mod demo;
+mod exit;
+mod format;
+mod report;
+mod script;
+mod serve;
+mod sql;
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{ColorChoice, Parser, Subcommand};
+use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::engine::{Engine, EngineOptions};
+use crate::error::Error;
+use exit::Failure;
+
+/// Where tables and definitions are kept, unless the user says otherwise.
+const DEFAULT_DATA_DIR: &str = "./funnelsql-data";
+/// Where the server listens, unless the user says otherwise. Not Postgres' port: both may run.
+const DEFAULT_LISTEN: &str = "127.0.0.1:5477";
+
+/// Planning recurses over expressions and plans, a few kilobytes for each level: a statement within
+/// the parser's limits may need more than the 2 MiB that threads have otherwise. The memory is
+/// only taken when it is used.
+const THREAD_STACK_BYTES: usize = 64 << 20;
+
+/// FunnelSQL: funnel analytics that any SQL client can query.
+#[derive(Debug, Parser)]
+#[command(
+    name = "funnelsql",
+    version,
+    color = ColorChoice::Never,
+    arg_required_else_help = true,
+    after_help = "Example:\n  funnelsql demo\n\nThe log on stderr shows errors; FUNNELSQL_LOG=info (warn, debug, …) shows more."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Arguments),
+    Sql(sql::Arguments),
+    Demo(demo::Arguments),
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    match start(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(error) = failure.error() {
+                // There is nowhere left to say that stderr can't be written.
+                let _ = report::write_error(&mut io::stderr(), "", error, "");
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn start(command: Command) -> Result<(), Failure> {
+    start_log();
+    let runtime = runtime()?;
+    // A task of its own, so that it runs on a thread with the large stack and not on this one.
+    let ended = runtime.block_on(runtime.spawn(run(command)));
+    // A query that is still reading a file must not keep the command from ending.
+    runtime.shutdown_background();
+    match ended {
+        Ok(result) => result,
+        Err(error) => Err(Error::io("the command was ended by a bug", io::Error::other(error)).into()),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Sql(arguments) => sql::run(arguments).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+    }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .build()
+        .map_err(|error| Error::io("can't start threads", error).into())
+}
+
+fn start_log() {
+    let filter = EnvFilter::builder()
+        .with_env_var("FUNNELSQL_LOG")
+        .with_default_directive(LevelFilter::ERROR.into())
+        .from_env_lossy();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false);
+    // A log that is already there, as in a test, is as good.
+    let _ = log.try_init();
+}
+
+async fn open_engine(data_dir: &Path, memory_limit: Option<usize>) -> Result<Arc<Engine>, Failure> {
+    let mut options = EngineOptions::new(data_dir);
+    options.memory_limit = memory_limit;
+    Ok(Engine::open(options).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_has_no_contradictions() {
+        Cli::command().debug_assert();
+    }
+}

@@ -14,6 +14,8 @@ pub(super) const RECORDS_END_S: i64 = END_DAY * DAY_S;
 
 const OPENING_S: i64 = 9 * HOUR_S;
 const CLOSING_S: i64 = 18 * HOUR_S;
+/// From Monday on.
+const WORKING_DAYS: usize = 5;
 /// Work that waited for the office to open is done within this time.
 const BACKLOG_S: f64 = 1.5 * HOUR_S as f64;
 /// No two steps of a lead are closer than this.
@@ -46,15 +48,20 @@ pub(super) const fn weekday(day: i64) -> usize {
 
 /// The instant at which somebody in the office gets to what is due `wait_s` seconds after `after`.
 ///
-/// Always later than `after`. Waits of a day or more end at any time of a working day; shorter ones end when due,
-/// or soon after the office opens.
+/// Always later than `after`. Waits of a day or more end at any time of a working day; shorter ones
+/// end when due, or soon after the office opens.
 pub(super) fn working_time(dice: &mut Dice, after: i64, wait_s: f64) -> i64 {
     let due = after + wait_s.max(SHORTEST_WAIT_S) as i64;
     if wait_s < DAY_S as f64 {
         return next_office_time(dice, due);
     }
+    let mut day = day_of(due);
+    if next_working_day(day) != day {
+        // Spread over the week: otherwise Mondays would have all of the weekend's work.
+        day = next_working_day(day) + dice.below(WORKING_DAYS) as i64;
+    }
     let office_s = (CLOSING_S - OPENING_S) as f64;
-    next_working_day(day_of(due)) * DAY_S + OPENING_S + dice.between(0.0, office_s) as i64
+    day * DAY_S + OPENING_S + dice.between(0.0, office_s) as i64
 }
 
 fn next_office_time(dice: &mut Dice, due: i64) -> i64 {

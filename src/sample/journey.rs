@@ -11,7 +11,8 @@ const FORGOTTEN_CHANCE: f64 = 0.08;
 const REOPENED_CHANCE: f64 = 0.04;
 /// Of the entries into proposed or negotiating, how many go back one stage and enter it again.
 const FALL_BACK_CHANCE: f64 = 0.08;
-/// Of the deals that passed qualified, and of those that passed negotiating, how many never had it recorded.
+/// Of the deals that passed qualified, and of those that passed negotiating, how many have no
+/// record of it.
 const SKIP_CHANCE: f64 = 0.075;
 /// What is left of a quote each time it is sent again.
 const RESENT_QUOTE_FACTOR: f64 = 0.95;
@@ -99,6 +100,8 @@ struct Walk<'a> {
     steps: Vec<Step>,
     stage: Stage,
     at: i64,
+    /// When the first proposal was sent.
+    proposed_at: Option<i64>,
     quote: f64,
 }
 
@@ -112,6 +115,7 @@ impl<'a> Walk<'a> {
             steps: Vec::with_capacity(Stage::ALL.len()),
             stage: Stage::Acquired,
             at: lead.created_at,
+            proposed_at: None,
             quote,
         };
         walk.record(StepKind::Entered(Stage::Acquired));
@@ -123,7 +127,7 @@ impl<'a> Walk<'a> {
         while let Some(next) = self.stage.next() {
             if self
                 .dice
-                .chance(pass_probability(self.lead, self.stage, self.at))
+                .chance(pass_probability(self.lead, self.stage, self.proposed_at))
             {
                 self.advance(next);
                 continue;
@@ -132,7 +136,7 @@ impl<'a> Walk<'a> {
                 return;
             }
             self.lose();
-            // A lead that never answered isn't re-opened: it would blur the effect of the call scripts.
+            // A lead that never answered isn't re-opened: that would blur the call scripts' effect.
             let comes_back = self.dice.chance(REOPENED_CHANCE) && self.stage > Stage::Acquired;
             if reopened || !comes_back {
                 return;
@@ -175,12 +179,10 @@ impl<'a> Walk<'a> {
     fn record(&mut self, kind: StepKind) {
         let amount = match kind {
             StepKind::Entered(Stage::Proposed) => {
-                let quoted_before = self.steps.iter().any(|step| step.amount.is_some());
-                self.quote *= if quoted_before {
-                    RESENT_QUOTE_FACTOR
-                } else {
-                    1.0
-                };
+                match self.proposed_at {
+                    Some(_) => self.quote *= RESENT_QUOTE_FACTOR,
+                    None => self.proposed_at = Some(self.at),
+                }
                 Some(self.quote)
             }
             StepKind::Entered(Stage::Won) => Some(self.quote * self.dice.between(0.82, 1.0)),
@@ -209,13 +211,13 @@ fn round_to_hundred(amount: f64) -> f64 {
     (amount / 100.0).round().max(1.0) * 100.0
 }
 
-/// The probability that a lead which entered `stage` at `at` goes on to the next one.
-fn pass_probability(lead: &Lead, stage: Stage, at: i64) -> f64 {
+/// The probability that a lead in `stage` goes on to the next one.
+fn pass_probability(lead: &Lead, stage: Stage, proposed_at: Option<i64>) -> f64 {
     match stage {
         Stage::Acquired => activation_probability(lead),
-        Stage::Activated => with_odds(0.52, qualification_odds(lead)),
+        Stage::Activated => with_odds(0.50, qualification_odds(lead)),
         Stage::Qualified => with_odds(0.70, lead.owner.skill().odds),
-        Stage::Proposed => 0.72 * negotiation_factor(lead, at),
+        Stage::Proposed => 0.72 * negotiation_factor(lead, proposed_at),
         Stage::Negotiating => with_odds(0.72, lead.owner.skill().odds),
         Stage::Won => 0.0,
     }
@@ -235,12 +237,12 @@ fn activation_probability(lead: &Lead) -> f64 {
 
 fn qualification_odds(lead: &Lead) -> f64 {
     let of_size = match lead.size {
-        CompanySize::Small => 0.7,
+        CompanySize::Small => 0.65,
         CompanySize::Medium => 1.0,
-        CompanySize::Large => 1.7,
+        CompanySize::Large => 2.0,
     };
     let of_region = if lead.region == Region::East {
-        1.5
+        1.7
     } else {
         1.0
     };
@@ -252,9 +254,10 @@ fn qualification_odds(lead: &Lead) -> f64 {
     of_size * of_region * of_channel
 }
 
-fn negotiation_factor(lead: &Lead, proposed_at: i64) -> f64 {
+fn negotiation_factor(lead: &Lead, proposed_at: Option<i64>) -> f64 {
     let broken_days = truths::BROKEN_FIRST_DAY..=truths::BROKEN_LAST_DAY;
-    if lead.region == truths::BROKEN_REGION && broken_days.contains(&day_of(proposed_at)) {
+    let in_broken_month = proposed_at.is_some_and(|at| broken_days.contains(&day_of(at)));
+    if lead.region == truths::BROKEN_REGION && in_broken_month {
         truths::BROKEN_NEGOTIATION_FACTOR
     } else {
         1.0
@@ -273,7 +276,7 @@ fn typical_wait_s(lead: &Lead, stage: Stage) -> f64 {
     let of_size = match lead.size {
         CompanySize::Small => 0.8,
         CompanySize::Medium => 1.0,
-        CompanySize::Large => 1.4,
+        CompanySize::Large => 1.6,
     };
     let days = match stage {
         // A first call doesn't depend on the customer's size.

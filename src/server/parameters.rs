@@ -48,17 +48,22 @@ impl Parameter {
         value: Option<Bytes>,
         binary: bool,
     ) -> Result<ScalarValue, Failure> {
-        let wire = self.readable(binary);
-        let text = value.clone();
-        let bind = Bind::new(None, None, vec![i16::from(binary)], vec![value], Vec::new());
-        let declared = StoredStatement::new(String::new(), (), vec![Some(wire.clone())]);
-        let invalid = || match (&text, binary) {
-            (Some(text), false) => Failure::ParameterText {
-                expected: name(&self.wire),
-                text: String::from_utf8_lossy(text).into_owned(),
-            },
-            _ => Failure::ParameterBytes(number),
+        let Some(value) = value else {
+            let null = self.engine.as_ref().and_then(|engine| ScalarValue::try_from(engine).ok());
+            return Ok(null.unwrap_or(ScalarValue::Null));
         };
+        let invalid = || match binary {
+            true => Failure::ParameterBytes(number),
+            false => Failure::ParameterText {
+                expected: name(&self.wire),
+                text: String::from_utf8_lossy(&value).into_owned(),
+            },
+        };
+        // arrow-pg reads a portal's parameters; this one has a single parameter, so that a fault is its own.
+        let format = vec![i16::from(binary)];
+        let bind = Bind::new(None, None, format, vec![Some(value.clone())], Vec::new());
+        let wire = self.readable(binary).clone();
+        let declared = StoredStatement::new(String::new(), (), vec![Some(wire)]);
         let portal = Portal::try_new(&bind, Arc::new(declared)).map_err(|_| invalid())?;
         let values = deserialize_parameters_with_server_types(&portal, &[self.engine.as_ref()], &[])
             .map_err(|_| invalid())?;

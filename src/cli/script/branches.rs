@@ -117,7 +117,7 @@ fn is_true(command: &str, condition: &[String]) -> Result<bool> {
     }
     let message = format!("\\{command} needs a Boolean, not \"{text}\"");
     let hint = "Write true or false, a variable that holds one, or :{?name} to ask whether it is set.";
-    Err(Error::Configuration { message, hint: hint.to_owned() })
+    Err(Error::InvalidSetting { message, hint: Some(hint.to_owned()) })
 }
 
 fn without_if(command: &str) -> Error {

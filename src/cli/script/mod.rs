@@ -231,6 +231,7 @@ impl Script {
                 self.input.push_variable(name, &text);
             }
             _ => {
+                // It may be what the statement starts with.
                 self.copy(0);
                 self.skip(length);
                 self.statement.push_str(&text);

@@ -42,19 +42,20 @@ impl ScalarUDFImpl for DrillKey {
         &self.signature
     }
 
-    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    /// The number of fixed pairs, then texts; anything else is cast to text.
-    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        if arguments.len() % 2 == 0 {
+    // The check is here because DataFusion makes plain text of an error of `coerce_types`.
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        if arguments.len().is_multiple_of(2) {
             return Err(FunnelError::WrongCall {
                 message: "drill_key() takes a number and pairs of a name and a value".to_owned(),
                 hint: "Write drill_key(1, 'funnel', 'sales', 'channel', channel).".to_owned(),
             }
             .into());
         }
+        Ok(DataType::Utf8)
+    }
+
+    /// The number of fixed pairs, then texts; anything else is cast to text.
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         let mut types = vec![DataType::Int64];
         types.resize(arguments.len(), DataType::Utf8);
         Ok(types)

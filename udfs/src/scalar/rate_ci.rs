@@ -369,7 +369,7 @@ mod tests {
         check_error(
             "SELECT rate_lower(5)",
             "42883",
-            "rate_lower() can't be called with 1 arguments",
+            "rate_lower() can't be called with 1 argument HINT",
         );
     }
 

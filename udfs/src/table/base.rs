@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::functions::datetime::expr_fn::now;
+use datafusion::functions::string::expr_fn::concat;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when};
 use datafusion::common::DFSchema;
 
@@ -36,21 +38,40 @@ pub struct Segments {
     /// Their names.
     pub names: Vec<String>,
     /// Whether they are columns of the result; a parameter can't add any.
-    pub shown: bool,
+    shown: bool,
 }
 
 impl Segments {
-    /// The columns themselves.
-    pub fn columns(&self) -> Vec<Expr> {
-        self.names.iter().map(|name| column(name)).collect()
+    /// The columns as they are grouped and ordered by; their names can't meet a function's own.
+    pub fn grouped(&self) -> Vec<Expr> {
+        (0..self.names.len()).map(|at| column(&grouped_name(at))).collect()
     }
 
-    /// Those that are in the result.
-    pub fn shown_columns(&self) -> Vec<Expr> {
-        match self.shown {
-            true => self.columns(),
-            false => Vec::new(),
+    /// The columns of `journeys` under the names of [`Segments::grouped`].
+    pub fn projected(&self) -> Vec<Expr> {
+        let columns = self.names.iter().enumerate();
+        columns.map(|(at, name)| column(name).alias(grouped_name(at))).collect()
+    }
+
+    /// Those that are in a result with the columns `own`, under their own names. One that the result
+    /// has already is in `segment` only.
+    pub fn shown(&self, own: &[&str]) -> Vec<Expr> {
+        if !self.shown {
+            return Vec::new();
         }
+        let columns = self.names.iter().enumerate();
+        columns
+            .filter(|(_, name)| !own.contains(&name.as_str()))
+            .map(|(at, name)| column(&grouped_name(at)).alias(name))
+            .collect()
+    }
+
+    /// Each name with its value as text.
+    pub fn pairs(&self) -> Vec<Expr> {
+        let columns = self.names.iter().enumerate();
+        columns
+            .flat_map(|(at, name)| [lit(name.as_str()), cast(column(&grouped_name(at)), DataType::Utf8)])
+            .collect()
     }
 
     /// All values in one text, `web · north`; `all` where nothing is broken down.
@@ -59,16 +80,20 @@ impl Segments {
     /// XX000 for an expression that can't be built.
     pub fn text(&self) -> Result<Expr> {
         let mut text: Option<Expr> = None;
-        for name in &self.names {
-            let value = cast(column(name), datafusion::arrow::datatypes::DataType::Utf8);
+        for value in self.grouped() {
+            let value = cast(value, DataType::Utf8);
             let value = when(value.clone().is_null(), lit("(null)")).otherwise(value)?;
             text = Some(match text {
-                Some(text) => datafusion::functions::string::expr_fn::concat(vec![text, lit(" · "), value]),
+                Some(text) => concat(vec![text, lit(" · "), value]),
                 None => value,
             });
         }
         Ok(text.unwrap_or_else(|| lit("all")))
     }
+}
+
+fn grouped_name(at: usize) -> String {
+    format!("__segment_{at}")
 }
 
 impl Base {

@@ -75,6 +75,10 @@ fn info() -> FunctionInfo {
     }
 }
 
+/// The function's own columns.
+const COLUMNS: [&str; 11] =
+    ["segment", "cohort", "n", "age", "k", "rate", "lo", "hi", "mature", "n_full_window", "status"];
+
 const PERIODS: [&str; 5] = ["day", "week", "month", "quarter", "year"];
 const DEFAULT_AGES: [i64; 3] = [30, 60, 90];
 const DAY_US: f64 = 86_400_000_000.0;
@@ -138,7 +142,7 @@ fn watched(base: &Base, cohorts: &Cohorts) -> Result<LogicalPlan> {
     let end = when(reached_at.clone().is_not_null(), reached_at.clone())
         .when(lost, column("ended_at"))
         .otherwise(watched_until)?;
-    let mut columns = base.segments.columns();
+    let mut columns = base.segments.projected();
     columns.extend([
         cohort(base, &cohorts.every).alias("cohort"),
         days_since_start(end).alias("__days"),
@@ -191,7 +195,7 @@ fn group(base: &Base, cohorts: &Cohorts, watched: LogicalPlan) -> Result<Logical
     if cohorts.partial {
         totals.push(incidence(cohorts).alias("__incidence"));
     }
-    let mut groups = base.segments.columns();
+    let mut groups = base.segments.grouped();
     groups.extend([column("cohort"), column("age"), column("__age_no")]);
     LogicalPlanBuilder::from(watched).cross_join(ages)?.aggregate(groups, totals)?.build()
 }
@@ -227,7 +231,7 @@ fn finish(base: &Base, cohorts: &Cohorts, grouped: LogicalPlan) -> Result<Logica
     let status = when(mature.clone(), lit("ok"))
         .when(estimate("estimate").is_not_null(), lit("partial"))
         .otherwise(lit("immature"))?;
-    let mut columns = base.segments.shown_columns();
+    let mut columns = base.segments.shown(&COLUMNS);
     columns.extend([
         base.segments.text()?.alias("segment"),
         column("cohort"),
@@ -241,7 +245,7 @@ fn finish(base: &Base, cohorts: &Cohorts, grouped: LogicalPlan) -> Result<Logica
         column("n_full_window"),
         status.alias("status"),
     ]);
-    let mut order: Vec<_> = base.segments.columns().into_iter().map(|name| name.sort(true, false)).collect();
+    let mut order: Vec<_> = base.segments.grouped().into_iter().map(|name| name.sort(true, false)).collect();
     order.extend([column("cohort").sort(true, false), column("age").sort(true, false)]);
     LogicalPlanBuilder::from(grouped).sort(order)?.project(columns)?.build()
 }

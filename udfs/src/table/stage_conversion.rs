@@ -4,7 +4,8 @@
 //! `entered = passed + lost + open`.
 //!
 //! # Columns
-//! - each column of `by`, under its name (not where `by` is a parameter, which can't decide columns)
+//! - each column of `by`, under its name; not where `by` is a parameter, which can't decide columns, or
+//!   where the name is one of those below
 //! - `segment` text: the values of `by` in one text, `web · north`; `all` without `by`
 //! - `stage_no` integer from 1, `stage` text
 //! - `entered` bigint: journeys that reached the stage; in `ordered` counting those that passed it over too
@@ -85,6 +86,13 @@ fn info() -> FunctionInfo {
     }
 }
 
+/// The function's own columns.
+const COLUMNS: [&str; 24] = [
+    "segment", "stage_no", "stage", "entered", "passed", "lost", "open", "expired", "k", "n", "rate",
+    "lo", "hi", "cum_rate", "dropoff_rate", "skipped", "reentered", "back_moves", "median_days",
+    "p90_days", "amount", "status", "drill_key", "bar",
+];
+
 const STEP: &str = "__step";
 const STAGE_NO: &str = "stage_no";
 
@@ -97,15 +105,15 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
 
 /// One row for each journey and stage → one for each segment and stage.
 fn group_steps(base: &Base) -> Result<LogicalPlan> {
-    let mut kept = base.segments.columns();
+    let mut kept = base.segments.projected();
     kept.extend([
-        column("status"),
-        column("value"),
+        column("status").alias("__status"),
+        column("value").alias("__value"),
         Base::mature(),
         column(hidden::STEPS).alias(STEP),
     ]);
     let last = i32::try_from(base.funnel.definition.stages.len()).unwrap_or(i32::MAX);
-    let mut groups = base.segments.columns();
+    let mut groups = base.segments.grouped();
     groups.push(column(STAGE_NO));
     LogicalPlanBuilder::from(base.plan.clone())
         .project(kept)?
@@ -122,8 +130,8 @@ fn step_columns(base: &Base, last: i32) -> Vec<Expr> {
     let passed = step(field::PASSED).or(step(field::STAGE_NO).eq(lit(last)));
     let stuck = reached.clone().and(!passed.clone());
     let mature = reached.clone().and(Base::mature());
-    let is = |status: &str| column("status").eq(lit(status));
-    let mut columns = base.segments.columns();
+    let is = |status: &str| column("__status").eq(lit(status));
+    let mut columns = base.segments.grouped();
     columns.extend([
         step(field::STAGE_NO).alias(STAGE_NO),
         reached.clone().alias("__reached"),
@@ -137,7 +145,7 @@ fn step_columns(base: &Base, last: i32) -> Vec<Expr> {
         step(field::REENTERED).gt(lit(0)).alias("__reentered"),
         step(field::BACK_MOVES).alias("__back_moves"),
         days_between(step(field::ENTERED_AT), step(field::LEFT_AT)).alias("__days"),
-        column("value").alias("__value"),
+        column("__value"),
     ]);
     columns
 }
@@ -196,7 +204,7 @@ fn with_stage_names(base: &Base, grouped: LogicalPlan) -> Result<LogicalPlan> {
 
 fn finish(base: &Base, stages: LogicalPlan) -> Result<LogicalPlan> {
     let counted = |name: &str| or_zero(column(name), lit(0_i64));
-    let mut columns = base.segments.columns();
+    let mut columns = base.segments.grouped();
     columns.extend([base.segments.text()?.alias("segment"), column("__no"), column("stage")]);
     let counts =
         ["entered", "passed", "lost", "open", "expired", "k", "n", "skipped", "reentered", "back_moves"];
@@ -209,7 +217,7 @@ fn finish(base: &Base, stages: LogicalPlan) -> Result<LogicalPlan> {
         .project(columns)?
         .window([first("n")?.alias("__first_n"), first("entered")?.alias("__first_entered")])?
         .build()?;
-    let mut order: Vec<_> = base.segments.columns().into_iter().map(|name| name.sort(true, false)).collect();
+    let mut order: Vec<_> = base.segments.grouped().into_iter().map(|name| name.sort(true, false)).collect();
     order.push(column("__no").sort(true, false));
     LogicalPlanBuilder::from(counted).sort(order)?.project(result(base)?)?.build()
 }
@@ -220,7 +228,7 @@ fn first_stage(base: &Base, value: Expr) -> Result<Expr> {
         datafusion::functions_window::nth_value::first_value_udwf(),
     );
     Expr::from(WindowFunction::new(function, vec![value]))
-        .partition_by(base.segments.columns())
+        .partition_by(base.segments.grouped())
         .order_by(vec![column("__no").sort(true, false)])
         .build()
 }
@@ -242,7 +250,7 @@ fn result(base: &Base) -> Result<Vec<Expr>> {
     let bound = |function: std::sync::Arc<datafusion::logical_expr::ScalarUDF>| {
         function.call(vec![column("k"), column("n")])
     };
-    let mut columns = base.segments.shown_columns();
+    let mut columns = base.segments.shown(&COLUMNS);
     columns.extend([column("segment"), column("__no").alias(STAGE_NO), column("stage")]);
     columns.extend(["entered", "passed", "lost", "open", "expired", "k", "n"].map(column));
     columns.extend([
@@ -294,9 +302,7 @@ fn drill_key(base: &Base) -> Expr {
         lit("stage"),
         column("stage"),
     ];
-    for name in &base.segments.names {
-        pairs.extend([lit(name.as_str()), text(column(name))]);
-    }
+    pairs.extend(base.segments.pairs());
     drill_key_udf().call(pairs)
 }
 

@@ -7,7 +7,8 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
 use super::kernel::Rules;
-use super::log::{Log, Rows, Runs};
+use super::log::{Log, Rows};
+use super::runs::Runs;
 
 /// The journey of one entity: all rows, or those of a window frame.
 #[derive(Debug)]

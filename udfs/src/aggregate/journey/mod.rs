@@ -35,13 +35,13 @@
 //! # What an entry does
 //! Let *current* be the stage the entity is in, and *furthest* the highest that it reached.
 //!
-//! | entry                                 | `ordered`         | `strict`       | `any`                   |
-//! |---------------------------------------|-------------------|----------------|-------------------------|
-//! | of furthest + 1                       | advances          | advances       | advances, if its first  |
-//! | of a stage beyond that                | advances, skipping | doesn't count | advances, if its first  |
-//! | of the current stage                  | a repeat, nothing | the same       | the same                |
-//! | of another stage, not beyond furthest | moves             | moves          | moves; its first has a time |
-//! | loss                                  | stands            | stands         | stands                  |
+//! | entry                                 | `ordered`          | `strict`      | `any`                       |
+//! |---------------------------------------|--------------------|---------------|-----------------------------|
+//! | of furthest + 1                       | advances           | advances      | advances                    |
+//! | of a stage beyond that                | advances, skipping | doesn't count | advances                    |
+//! | of the current stage                  | repeats: nothing   | the same      | the same                    |
+//! | of another stage, not beyond furthest | moves              | moves         | moves; its first has a time |
+//! | loss                                  | stands             | stands        | stands                      |
 //!
 //! - To advance sets the stage's `entered_at`. A stage that is first entered by going back has none.
 //! - To move counts in `back_moves` of the stage if it lies before the current one, and in `reentered` if the
@@ -70,6 +70,7 @@ pub(crate) mod arguments;
 pub(crate) mod kernel;
 mod log;
 pub(crate) mod output;
+mod runs;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -256,7 +257,7 @@ impl AggregateUDFImpl for JourneyFunction {
                 true,
             ))
         };
-        Ok(log::state_types().into_iter().map(field).collect())
+        Ok(runs::state_types().into_iter().map(field).collect())
     }
 
     /// Always: neither DISTINCT nor ORDER BY makes a difference to a journey.
@@ -286,7 +287,7 @@ mod tests {
 
     use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
     use datafusion::arrow::compute::concat_batches;
-    use datafusion::arrow::datatypes::Schema;
+    use datafusion::arrow::datatypes::{IntervalMonthDayNano, Schema};
     use datafusion::arrow::util::pretty::pretty_format_batches;
     use datafusion::common::DataFusionError;
     use datafusion::datasource::MemTable;
@@ -363,7 +364,7 @@ mod tests {
         let rows = many_rows();
         let window = "INTERVAL '500 microseconds'";
         for counting in Counting::NAMES {
-            let window_value = arrow_interval(500_000);
+            let window_value = Some(IntervalMonthDayNano::new(0, 0, 500_000));
             let rules = Rules::new(Counting::parse(counting).unwrap(), window_value, 4).unwrap();
             let expected = (0..300)
                 .map(|entity| {
@@ -396,16 +397,6 @@ mod tests {
         }
     }
 
-    fn arrow_interval(
-        nanoseconds: i64,
-    ) -> Option<datafusion::arrow::datatypes::IntervalMonthDayNano> {
-        Some(datafusion::arrow::datatypes::IntervalMonthDayNano::new(
-            0,
-            0,
-            nanoseconds,
-        ))
-    }
-
     #[tokio::test]
     async fn partial_aggregation_may_be_skipped() {
         let rows = (0..3_000)
@@ -421,6 +412,12 @@ mod tests {
             context.sql(&sql).await.unwrap();
         }
         let sql = "SELECT journey(ts, stages, lost, reason, 'ordered', NULL, 3) FROM events GROUP BY entity";
+        let plan = query(&context, &format!("EXPLAIN ANALYZE {sql}"))
+            .await
+            .unwrap();
+        let plan = pretty_format_batches(&[plan]).unwrap().to_string();
+        assert!(plan.contains("skipped_aggregation_rows="), "{plan}");
+        assert!(!plan.contains("skipped_aggregation_rows=0"), "{plan}");
         let journeys = query(&context, sql).await.unwrap();
         assert_eq!(journeys.num_rows(), 3_000);
         for row in Row::read_all(journeys.column(0)) {

@@ -1,4 +1,4 @@
-//! Journeys written down as an Arrow struct, see [`journey_type`].
+//! Journeys written down as an Arrow struct, see [`journey_type`](super::journey_type).
 
 use std::sync::Arc;
 

@@ -124,8 +124,9 @@ impl Parameters {
     pub(crate) fn check(self, function: &str, coerced: &[DataType]) -> Result<()> {
         let hint = format!("Write {}.", self.syntax(function));
         if coerced.len() < self.required || coerced.len() > self.list.len() {
+            let plural = if coerced.len() == 1 { "" } else { "s" };
             let message = format!(
-                "{function}() can't be called with {} arguments",
+                "{function}() can't be called with {} argument{plural}",
                 coerced.len()
             );
             return Err(FunnelError::WrongCall { message, hint }.into_datafusion());

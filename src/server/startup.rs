@@ -1,0 +1,192 @@
+//! From an accepted socket to an admitted client: TLS, the startup packet, its settings.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use pgwire::api::auth::protocol_negotiation;
+use pgwire::api::{ClientInfo, PidSecretKeyGenerator};
+use pgwire::messages::response::{ReadyForQuery, TransactionStatus};
+use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus, SecretKey, Startup};
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::tokio::server::negotiate_tls;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Shared;
+use super::auth::{self, Candidate};
+use super::connection::{Connection, log};
+use super::failure::{Failure, notice_response};
+use super::socket::Socket;
+use crate::engine::{Notice, Session};
+use crate::error::Error;
+
+/// How long a client may take to say who it is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Receives a client, up to its first ReadyForQuery. Nothing comes of a cancel request, and of a client
+/// that was turned away or said nothing in time.
+///
+/// # Errors
+/// The socket's.
+pub async fn greet(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<Connection>> {
+    let stopping = shared.stopping.clone();
+    tokio::select! {
+        greeted = timeout(PATIENCE, admit(stream, shared)) => greeted.unwrap_or(Ok(None)),
+        () = stopping.cancelled() => Ok(None),
+    }
+}
+
+async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<Connection>> {
+    // `None` refuses TLS with an 'N'; this is where a certificate would come in.
+    let Some(mut candidate) = negotiate_tls::<()>(stream, None).await? else { return Ok(None) };
+    let introduced = match candidate.next().await {
+        Some(Ok(PgWireFrontendMessage::CancelRequest(named))) => {
+            shared.registry.cancel(&named);
+            return Ok(None);
+        }
+        Some(Ok(PgWireFrontendMessage::Startup(startup))) => {
+            introduce(&mut candidate, startup, &shared).await
+        }
+        Some(Ok(_)) => Err(Failure::Protocol("expected a startup packet".to_owned())),
+        Some(Err(error)) => Err(error.into()),
+        None => return Ok(None),
+    };
+    let version = candidate.protocol_version();
+    tracing::debug!(address = %candidate.socket_addr(), ?version, "client");
+    let key = shared.keys.generate(&candidate);
+    let mut socket = Socket::new(candidate);
+    match introduced {
+        Ok((session, notices)) => welcome(socket, session, &notices, key, shared).await.map(Some),
+        Err(Failure::Gone(error)) => Err(error),
+        Err(failure) => {
+            log(&failure);
+            socket.feed(failure.response("FATAL")).await?;
+            socket.flush().await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Who the client is, and the session that it gets.
+async fn introduce(
+    candidate: &mut Candidate,
+    startup: Startup,
+    shared: &Shared,
+) -> Result<(Session, Vec<Notice>), Failure> {
+    protocol_negotiation(candidate, &startup).await?;
+    let user = startup.parameters.get("user").map_or("", String::as_str);
+    auth::authenticate(candidate, user)?;
+    // There is one database, and any name is taken for it: psql sends the user's where it has none.
+    let session = shared.engine.session(user);
+    let mut notices = Vec::new();
+    for (name, value) in settings(&startup.parameters)? {
+        match session.set(&name, Some(&value)).await {
+            Ok(_) => {}
+            // Drivers send settings of Postgres that mean nothing here; that mustn't keep them out.
+            Err(Error::UnknownSetting(name)) => notices.push(Notice {
+                severity: "WARNING",
+                code: "42704",
+                message: format!("unrecognized configuration parameter \"{name}\" is ignored"),
+                hint: None,
+            }),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((session, notices))
+}
+
+/// The settings of a startup packet: those of `options` first, as Postgres does it.
+fn settings(parameters: &BTreeMap<String, String>) -> Result<Vec<(String, String)>, Failure> {
+    let mut settings = match parameters.get("options") {
+        Some(options) => option_settings(options)?,
+        None => Vec::new(),
+    };
+    for (name, value) in parameters {
+        // `_pq_.` starts the name of an extension of the protocol, and there is none.
+        let is_setting = !matches!(name.as_str(), "user" | "database" | "options" | "replication");
+        if is_setting && !name.starts_with("_pq_.") {
+            settings.push((name.clone(), value.clone()));
+        }
+    }
+    Ok(settings)
+}
+
+/// `-c name=value` and `--name=value`, in words that a backslash can join.
+fn option_settings(options: &str) -> Result<Vec<(String, String)>, Failure> {
+    let mut words = split_words(options).into_iter();
+    let mut settings = Vec::new();
+    while let Some(word) = words.next() {
+        let assignment = match word.strip_prefix("-c") {
+            Some("") => words.next(),
+            Some(rest) => Some(rest.to_owned()),
+            None => word.strip_prefix("--").map(str::to_owned),
+        };
+        let assigned = assignment.as_deref().and_then(|assignment| assignment.split_once('='));
+        let Some((name, value)) = assigned else {
+            return Err(Failure::Protocol(format!("invalid command-line argument: {word}")));
+        };
+        settings.push((name.replace('-', "_"), value.to_owned()));
+    }
+    Ok(settings)
+}
+
+fn split_words(options: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut characters = options.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => word.extend(characters.next()),
+            space if space.is_whitespace() => words.push(std::mem::take(&mut word)),
+            other => word.push(other),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Tells an admitted client all that it has to know.
+async fn welcome(
+    mut socket: Socket,
+    session: Session,
+    notices: &[Notice],
+    (number, secret): (i32, SecretKey),
+    shared: Arc<Shared>,
+) -> io::Result<Connection> {
+    let registration = shared.registry.register(number, &secret);
+    socket.feed(PgWireBackendMessage::Authentication(Authentication::Ok)).await?;
+    for (name, value) in session.reported_settings() {
+        let status = ParameterStatus::new(name.to_owned(), value);
+        socket.feed(PgWireBackendMessage::ParameterStatus(status)).await?;
+    }
+    let key = BackendKeyData::new(number, secret);
+    socket.feed(PgWireBackendMessage::BackendKeyData(key)).await?;
+    for notice in notices {
+        socket.feed(notice_response(notice)).await?;
+    }
+    let ready = ReadyForQuery::new(TransactionStatus::Idle);
+    socket.feed(PgWireBackendMessage::ReadyForQuery(ready)).await?;
+    socket.flush().await?;
+    Ok(Connection::new(socket, session, shared, registration))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_settings() {
+        let parsed = option_settings(r"-c TimeZone=Asia/Shanghai  --statement-timeout=5s -csearch_path=a\ b")
+            .unwrap();
+        let expected =
+            [("TimeZone", "Asia/Shanghai"), ("statement_timeout", "5s"), ("search_path", "a b")];
+        assert_eq!(parsed, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(option_settings("-x").unwrap_err().code(), "08P01");
+        assert_eq!(option_settings("-c").unwrap_err().code(), "08P01");
+    }
+}

@@ -1,0 +1,161 @@
+//! SQL logic tests: every file in `tests/slt`, and every example in the functions' documentation.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::DataType;
+use funnelsql::engine::{Engine, EngineOptions, Outcome, Session, text_rows};
+use funnelsql::error::Error;
+use futures::TryStreamExt;
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, TestError};
+use tempfile::TempDir;
+
+/// An error as the scripts expect it: `statement error 42704: funnel "x" does not exist`.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}", .0.code(), .0)]
+struct Fault(#[from] Error);
+
+/// A session as sqllogictest drives it.
+struct Database {
+    session: Session,
+}
+
+#[async_trait]
+impl AsyncDB for Database {
+    type Error = Fault;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Fault> {
+        let mut output = DBOutput::StatementComplete(0);
+        for statement in self.session.parse(sql)? {
+            output = match self.session.execute_statement(statement).await? {
+                Outcome::Done { .. } => DBOutput::StatementComplete(0),
+                Outcome::Rows { stream, .. } => {
+                    let schema = stream.schema();
+                    let types = schema.fields().iter().map(|f| column_type(f.data_type())).collect();
+                    let batches: Vec<_> = stream
+                        .try_collect()
+                        .await
+                        .map_err(|error| Error::from_engine(&error, sql))?;
+                    let mut rows = Vec::new();
+                    for batch in &batches {
+                        rows.extend(text_rows(batch)?.into_iter().map(shown));
+                    }
+                    DBOutput::Rows { types, rows }
+                }
+            };
+        }
+        Ok(output)
+    }
+
+    async fn shutdown(&mut self) {}
+
+    fn engine_name(&self) -> &str {
+        "funnelsql"
+    }
+
+    fn error_sql_state(error: &Fault) -> Option<String> {
+        Some(error.0.code().to_owned())
+    }
+}
+
+fn column_type(found: &DataType) -> DefaultColumnType {
+    match found {
+        found if found.is_integer() => DefaultColumnType::Integer,
+        found if found.is_floating() => DefaultColumnType::FloatingPoint,
+        _ => DefaultColumnType::Text,
+    }
+}
+
+/// sqllogictest's spelling of what can't be seen.
+fn shown(row: Vec<Option<String>>) -> Vec<String> {
+    row.into_iter()
+        .map(|value| match value {
+            None => "NULL".to_owned(),
+            Some(text) if text.is_empty() => "(empty)".to_owned(),
+            Some(text) => text,
+        })
+        .collect()
+}
+
+async fn session(folder: &TempDir) -> Session {
+    let options = EngineOptions::new(folder.path());
+    let engine: Arc<Engine> = Engine::open(options).await.expect("an empty folder opens");
+    engine.session("analyst")
+}
+
+async fn run(script: &str) -> Result<(), TestError> {
+    let folder = TempDir::new().expect("a temporary folder");
+    let mut runner = Runner::new(|| async { Ok(Database { session: session(&folder).await }) });
+    runner.run_script_async(script).await
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder is part of the project").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_logic_test_passes() {
+    let scripts = files(&project().join("tests/slt"), "slt");
+    assert!(scripts.len() >= 5, "the logic tests are there");
+    let mut failed = Vec::new();
+    for path in scripts {
+        let script = fs::read_to_string(&path).expect("a readable script");
+        let name = path.display().to_string();
+        if let Err(error) = run(&script).await {
+            failed.push(format!("{name}: {error}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// The examples between ```` ```slt ```` and ```` ``` ```` of doc comments.
+fn examples(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut example: Option<String> = None;
+    for line in source.lines() {
+        let line = line.trim_start();
+        let Some(text) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else { continue };
+        let text = text.strip_prefix(' ').unwrap_or(text);
+        match (&mut example, text.trim_end()) {
+            (None, "```slt") => example = Some(String::new()),
+            (Some(_), "```") => found.extend(example.take()),
+            (Some(lines), text) => {
+                lines.push_str(text);
+                lines.push('\n');
+            }
+            (None, _) => {}
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_of_the_documentation_is_true() {
+    let mut count = 0;
+    for path in files(&project().join("udfs/src"), "rs") {
+        let source = fs::read_to_string(&path).expect("a readable source");
+        for (at, example) in examples(&source).iter().enumerate() {
+            let name = format!("{} example {}", path.display(), at + 1);
+            run(example).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            count += 1;
+        }
+    }
+    assert!(count >= 5, "only {count} examples found");
+}

@@ -1,0 +1,107 @@
+//! A server over a small data directory, for tests that talk to it.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+pub mod raw;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use funnelsql::engine::{Engine, EngineOptions};
+use funnelsql::server::{Server, ServerOptions};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_postgres::error::DbError;
+use tokio_postgres::{Client, Config, NoTls};
+
+/// A lead has a row for each stage that it reached.
+const EVENTS: &str = "\
+lead_id,event,occurred_at,channel,amount
+1,lead_created,2026-01-05T09:00:00Z,web,
+1,won,2026-01-20T09:00:00Z,web,1200
+2,lead_created,2026-01-06T09:00:00Z,展会,
+3,lead_created,2026-01-07T09:00:00Z,web,
+3,won,2026-02-01T09:00:00Z,web,800
+";
+
+const DEFINITIONS: &str = "
+CREATE FUNNEL sales ON crm.events (
+  ENTITY lead_id,
+  TIME occurred_at,
+  STAGE acquired WHEN event = 'lead_created',
+  STAGE won WHEN event = 'won',
+  VALUE amount,
+  DIMENSIONS (channel)
+);
+CREATE VIEW web_leads AS SELECT lead_id, occurred_at FROM crm.events WHERE channel = 'web';
+";
+
+/// A server of a test's own; it ends with the test.
+pub struct TestServer {
+    pub address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<funnelsql::error::Result<()>>,
+    _data: TempDir,
+}
+
+impl TestServer {
+    /// A server that waits `shutdown_grace` for statements when it is stopped.
+    pub async fn start_with(shutdown_grace: Duration) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let events = data.path().join("tables/crm/events.csv");
+        std::fs::create_dir_all(events.parent().unwrap()).unwrap();
+        std::fs::write(events, EVENTS).unwrap();
+        let engine = Engine::open(EngineOptions::new(data.path())).await.unwrap();
+        engine.session("funnelsql").run(DEFINITIONS).await.unwrap();
+        Self::serve(engine, data, shutdown_grace).await
+    }
+
+    async fn serve(engine: Arc<Engine>, data: TempDir, shutdown_grace: Duration) -> Self {
+        let options = ServerOptions { listen: "127.0.0.1:0".to_owned(), shutdown_grace };
+        let server = Server::bind(engine, options).await.unwrap();
+        let address = server.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, stop: Some(stop), running, _data: data }
+    }
+
+    pub async fn start() -> Self {
+        Self::start_with(Duration::from_secs(10)).await
+    }
+
+    /// Asks the server to stop.
+    pub fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Waits until it has.
+    pub async fn stopped(self) {
+        self.running.await.unwrap().unwrap();
+    }
+
+    pub fn config(&self) -> Config {
+        let mut config = Config::new();
+        config.host("127.0.0.1").port(self.address.port()).user("ana").dbname("funnelsql");
+        config
+    }
+
+    /// A client of tokio-postgres.
+    pub async fn client(&self) -> Client {
+        connect(&self.config()).await
+    }
+}
+
+pub async fn connect(config: &Config) -> Client {
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// The server's error.
+pub fn db_error(error: &tokio_postgres::Error) -> &DbError {
+    error.as_db_error().unwrap_or_else(|| panic!("no error of the server: {error:?}"))
+}

@@ -1,0 +1,567 @@
+//! The wire protocol, spoken by tokio-postgres, by psql, and by hand where a driver wouldn't.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use chrono::{NaiveDate, NaiveDateTime};
+use futures::TryStreamExt;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use crate::support::raw::{RawClient, error, kinds, rows};
+use crate::support::{TestServer, connect, db_error};
+
+/// A query that would run for hours.
+const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000000000) AS g";
+
+async fn texts(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
+    let messages = client.simple_query(sql).await.unwrap();
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    rows.map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()).collect()
+}
+
+async fn text(client: &Client, sql: &str) -> Option<String> {
+    texts(client, sql).await.remove(0).remove(0)
+}
+
+async fn code(client: &Client, sql: &str) -> String {
+    let error = client.simple_query(sql).await.unwrap_err();
+    db_error(&error).code().code().to_owned()
+}
+
+fn some(texts: &[&str]) -> Vec<Option<String>> {
+    texts.iter().map(|text| Some((*text).to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_protocols_give_the_same_rows() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let sql = "SELECT stage, entered FROM stage_conversion('sales') ORDER BY stage_no";
+    assert_eq!(texts(&client, sql).await, [some(&["acquired", "3"]), some(&["won", "2"])]);
+    let rows = client.query(sql, &[]).await.unwrap();
+    let rows: Vec<(&str, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(rows, [("acquired", 3), ("won", 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_are_inferred_from_the_statement() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let statement = client
+        .prepare("SELECT amount FROM crm.events WHERE lead_id = $1 AND channel = $2 AND event = 'won'")
+        .await
+        .unwrap();
+    assert_eq!(statement.params(), [Type::INT8, Type::TEXT]);
+    let row = client.query_one(&statement, &[&1_i64, &"web"]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 1200);
+    let none: Option<&str> = None;
+    assert!(client.query(&statement, &[&1_i64, &none]).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_every_type_come_back_in_binary() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let sql = "SELECT $1::bool, $2::int2, $3::int4, $4::int8, $5::float4, $6::float8, $7::text,
+                      $8::bytea, $9::date, $10::timestamp";
+    let date = NaiveDate::from_ymd_opt(2026, 2, 28).unwrap();
+    let instant: NaiveDateTime = date.and_hms_micro_opt(23, 59, 59, 123_456).unwrap();
+    let bytes: &[u8] = &[0, 255];
+    let row = client
+        .query_one(
+            sql,
+            &[&true, &-2_i16, &3_i32, &4_i64, &1.5_f32, &2.5_f64, &"漏斗", &bytes, &date, &instant],
+        )
+        .await
+        .unwrap();
+    assert!(row.get::<_, bool>(0));
+    assert_eq!((row.get::<_, i16>(1), row.get::<_, i32>(2), row.get::<_, i64>(3)), (-2, 3, 4));
+    assert_eq!((row.get::<_, f32>(4), row.get::<_, f64>(5)), (1.5, 2.5));
+    assert_eq!((row.get::<_, &str>(6), row.get::<_, &[u8]>(7)), ("漏斗", bytes));
+    assert_eq!((row.get::<_, NaiveDate>(8), row.get::<_, NaiveDateTime>(9)), (date, instant));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_in_text_are_read_as_their_types() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    client.parse("SELECT lead_id + $1::int8, $2::text, $3::text FROM crm.events WHERE lead_id = 2").await;
+    client.bind(&[Some("40"), Some("数"), None], &[]).await;
+    client.execute(0).await;
+    let messages = client.sync().await;
+    assert_eq!(kinds(&messages), "12DCZ");
+    assert_eq!(rows(&messages), [[Some("42".to_owned()), Some("数".to_owned()), None]]);
+    client.parse("SELECT $1::int8").await;
+    client.bind(&[Some("many")], &[]).await;
+    let messages = client.sync().await;
+    assert_eq!(error(&messages).field('C').as_deref(), Some("22P02"));
+    let expected = "invalid input syntax for type bigint: \"many\"";
+    assert_eq!(error(&messages).field('M').as_deref(), Some(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declared_type_is_kept() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let sql = "SELECT lead_id FROM crm.events WHERE lead_id = $1 AND event = 'won'";
+    let statement = client.prepare_typed(sql, &[Type::INT2]).await.unwrap();
+    assert_eq!(statement.params(), [Type::INT2]);
+    assert_eq!(client.query_one(&statement, &[&3_i16]).await.unwrap().get::<_, i64>(0), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_knows_the_columns_that_depend_on_its_values() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    client.parse("SELECT stage, entered FROM stage_conversion($1) ORDER BY stage_no").await;
+    client.describe(b'S').await;
+    client.bind(&[Some("sales")], &[]).await;
+    client.describe(b'P').await;
+    client.execute(0).await;
+    let messages = client.sync().await;
+    assert_eq!(kinds(&messages), "1tn2TDDCZ");
+    assert_eq!(rows(&messages), [some(&["acquired", "3"]), some(&["won", "2"])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_has_code_hint_and_place() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    let fields = |messages: &[_], names: &[char]| -> Vec<Option<String>> {
+        names.iter().map(|name| error(messages).field(*name)).collect()
+    };
+    let messages = client.query("SELECT '漏斗', chanel FROM crm.events").await;
+    assert_eq!(kinds(&messages), "EZ");
+    assert_eq!(fields(&messages, &['S', 'V', 'C', 'P']), some(&["ERROR", "ERROR", "42703", "14"]));
+    assert!(fields(&messages, &['H'])[0].as_deref().unwrap().contains("channel"), "{messages:?}");
+    let messages = client.query("SELECT * FROM stage_conversion('sale')").await;
+    assert_eq!(fields(&messages, &['C']), some(&["42704"]));
+    for (sql, expected) in [
+        ("SELECT * FROM nothing", "42P01"),
+        ("SELECT no_such_function(1)", "42883"),
+        ("SELECT 1/0", "22012"),
+        ("SELEC 1", "42601"),
+        ("COPY crm.events TO '/tmp/x'", "0A000"),
+    ] {
+        let messages = client.query(sql).await;
+        assert_eq!(fields(&messages, &['C']), some(&[expected]), "{sql}");
+    }
+    assert_eq!(rows(&client.query("SELECT 7").await), [some(&["7"])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_an_error_has_reached_the_client() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    let messages = client.query("SELECT 1; SET timezone = 'Asia/Shanghai'; SELECT 1/0; SELECT 2").await;
+    assert_eq!(kinds(&messages), "TDCSCTEZ");
+    assert_eq!(messages[2].text(), "SELECT 1");
+    assert_eq!(kinds(&client.query(" ;; -- nothing").await), "IZ");
+    // A text that can't be read runs not even its first statement, as in Postgres.
+    assert_eq!(kinds(&client.query("SELECT 1; SELEC 2").await), "EZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_belong_to_their_connection() {
+    let server = TestServer::start().await;
+    let (one, other) = (server.client().await, server.client().await);
+    one.batch_execute("SET TimeZone = 'Asia/Shanghai'; SET datafusion.execution.batch_size = 77")
+        .await
+        .unwrap();
+    assert_eq!(text(&one, "SHOW timezone").await.as_deref(), Some("Asia/Shanghai"));
+    assert_eq!(text(&other, "SHOW timezone").await.as_deref(), Some("UTC"));
+    assert_eq!(text(&other, "SHOW datafusion.execution.batch_size").await.as_deref(), Some("8192"));
+    let noon = "SELECT TIMESTAMPTZ '2026-01-05 04:00:00Z'::timestamptz";
+    assert!(text(&one, noon).await.unwrap().starts_with("2026-01-05 12:00:00"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn startup_parameters_are_settings() {
+    let server = TestServer::start().await;
+    let parameters = [
+        ("user", "ana"),
+        ("application_name", "审计"),
+        ("options", "-c TimeZone=Asia/Shanghai --statement_timeout=5s"),
+        ("no_such_setting", "1"),
+    ];
+    let mut client = RawClient::connect(server.address, &parameters).await;
+    assert!(kinds(&client.greeting).starts_with('R') && kinds(&client.greeting).ends_with("KNZ"));
+    let statuses: Vec<String> =
+        client.greeting.iter().filter(|m| m.kind == 'S').map(|m| m.text()).collect();
+    for expected in ["TimeZone\0Asia/Shanghai", "application_name\0审计", "server_version\015.18"] {
+        assert!(statuses.iter().any(|status| status == expected), "{expected}: {statuses:?}");
+    }
+    assert_eq!(rows(&client.query("SHOW statement_timeout").await), [some(&["5s"])]);
+    assert_eq!(rows(&client.query("SELECT current_user").await), [some(&["ana"])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_cannot_be_admitted_is_told_why() {
+    let server = TestServer::start().await;
+    for (parameters, code) in [
+        (&[("user", "ana"), ("TimeZone", "Mars/Base")][..], "22023"),
+        (&[("user", "ana"), ("client_encoding", "LATIN1")], "22023"),
+        (&[("database", "funnelsql")], "28000"),
+    ] {
+        let mut client = RawClient::connect(server.address, parameters).await;
+        let fields = ['S', 'C'].map(|name| error(&client.greeting).field(name).unwrap());
+        assert_eq!(fields, ["FATAL", code]);
+        assert!(client.receive().await.is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_says_how_it_stands() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    for (sql, expected, status) in [
+        ("COMMIT", "NCZ", "I"),
+        ("BEGIN", "CZ", "T"),
+        ("BEGIN", "NCZ", "T"),
+        ("SELECT 1", "TDCZ", "T"),
+        ("SELECT 1/0", "TEZ", "E"),
+        ("SELECT 1", "EZ", "E"),
+        ("COMMIT", "CZ", "I"),
+        ("SELECT 1", "TDCZ", "I"),
+        ("START TRANSACTION; SELEC 1", "EZ", "I"),
+        ("BEGIN; CREATE VIEW kept AS SELECT 1 AS n; ROLLBACK", "CCNCZ", "I"),
+        ("SELECT n FROM kept", "TDCZ", "I"),
+    ] {
+        let messages = client.query(sql).await;
+        assert_eq!(kinds(&messages), expected, "{sql}");
+        assert_eq!(messages.last().unwrap().text(), status, "{sql}");
+    }
+    let messages = client.query("BEGIN; SELECT 1/0").await;
+    assert_eq!(messages.last().unwrap().text(), "E");
+    let messages = client.query("SELECT 1").await;
+    assert_eq!(error(&messages).field('C').as_deref(), Some("25P02"));
+    let messages = client.query("COMMIT").await;
+    assert_eq!(messages[0].text(), "ROLLBACK");
+    let messages = client.query("ROLLBACK").await;
+    assert_eq!(['S', 'C'].map(|name| messages[0].field(name).unwrap()), ["WARNING", "25P01"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_notices_that_are_wanted_are_sent() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    let sql = "DROP FUNNEL IF EXISTS nothing";
+    assert_eq!(kinds(&client.query(sql).await), "NCZ");
+    assert_eq!(kinds(&client.query("SET client_min_messages = warning").await), "CZ");
+    assert_eq!(kinds(&client.query(sql).await), "CZ");
+    assert_eq!(kinds(&client.query("COMMIT").await), "NCZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_is_read_in_parts_while_others_run() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let sql = "SELECT value FROM generate_series(1, 100000) AS g";
+    let portal = transaction.bind(sql, &[]).await.unwrap();
+    let mut first = Vec::new();
+    for most in [3, 10_000] {
+        let rows = transaction.query_portal(&portal, most).await.unwrap();
+        assert_eq!(rows.len(), usize::try_from(most).unwrap());
+        first.push(rows[0].get::<_, i64>(0));
+        assert_eq!(text(transaction.client(), "SELECT 'between'").await.as_deref(), Some("between"));
+    }
+    let rest = transaction.query_portal(&portal, 0).await.unwrap();
+    assert_eq!(rest.len(), 100_000 - 10_003);
+    assert_eq!(transaction.query_portal(&portal, 5).await.unwrap().len(), 0);
+    assert_eq!(first, [1, 4]);
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_rows_of_an_endless_result_come_at_once() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    client.parse("SELECT value FROM generate_series(1, 1000000000000) AS g").await;
+    client.bind(&[], &[1]).await;
+    client.execute(2).await;
+    client.execute(1).await;
+    let messages = client.sync().await;
+    assert_eq!(kinds(&messages), "12DDsDsZ");
+    // The portal ended with its transaction.
+    client.execute(1).await;
+    assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("34000"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_error_nothing_is_done_until_sync() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    client.parse("SELECT 1/0").await;
+    client.bind(&[], &[]).await;
+    client.execute(0).await;
+    client.parse("SELECT 2").await;
+    client.send(b'H', b"").await;
+    assert_eq!(kinds(&client.sync().await), "12EZ");
+    client.parse("SELECT 1; SELECT 2").await;
+    let messages = client.sync().await;
+    assert_eq!(error(&messages).field('C').as_deref(), Some("42601"));
+    let expected = "cannot insert multiple commands into a prepared statement";
+    assert_eq!(error(&messages).field('M').as_deref(), Some(expected));
+    client.parse("").await;
+    client.describe(b'S').await;
+    client.bind(&[], &[]).await;
+    client.execute(0).await;
+    assert_eq!(kinds(&client.sync().await), "1tn2IZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_breaks_the_rules_is_an_error_and_no_more() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    client.parse("SELECT 1, 2, 3").await;
+    client.bind(&[], &[1, 1]).await;
+    assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("08P01"));
+    client.parse("SELECT 1").await;
+    client.bind(&[Some("1")], &[]).await;
+    assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("08P01"));
+    client.parse("SELECT 1").await;
+    client.bind(&[], &[]).await;
+    client.execute(-1).await;
+    assert_eq!(kinds(&client.sync().await), "12DCZ");
+    client.send(b'F', b"\0\0\0\x01\0\0\0\0\0\0").await;
+    assert_eq!(error(&client.until_ready().await).field('C').as_deref(), Some("0A000"));
+    client.send(b'Q', b"SELECT 1\0; SELECT 2\0").await;
+    assert_eq!(error(&client.until_ready().await).field('C').as_deref(), Some("08P01"));
+    client.send(b'Q', b"SELECT '\xff'\0").await;
+    assert_eq!(error(&client.until_ready().await).field('C').as_deref(), Some("22021"));
+    client.send(b'B', b"\0\0\0\0\0\x09").await;
+    assert_eq!(kinds(&client.sync().await), "EZ");
+    assert_eq!(rows(&client.query("SELECT 7").await), [some(&["7"])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_and_cut_statements_do_not_hurt_the_connection() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let long = format!("SELECT length('{}')", "数".repeat(4 << 20));
+    assert_eq!(text(&client, &long).await.as_deref(), Some("4194304"));
+    assert_eq!(code(&client, &format!("SELECT {}1", "1 + ".repeat(1 << 20))).await, "54001");
+    assert_eq!(code(&client, &format!("SELECT '{}", "x".repeat(10 << 20))).await, "42601");
+    for cut in ["SELECT * FROM (SELECT 1", "SELECT 'a", "CREATE FUNNEL f ON crm.events (STAGE", "\"", "("] {
+        assert_eq!(code(&client, cut).await, "42601", "{cut}");
+    }
+    assert_eq!(text(&client, "SELECT 7").await.as_deref(), Some("7"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_values_are_any_text() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let row = client
+        .query_one("SELECT channel AS \"渠道 🛒\" FROM crm.events WHERE channel = $1", &[&"展会"])
+        .await
+        .unwrap();
+    assert_eq!((row.columns()[0].name(), row.get::<_, &str>(0)), ("渠道 🛒", "展会"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_request_stops_a_statement_wherever_it_is() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let cross_join = "SELECT count(*) FROM generate_series(1, 100000) AS a
+                      CROSS JOIN generate_series(1, 1000000) AS b";
+    let streamed = "SELECT value FROM generate_series(1, 1000000000000) AS g";
+    for sql in [ENDLESS, cross_join, streamed] {
+        let token = client.cancel_token();
+        let cancel = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            token.cancel_query(NoTls).await.unwrap();
+            Instant::now()
+        };
+        let read = async {
+            let rows = client.simple_query_raw(sql).await.unwrap();
+            rows.try_for_each(|_| async { Ok(()) }).await
+        };
+        let (canceled, read) = tokio::join!(cancel, read);
+        let error = read.unwrap_err();
+        assert_eq!(db_error(&error).code().code(), "57014");
+        assert_eq!(db_error(&error).message(), "canceling statement due to user request");
+        assert!(canceled.elapsed() < Duration::from_secs(1), "{sql}: {:?}", canceled.elapsed());
+        assert_eq!(text(&client, "SELECT 7").await.as_deref(), Some("7"));
+    }
+    // One that comes when nothing runs cancels nothing.
+    client.cancel_token().cancel_query(NoTls).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(text(&client, "SELECT 7").await.as_deref(), Some("7"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_ends_at_its_time_limit() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    client.batch_execute("SET statement_timeout = '200ms'").await.unwrap();
+    let error = client.query(ENDLESS, &[]).await.unwrap_err();
+    assert_eq!(db_error(&error).code().code(), "57014");
+    assert_eq!(db_error(&error).message(), "canceling statement due to statement timeout");
+    assert_eq!(code(&client, ENDLESS).await, "57014");
+    client.batch_execute("SET statement_timeout = 0").await.unwrap();
+    assert_eq!(text(&client, "SELECT 7").await.as_deref(), Some("7"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_do_not_wait_for_each_other() {
+    let server = TestServer::start().await;
+    let (busy, quick) = (server.client().await, server.client().await);
+    let token = busy.cancel_token();
+    let work = tokio::spawn(async move { code(&busy, ENDLESS).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let asked = Instant::now();
+    assert_eq!(text(&quick, "SELECT 7").await.as_deref(), Some("7"));
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    token.cancel_query(NoTls).await.unwrap();
+    assert_eq!(work.await.unwrap(), "57014");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_of_the_protocol_are_forgotten_by_sql() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    let prepare = |name: &str| [name.as_bytes(), b"\0SELECT 1\0\0\0"].concat();
+    for forget in ["DEALLOCATE s", "DEALLOCATE ALL", "DISCARD ALL"] {
+        client.send(b'P', &prepare("s")).await;
+        assert_eq!(kinds(&client.sync().await), "1Z");
+        client.send(b'P', &prepare("s")).await;
+        assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("42P05"));
+        assert!(kinds(&client.query(forget).await).ends_with("CZ"), "{forget}");
+        client.send(b'D', b"Ss\0").await;
+        assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("26000"), "{forget}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_named() {
+    use funnelsql::engine::{Engine, EngineOptions};
+    use funnelsql::server::{Server, ServerOptions};
+    let server = TestServer::start().await;
+    let data = tempfile::tempdir().unwrap();
+    let engine = Engine::open(EngineOptions::new(data.path())).await.unwrap();
+    let listen = server.address.to_string();
+    let options = ServerOptions { listen: listen.clone(), shutdown_grace: Duration::ZERO };
+    let error = Server::bind(engine, options).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("address {listen} is already in use"));
+    assert!(error.hint().unwrap().contains("--listen"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_lets_statements_finish() {
+    let mut server = TestServer::start().await;
+    let busy = server.client().await;
+    let mut idle = RawClient::start(server.address).await;
+    let sql = "SELECT count(*) FROM generate_series(1, 30000000) AS g WHERE value % 7 = 0";
+    let work = tokio::spawn(async move { text(&busy, sql).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.stop();
+    let farewell = idle.receive().await.unwrap();
+    assert_eq!(['S', 'C'].map(|name| farewell.field(name).unwrap()), ["FATAL", "57P01"]);
+    assert!(idle.receive().await.is_none());
+    assert_eq!(work.await.unwrap().as_deref(), Some("4285714"));
+    let address = server.address;
+    server.stopped().await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_ends_what_does_not_finish() {
+    let mut server = TestServer::start_with(Duration::from_millis(200)).await;
+    let client = server.client().await;
+    let work = tokio::spawn(async move { code(&client, ENDLESS).await });
+    // A client that has asked for much and reads nothing.
+    let mut deaf = RawClient::start(server.address).await;
+    deaf.send(b'Q', b"SELECT value FROM generate_series(1, 1000000000000) AS g\0").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let asked = Instant::now();
+    server.stop();
+    assert_eq!(work.await.unwrap(), "57P01");
+    server.stopped().await;
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_whose_client_has_gone_is_dropped() {
+    let mut server = TestServer::start_with(Duration::from_secs(60)).await;
+    let mut client = RawClient::start(server.address).await;
+    client.send(b'Q', &[ENDLESS.as_bytes(), b"\0"].concat()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(client);
+    let asked = Instant::now();
+    server.stop();
+    server.stopped().await;
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catalogs_tell_of_functions_by_stable_numbers() {
+    let server = TestServer::start().await;
+    let sql = "SELECT p.oid, n.nspname, p.prokind::text, d.description FROM pg_proc p
+               JOIN pg_namespace n ON n.oid = p.pronamespace
+               JOIN pg_description d ON d.objoid = p.oid AND d.classoid = 1255
+               WHERE p.proname = 'stage_conversion'";
+    let found = texts(&server.client().await, sql).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0][1].as_deref(), Some("public"));
+    assert_eq!(found[0][2].as_deref(), Some("f"));
+    let other = TestServer::start().await;
+    assert_eq!(texts(&connect(&other.config()).await, sql).await, found);
+}
+
+/// What the real psql shows for its own commands.
+#[tokio::test(flavor = "multi_thread")]
+async fn psql_finds_its_way_around() {
+    if Command::new("psql").arg("--version").output().is_err() {
+        eprintln!("skipped: psql is not installed");
+        return;
+    }
+    let server = TestServer::start().await;
+    for (command, expected) in [
+        (r"\d", &["crm", "events", "journeys", "sales", "web_leads"][..]),
+        (r"\d crm.events", &["Table \"crm.events\"", "lead_id", "bigint", "occurred_at", "timestamp"]),
+        (r"\d web_leads", &["View \"public.web_leads\"", "occurred_at"]),
+        (r"\d journeys.sales", &["acquired_at", "won_at", "furthest_stage", "status"]),
+        (r"\d funnel.stages", &["Table \"funnel.stages\"", "stage_no", "bigint", "condition"]),
+        (r"\dt", &["events", "table"]),
+        (r"\dt *.*", &["pg_class", "events"]),
+        (r"\dt crm.*", &["events"]),
+        (r"\dt+", &["events", "permanent"]),
+        (r"\dv", &["sales", "web_leads", "view"]),
+        (r"\dn", &["crm", "funnel", "journeys", "public"]),
+        (r"\dn+", &["journeys"]),
+        (r"\l", &["funnelsql", "UTF-8"]),
+        (r"\l+", &["funnelsql"]),
+        (r"\df", &["stage_conversion", "funnel text, by text DEFAULT NULL", "rate_ci", "SETOF record"]),
+        (r"\df stage_conversion", &["stage_conversion", "(1 row)"]),
+        (r"\df public.*", &["journeys", "cohort_cycle"]),
+        (r"\df+ stage_conversion", &["For each stage of a funnel", "stable", "invoker"]),
+        (r"\da", &["journey"]),
+        (r"\conninfo", &["ana"]),
+        ("SELECT stage, entered FROM stage_conversion('sales') ORDER BY stage_no", &["acquired", "won"]),
+    ] {
+        let shown = psql(server.address.port(), command).await;
+        for text in expected {
+            assert!(shown.contains(text), "{command} doesn't show {text}:\n{shown}");
+        }
+    }
+}
+
+async fn psql(port: u16, command: &str) -> String {
+    let mut psql = Command::new("psql");
+    psql.args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "ana", "-d", "funnelsql"])
+        .args(["-v", "ON_ERROR_STOP=1", "-P", "pager=off", "-c", command])
+        .env("PGCONNECT_TIMEOUT", "10")
+        .env_remove("PGPASSWORD");
+    let output = tokio::task::spawn_blocking(move || psql.output()).await.unwrap().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && errors.is_empty(), "{command}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
