@@ -38,7 +38,10 @@ pub fn register_pg_catalog(context: &SessionContext) -> Result<(), DataFusionErr
         database.register_schema(PG_CATALOG, Arc::new(PgCatalog::new(relations)))?;
     }
     functions::register(context);
-    let version = format!("PostgreSQL {POSTGRES_VERSION} (FunnelSQL {})", env!("CARGO_PKG_VERSION"));
+    let version = format!(
+        "PostgreSQL {POSTGRES_VERSION} (FunnelSQL {})",
+        env!("CARGO_PKG_VERSION")
+    );
     context.register_udf(constant_text("version", version));
     Ok(())
 }
@@ -52,20 +55,36 @@ pub fn register_session_functions(context: &SessionContext, user: &str) {
 
 fn constant_text(name: &str, value: String) -> datafusion::logical_expr::ScalarUDF {
     let function = move |_: &[ColumnarValue]| {
-        Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(value.clone()))))
+        Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(
+            value.clone(),
+        ))))
     };
-    create_udf(name, vec![], DataType::Utf8, Volatility::Stable, Arc::new(function))
+    create_udf(
+        name,
+        vec![],
+        DataType::Utf8,
+        Volatility::Stable,
+        Arc::new(function),
+    )
 }
 
 /// Whether a statement is about the Postgres catalogs: it names a relation, function or type of theirs.
 pub fn is_catalog_statement(statement: &EngineStatement) -> bool {
-    let EngineStatement::Statement(statement) = statement else { return false };
+    let EngineStatement::Statement(statement) = statement else {
+        return false;
+    };
     let relations = visit_relations(statement.as_ref(), |name| found(is_catalog_name(name)));
     let expressions = visit_expressions(statement.as_ref(), |expression| {
         found(match expression {
             Expr::Function(function) => is_catalog_function(&function.name),
-            Expr::Cast { data_type: SqlType::Regclass, .. } => true,
-            Expr::Cast { data_type: SqlType::Custom(name, _), .. } => is_catalog_type(name),
+            Expr::Cast {
+                data_type: SqlType::Regclass,
+                ..
+            } => true,
+            Expr::Cast {
+                data_type: SqlType::Custom(name, _),
+                ..
+            } => is_catalog_type(name),
             _ => false,
         })
     });
@@ -80,7 +99,11 @@ fn found(is_it: bool) -> ControlFlow<()> {
 }
 
 fn is_catalog_name(name: &ObjectName) -> bool {
-    let parts: Vec<String> = name.0.iter().map(|part| part.to_string().to_lowercase()).collect();
+    let parts: Vec<String> = name
+        .0
+        .iter()
+        .map(|part| part.to_string().to_lowercase())
+        .collect();
     match parts.as_slice() {
         [table] => table.starts_with("pg_"),
         [.., schema, _] => schema == PG_CATALOG || schema == "information_schema",
@@ -99,11 +122,19 @@ fn is_catalog_function(name: &ObjectName) -> bool {
         "has_schema_privilege",
         "has_database_privilege",
     ];
-    let bare = name.0.last().map(|part| part.to_string().to_lowercase()).unwrap_or_default();
+    let bare = name
+        .0
+        .last()
+        .map(|part| part.to_string().to_lowercase())
+        .unwrap_or_default();
     is_catalog_name(name) || FUNCTIONS.contains(&bare.as_str())
 }
 
 fn is_catalog_type(name: &ObjectName) -> bool {
-    let bare = name.0.last().map(|part| part.to_string().to_lowercase()).unwrap_or_default();
+    let bare = name
+        .0
+        .last()
+        .map(|part| part.to_string().to_lowercase())
+        .unwrap_or_default();
     bare.starts_with("reg") || is_catalog_name(name)
 }

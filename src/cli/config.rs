@@ -59,7 +59,8 @@ impl Config {
                     config.data_dir = Some(folder.join(written));
                 }
                 "memory_limit" => {
-                    config.memory_limit = Some(setting.amount(&BYTES, "\"8GB\", or a number of bytes")?);
+                    config.memory_limit =
+                        Some(setting.amount(&BYTES, "\"8GB\", or a number of bytes")?);
                 }
                 "shutdown_grace" => {
                     let example = "\"10s\", \"500ms\", \"2min\", or a number of seconds";
@@ -95,7 +96,8 @@ impl Setting<'_> {
         let digits = written.find(|c: char| !c.is_ascii_digit()).unwrap_or(written.len());
         let (number, unit) = written.split_at(digits);
         let factor = units.iter().find(|(name, _)| *name == unit.trim()).map(|(_, factor)| *factor);
-        let amount = number.parse::<u64>().ok().zip(factor).and_then(|(n, factor)| n.checked_mul(factor));
+        let amount =
+            number.parse::<u64>().ok().zip(factor).and_then(|(n, factor)| n.checked_mul(factor));
         amount
             .filter(|amount| *amount > 0)
             .and_then(|amount| T::try_from(amount).ok())
@@ -124,7 +126,10 @@ fn syntax_error(error: &toml::de::Error, text: &str, path: &Path) -> Failure {
         None => String::new(),
     };
     let message = format!("\"{}\"{line} is not TOML: {}", path.display(), error.message());
-    Failure::usage(message, "Write a key, an equals sign and a value on each line: listen = \"127.0.0.1:5477\".")
+    Failure::usage(
+        message,
+        "Write a key, an equals sign and a value on each line: listen = \"127.0.0.1:5477\".",
+    )
 }
 
 #[cfg(test)]
@@ -141,7 +146,8 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let text = "listen = '[::1]:80'\ndata_dir = 'd'\nmemory_limit = '8GB'\nshutdown_grace = '10s'";
+        let text =
+            "listen = '[::1]:80'\ndata_dir = 'd'\nmemory_limit = '8GB'\nshutdown_grace = '10s'";
         let expected = Config {
             listen: Some("[::1]:80".to_owned()),
             data_dir: Some(PathBuf::from("etc/d")),
@@ -158,7 +164,8 @@ mod tests {
         assert_eq!(bytes("1000"), Some(1000));
         assert_eq!(bytes("'64 kB'"), Some(65_536));
         assert_eq!(bytes("'1b'"), Some(1));
-        let grace = |value: &str| parse(&format!("shutdown_grace = {value}")).unwrap().shutdown_grace;
+        let grace =
+            |value: &str| parse(&format!("shutdown_grace = {value}")).unwrap().shutdown_grace;
         assert_eq!(grace("3"), Some(Duration::from_secs(3)));
         assert_eq!(grace("'250ms'"), Some(Duration::from_millis(250)));
         assert_eq!(grace("'2 min'"), Some(Duration::from_secs(120)));
@@ -175,7 +182,10 @@ mod tests {
         assert_eq!(message, "key \"listne\" in \"etc/f.toml\" does not exist");
         assert_eq!(hint, "Perhaps you meant \"listen\".");
         let (_, hint) = parse("tls = true").unwrap_err();
-        assert_eq!(hint, "There is: \"listen\", \"data_dir\", \"memory_limit\", \"shutdown_grace\".");
+        assert_eq!(
+            hint,
+            "There is: \"listen\", \"data_dir\", \"memory_limit\", \"shutdown_grace\"."
+        );
         let (message, _) = parse("listen = 5477").unwrap_err();
         assert_eq!(message, "listen in \"etc/f.toml\" can't be 5477");
         let (message, _) = parse("listen = 'a'\nlisten").unwrap_err();

@@ -79,7 +79,10 @@ pub async fn serve(server: Server) -> Result<(), Failure> {
         result = &mut serving => return Ok(result?),
         () = signals.next() => {}
     }
-    writeln!(io::stderr(), "stopping: running statements may finish; press Ctrl-C again to end them")?;
+    writeln!(
+        io::stderr(),
+        "stopping: running statements may finish; press Ctrl-C again to end them"
+    )?;
     // The receiver is alive: `serving` holds it.
     let _ = stop.send(());
     tokio::select! {

@@ -130,7 +130,12 @@ impl Runner {
         }
     }
 
-    async fn run_statement(&mut self, source: &Source, line: usize, sql: &str) -> Result<(), Failure> {
+    async fn run_statement(
+        &mut self,
+        source: &Source,
+        line: usize,
+        sql: &str,
+    ) -> Result<(), Failure> {
         for statement in self.session.parse(sql)? {
             match self.session.execute_statement(statement).await? {
                 Outcome::Rows { stream, .. } => {
@@ -226,14 +231,14 @@ impl Source {
 
 impl FromArgMatches for Sources {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let kinds: [(&str, fn(String) -> Source); 2] =
-            [("command", Source::Command), ("file", Source::file)];
         let mut found = Vec::new();
-        for (option, make) in kinds {
+        let mut add = |option: &str, make: fn(String) -> Source| {
             let places = matches.indices_of(option).into_iter().flatten();
             let values = matches.get_many::<String>(option).into_iter().flatten();
             found.extend(places.zip(values).map(|(place, value)| (place, make(value.clone()))));
-        }
+        };
+        add("command", Source::Command);
+        add("file", Source::file);
         found.sort_by_key(|(place, _)| *place);
         Ok(Self(found.into_iter().map(|(_, source)| source).collect()))
     }
@@ -286,7 +291,10 @@ fn variable(text: &str) -> Result<(String, Option<String>), String> {
 fn variable_name(name: &str) -> Result<&str> {
     match is_name(name) {
         true => Ok(name),
-        false => Err(Error::Syntax { message: format!("invalid variable name: \"{name}\""), position: None }),
+        false => Err(Error::Syntax {
+            message: format!("invalid variable name: \"{name}\""),
+            position: None,
+        }),
     }
 }
 

@@ -30,7 +30,9 @@ impl PhysicalOptimizerRule for PauseInJoins {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let paused = plan.transform_up(|node| {
             Ok(match multiplies(node.as_ref()) {
-                true => Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>),
+                true => {
+                    Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
+                }
                 false => Transformed::no(node),
             })
         })?;

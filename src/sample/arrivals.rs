@@ -1,4 +1,5 @@
-//! When leads arrive, and what the channels cost: a weekly season, mild growth, busy and quiet days, one anomaly.
+//! When leads arrive, and what the channels cost: a weekly season, mild growth, busy and quiet days,
+//! one anomaly.
 
 use super::calendar::{DAY_S, END_DAY, FIRST_DAY, HOUR_S, weekday};
 use super::company::{CHANNELS, Channel};
@@ -11,7 +12,7 @@ const WEEKDAY_WEIGHTS: [f64; 7] = [1.0, 1.1, 1.1, 1.05, 0.9, 0.35, 0.3];
 /// Traffic at the end of the period, with 1 at its start.
 const GROWTH: f64 = 1.4;
 
-/// A day's traffic varies by this fraction to each side, about as much as forty independent leads would.
+/// A day's traffic varies by this fraction to each side, about as much as forty independent leads do.
 const DAILY_VARIATION: f64 = 0.3;
 
 /// Share of a day's leads by hour; the fractions add up to 1.
@@ -76,8 +77,8 @@ impl Arrivals {
 
     /// The arrival of the lead with this index, out of `count`.
     ///
-    /// Lead by lead the traffic is cut into `count` equal pieces, and each arrives somewhere in its own, so that leads
-    /// arrive in the order of their index without being sorted.
+    /// The traffic is cut into `count` equal pieces and each lead arrives somewhere in its own, so that
+    /// leads arrive in the order of their index without being sorted.
     pub(super) fn draw(&self, dice: &mut Dice, index: usize, count: usize) -> Arrival {
         let position = self.total * (index as f64 + dice.uniform()) / count as f64;
         let following = self.days.partition_point(|day| day.before <= position);
@@ -196,7 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn a_weekend_day_is_quiet() {
-        assert!(WEEKDAY_WEIGHTS[weekday(FIRST_DAY + 3)] < 0.5);
+    fn a_weekend_brings_less_than_a_working_day() {
+        // 2025-01-01 was a Wednesday.
+        let (wednesday, saturday) = (weekday(FIRST_DAY), weekday(FIRST_DAY + 3));
+        assert!(WEEKDAY_WEIGHTS[saturday] < 0.5 * WEEKDAY_WEIGHTS[wednesday]);
     }
 }

@@ -23,7 +23,8 @@ const SHORTEST_WAIT_S: f64 = 600.0;
 
 /// Days from 1970-01-01 to a date of the proleptic Gregorian calendar, from 1970 on.
 ///
-/// Counts years from March, so that the leap day is a year's last; 153 days are the five months from March to July.
+/// Counts years from March, so that the leap day is a year's last; 153 days are the five months from
+/// March to July.
 pub(super) const fn day_number(year: i64, month: i64, day: i64) -> i64 {
     let (year, months_from_march) = if month < 3 {
         (year - 1, month + 9)

@@ -125,10 +125,8 @@ impl<'a> Walk<'a> {
     fn finish(&mut self) {
         let mut reopened = false;
         while let Some(next) = self.stage.next() {
-            if self
-                .dice
-                .chance(pass_probability(self.lead, self.stage, self.proposed_at))
-            {
+            let probability = pass_probability(self.lead, self.stage, self.proposed_at);
+            if self.dice.chance(probability) {
                 self.advance(next);
                 continue;
             }
@@ -196,7 +194,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Takes every entry of a stage away when the lead came further without it being recorded.
+/// Forgets, for some of the leads that came further, that they ever were in a stage.
 fn skip(dice: &mut Dice, steps: &mut Vec<Step>, stage: Stage) {
     let came_further = steps
         .iter()
@@ -270,7 +268,7 @@ fn with_odds(probability: f64, factor: f64) -> f64 {
     odds / (1.0 + odds)
 }
 
-/// The median time from a stage to the next: larger customers take longer, skilled owners are faster.
+/// The median time from a stage to the next: large customers take longer, skilled owners are faster.
 fn typical_wait_s(lead: &Lead, stage: Stage) -> f64 {
     let of_owner = lead.owner.skill().slowness;
     let of_size = match lead.size {

@@ -55,7 +55,7 @@ fn first_order(lead: &Lead, steps: &[Step]) -> Option<Order> {
     })
 }
 
-/// One of the customers, given as (won at, id) in that order, who had signed before the lead arrived.
+/// One of the customers, (won at, id) sorted by both, who had signed before the lead arrived.
 fn draw_referrer(dice: &mut Dice, lead: &Lead, customers: &[(i64, i64)]) -> Option<i64> {
     let earlier = customers.partition_point(|(won_at, _)| *won_at < lead.created_at);
     let index = dice.below(earlier);

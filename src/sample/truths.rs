@@ -12,10 +12,11 @@ pub const WEBINAR_LARGE_SHARE: f64 = 0.60;
 /// Truth 2: the share of the strong region, the east, among webinar leads.
 pub const WEBINAR_EAST_SHARE: f64 = 0.60;
 
-/// Truth 3: what the south's probability of proposed → negotiating is multiplied by for proposals of 2026-03.
+/// Truth 3: what the south's probability of proposed → negotiating is multiplied by for first
+/// proposals of 2026-03.
 pub const BROKEN_NEGOTIATION_FACTOR: f64 = 0.35;
 
-/// Truth 4: paid search leads of the anomalous day, as a multiple of what the day would have brought.
+/// Truth 4: paid search leads of the anomalous day, as a multiple of what it would have brought.
 pub const ANOMALY_TRAFFIC_FACTOR: f64 = 6.0;
 
 /// Truth 4: the probability of acquired → activated of the extra leads on script A.

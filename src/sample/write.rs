@@ -41,8 +41,8 @@ pub(super) fn write_tables(directory: &Path, tables: &[SampleTable]) -> Result<S
 
 fn write_table(directory: &Path, table: &SampleTable) -> Result<TableSummary> {
     let path = directory.join(format!("{}.parquet", table.name));
-    // The name has the process in it, so that two runs at once can't write into each other's file, and doesn't end
-    // in `.parquet`, so that no reader of the directory takes it for a table.
+    // The name has the process in it, so that two runs at once can't write into each other's file, and
+    // doesn't end in `.parquet`, so that no reader of the directory takes it for a table.
     let partial = directory.join(format!(".{}.{}.partial", table.name, std::process::id()));
     let written =
         write_file(&partial, &table.batch).and_then(|()| Ok(fs::rename(&partial, &path)?));

@@ -33,9 +33,16 @@ impl Registry {
     /// Enters a connection under its number and secret.
     pub fn register(self: &Arc<Self>, number: i32, secret: &SecretKey) -> Registration {
         let request = Arc::default();
-        let entry = Entry { secret: secret.to_bytes(), request: Arc::clone(&request) };
+        let entry = Entry {
+            secret: secret.to_bytes(),
+            request: Arc::clone(&request),
+        };
         lock(&self.connections).insert(number, entry);
-        Registration { registry: Arc::clone(self), number, request }
+        Registration {
+            registry: Arc::clone(self),
+            number,
+            request,
+        }
     }
 
     /// Cancels what the named connection does; a wrong name or secret changes nothing, and isn't answered.

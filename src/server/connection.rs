@@ -138,7 +138,10 @@ impl Connection {
         let session = Arc::clone(&self.session);
         let statements = self.work(async move { session.parse(&sql) }).await?;
         if statements.is_empty() {
-            self.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
+            self.feed(PgWireBackendMessage::EmptyQueryResponse(
+                EmptyQueryResponse::new(),
+            ))
+            .await?;
         }
         for statement in statements {
             self.start_clock();
@@ -149,11 +152,15 @@ impl Connection {
     }
 
     async fn query_statement(&mut self, statement: Statement) -> Result<(), Failure> {
-        let prepared =
-            Prepared { statement, parameter_types: Vec::new(), described: Described::Later };
+        let prepared = Prepared {
+            statement,
+            parameter_types: Vec::new(),
+            described: Described::Later,
+        };
         match self.start(Arc::new(prepared), Vec::new(), &[]).await? {
             Started::Rows(tag, rows) => {
-                self.feed(PgWireBackendMessage::RowDescription(rows.description())).await?;
+                self.feed(PgWireBackendMessage::RowDescription(rows.description()))
+                    .await?;
                 let (sent, _) = self.send_rows(rows, usize::MAX).await?;
                 self.complete(rows_tag(tag, sent)).await
             }
@@ -174,13 +181,19 @@ impl Connection {
         }
         let session = Arc::clone(&self.session);
         let running = Arc::clone(&prepared);
-        let outcome = self.work(async move { session.execute(&running, values).await }).await?;
+        let outcome = self
+            .work(async move { session.execute(&running, values).await })
+            .await?;
         match outcome {
             Outcome::Rows { tag, stream } => {
                 let rows = Rows::new(stream, formats, Arc::clone(&prepared.statement.sql))?;
                 Ok(Started::Rows(tag, rows))
             }
-            Outcome::Done { mut tag, mut notices, reported } => {
+            Outcome::Done {
+                mut tag,
+                mut notices,
+                reported,
+            } => {
                 notices.extend(self.transaction.done(&prepared.statement.kind, &mut tag));
                 if !self.transaction.is_open() {
                     self.portals.clear();
@@ -242,18 +255,26 @@ impl Connection {
         notices: &[Notice],
         reported: Vec<(&'static str, String)>,
     ) -> Result<(), Failure> {
-        for notice in notices.iter().filter(|notice| self.wants(notice)).collect::<Vec<_>>() {
+        for notice in notices
+            .iter()
+            .filter(|notice| self.wants(notice))
+            .collect::<Vec<_>>()
+        {
             self.feed(notice_response(notice)).await?;
         }
         for (name, value) in reported {
             let status = ParameterStatus::new(name.to_owned(), value);
-            self.feed(PgWireBackendMessage::ParameterStatus(status)).await?;
+            self.feed(PgWireBackendMessage::ParameterStatus(status))
+                .await?;
         }
         Ok(())
     }
 
     fn wants(&self, notice: &Notice) -> bool {
-        let least = self.session.setting("client_min_messages").unwrap_or_default();
+        let least = self
+            .session
+            .setting("client_min_messages")
+            .unwrap_or_default();
         match least.to_lowercase().as_str() {
             "error" => false,
             "warning" => notice.severity == "WARNING",
@@ -262,7 +283,10 @@ impl Connection {
     }
 
     pub(super) async fn complete(&mut self, tag: String) -> Result<(), Failure> {
-        self.feed(PgWireBackendMessage::CommandComplete(CommandComplete::new(tag))).await
+        self.feed(PgWireBackendMessage::CommandComplete(CommandComplete::new(
+            tag,
+        )))
+        .await
     }
 
     pub(super) async fn feed(&mut self, message: PgWireBackendMessage) -> Result<(), Failure> {
@@ -285,7 +309,9 @@ impl Connection {
     /// The time of a statement runs from here.
     fn start_clock(&mut self) {
         let timeout = self.session.setting("statement_timeout").ok();
-        let timeout_ms = timeout.and_then(|text| milliseconds(&text)).filter(|ms| *ms > 0);
+        let timeout_ms = timeout
+            .and_then(|text| milliseconds(&text))
+            .filter(|ms| *ms > 0);
         self.deadline =
             timeout_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
     }
@@ -300,7 +326,8 @@ impl Connection {
 
     async fn ready(&mut self) -> Result<(), Failure> {
         let ready = ReadyForQuery::new(self.transaction.status());
-        self.feed(PgWireBackendMessage::ReadyForQuery(ready)).await?;
+        self.feed(PgWireBackendMessage::ReadyForQuery(ready))
+            .await?;
         Ok(self.socket.flush().await?)
     }
 
@@ -324,7 +351,9 @@ impl Connection {
             return self.socket.flush().await;
         }
         self.socket
-            .feed(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(self.transaction.status())))
+            .feed(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(
+                self.transaction.status(),
+            )))
             .await?;
         self.socket.flush().await
     }

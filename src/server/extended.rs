@@ -52,13 +52,19 @@ impl Connection {
         if !name.is_empty() && self.statements.contains_key(&name) {
             return Err(Error::DuplicateStatement(name).into());
         }
-        let declared: Vec<_> =
-            message.type_oids.iter().map(|oid| parameters::declared(*oid)).collect();
+        let declared: Vec<_> = message
+            .type_oids
+            .iter()
+            .map(|oid| parameters::declared(*oid))
+            .collect();
         let session = Arc::clone(&self.session);
         let sql = message.query;
         let mut statements = self.work(async move { session.parse(&sql) }).await?;
         let stored = match (statements.pop(), statements.is_empty()) {
-            (None, _) => Stored { prepared: None, parameters: Vec::new() },
+            (None, _) => Stored {
+                prepared: None,
+                parameters: Vec::new(),
+            },
             (Some(_), false) => return Err(Failure::SeveralStatements),
             (Some(statement), true) => {
                 self.transaction.admit(&statement.kind)?;
@@ -67,19 +73,24 @@ impl Connection {
                     .iter()
                     .map(|declared| declared.as_ref().and_then(parameters::engine_type))
                     .collect();
-                let prepared =
-                    self.work(async move { session.prepare(statement, &types).await }).await?;
+                let prepared = self
+                    .work(async move { session.prepare(statement, &types).await })
+                    .await?;
                 let parameters = prepared.parameter_types.iter().enumerate();
                 let parameters = parameters
                     .map(|(at, inferred)| {
                         Parameter::new(declared.get(at).and_then(Option::as_ref), inferred)
                     })
                     .collect();
-                Stored { prepared: Some(Arc::new(prepared)), parameters }
+                Stored {
+                    prepared: Some(Arc::new(prepared)),
+                    parameters,
+                }
             }
         };
         self.statements.insert(name, Arc::new(stored));
-        self.feed(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await
+        self.feed(PgWireBackendMessage::ParseComplete(ParseComplete::new()))
+            .await
     }
 
     pub(super) async fn bind(&mut self, message: Bind) -> Result<(), Failure> {
@@ -100,13 +111,24 @@ impl Connection {
         )?;
         let formats = message.result_column_format_codes;
         check_formats(&formats)?;
-        if let Some(Described::Rows(schema)) =
-            statement.prepared.as_ref().map(|prepared| &prepared.described)
+        if let Some(Described::Rows(schema)) = statement
+            .prepared
+            .as_ref()
+            .map(|prepared| &prepared.described)
         {
             rows::description(schema, &formats)?;
         }
-        self.portals.insert(name, Portal { statement, values, formats, state: State::Bound });
-        self.feed(PgWireBackendMessage::BindComplete(BindComplete::new())).await
+        self.portals.insert(
+            name,
+            Portal {
+                statement,
+                values,
+                formats,
+                state: State::Bound,
+            },
+        );
+        self.feed(PgWireBackendMessage::BindComplete(BindComplete::new()))
+            .await
     }
 
     pub(super) async fn describe(&mut self, message: Describe) -> Result<(), Failure> {
@@ -114,18 +136,29 @@ impl Connection {
         match message.target_type {
             TARGET_TYPE_BYTE_STATEMENT => self.describe_statement(&name).await,
             TARGET_TYPE_BYTE_PORTAL => self.describe_portal(&name).await,
-            other => Err(Failure::Protocol(format!("invalid DESCRIBE message subtype {other}"))),
+            other => Err(Failure::Protocol(format!(
+                "invalid DESCRIBE message subtype {other}"
+            ))),
         }
     }
 
     async fn describe_statement(&mut self, name: &str) -> Result<(), Failure> {
         let statement = self.statement(name)?;
-        let types = statement.parameters.iter().map(|parameter| parameter.wire.oid()).collect();
+        let types = statement
+            .parameters
+            .iter()
+            .map(|parameter| parameter.wire.oid())
+            .collect();
         let parameters = ParameterDescription::new(types);
-        self.feed(PgWireBackendMessage::ParameterDescription(parameters)).await?;
-        let described = statement.prepared.as_ref().map(|prepared| prepared.described.clone());
+        self.feed(PgWireBackendMessage::ParameterDescription(parameters))
+            .await?;
+        let described = statement
+            .prepared
+            .as_ref()
+            .map(|prepared| prepared.described.clone());
         // Columns that depend on a value are described with the portal, which has it.
-        self.send_description(described.unwrap_or(Described::Nothing), &[]).await
+        self.send_description(described.unwrap_or(Described::Nothing), &[])
+            .await
     }
 
     async fn describe_portal(&mut self, name: &str) -> Result<(), Failure> {
@@ -138,7 +171,8 @@ impl Connection {
             None => Described::Nothing,
             Some(prepared) => {
                 let session = Arc::clone(&self.session);
-                self.work(async move { session.describe(&prepared, &values).await }).await?
+                self.work(async move { session.describe(&prepared, &values).await })
+                    .await?
             }
         };
         self.send_description(described, &formats).await
@@ -164,9 +198,13 @@ impl Connection {
             return Err(Failure::UnknownPortal(name));
         };
         // No limit is written as 0; Postgres takes a negative one for none as well.
-        let most = usize::try_from(message.max_rows).ok().filter(|most| *most > 0);
+        let most = usize::try_from(message.max_rows)
+            .ok()
+            .filter(|most| *most > 0);
         // A portal that fails is gone: it can't be run from the middle.
-        portal.state = self.run_portal(&name, &mut portal, most.unwrap_or(usize::MAX)).await?;
+        portal.state = self
+            .run_portal(&name, &mut portal, most.unwrap_or(usize::MAX))
+            .await?;
         self.portals.insert(name, portal);
         Ok(())
     }
@@ -178,12 +216,18 @@ impl Connection {
         most: usize,
     ) -> Result<State, Failure> {
         let Some(prepared) = portal.statement.prepared.as_ref().map(Arc::clone) else {
-            self.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
+            self.feed(PgWireBackendMessage::EmptyQueryResponse(
+                EmptyQueryResponse::new(),
+            ))
+            .await?;
             return Ok(State::Bound);
         };
         self.transaction.admit(&prepared.statement.kind)?;
         let started = match std::mem::replace(&mut portal.state, State::Done) {
-            State::Bound => self.start(prepared, portal.values.clone(), &portal.formats).await?,
+            State::Bound => {
+                self.start(prepared, portal.values.clone(), &portal.formats)
+                    .await?
+            }
             State::Suspended(tag, rows) => Started::Rows(tag, rows),
             State::Fetched(tag) => {
                 self.complete(rows_tag(tag, 0)).await?;
@@ -198,7 +242,8 @@ impl Connection {
             }
             Started::Rows(tag, rows) => match self.send_rows(rows, most).await? {
                 (_, Some(rest)) => {
-                    self.feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new())).await?;
+                    self.feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new()))
+                        .await?;
                     Ok(State::Suspended(tag, rest))
                 }
                 (sent, None) => {
@@ -215,10 +260,13 @@ impl Connection {
             TARGET_TYPE_BYTE_STATEMENT => drop(self.statements.remove(&name)),
             TARGET_TYPE_BYTE_PORTAL => drop(self.portals.remove(&name)),
             other => {
-                return Err(Failure::Protocol(format!("invalid CLOSE message subtype {other}")));
+                return Err(Failure::Protocol(format!(
+                    "invalid CLOSE message subtype {other}"
+                )));
             }
         }
-        self.feed(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await
+        self.feed(PgWireBackendMessage::CloseComplete(CloseComplete::new()))
+            .await
     }
 
     fn statement(&self, name: &str) -> Result<Arc<Stored>, Failure> {
@@ -256,12 +304,19 @@ fn read_values(
     let read = |(at, (parameter, value)): (usize, (&Parameter, Option<Bytes>))| {
         parameter.read(at + 1, value, format(at) == 1)
     };
-    parameters.iter().zip(values).enumerate().map(read).collect()
+    parameters
+        .iter()
+        .zip(values)
+        .enumerate()
+        .map(read)
+        .collect()
 }
 
 fn check_formats(formats: &[i16]) -> Result<(), Failure> {
     match formats.iter().find(|code| !matches!(code, 0 | 1)) {
-        Some(code) => Err(Failure::Protocol(format!("unsupported format code: {code}"))),
+        Some(code) => Err(Failure::Protocol(format!(
+            "unsupported format code: {code}"
+        ))),
         None => Ok(()),
     }
 }
@@ -276,7 +331,9 @@ mod tests {
     fn code(count: usize, formats: &[i16]) -> Option<&'static str> {
         let parameters = [DataType::Utf8, DataType::Utf8].map(|kind| Parameter::new(None, &kind));
         let values = vec![Some(Bytes::from_static(b"x")); count];
-        read_values(&parameters, values, formats, "").err().map(|failure| failure.code())
+        read_values(&parameters, values, formats, "")
+            .err()
+            .map(|failure| failure.code())
     }
 
     #[test]

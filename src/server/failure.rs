@@ -77,7 +77,10 @@ impl Failure {
 
     /// Whether the connection ends with it.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Failure::Statement(Error::ShuttingDown) | Failure::UserMissing | Failure::Gone(_))
+        matches!(
+            self,
+            Failure::Statement(Error::ShuttingDown) | Failure::UserMissing | Failure::Gone(_)
+        )
     }
 
     /// The message that tells the client.
@@ -86,7 +89,11 @@ impl Failure {
         if let Failure::Statement(error) = self {
             push(&mut fields, b'D', error.detail());
             push(&mut fields, b'H', error.hint());
-            push(&mut fields, b'P', error.position().map(|position| position.to_string()));
+            push(
+                &mut fields,
+                b'P',
+                error.position().map(|position| position.to_string()),
+            );
         }
         PgWireBackendMessage::ErrorResponse(ErrorResponse::new(fields))
     }

@@ -64,7 +64,9 @@ async fn passed(deadline: Option<Instant>) {
 /// Waits until the client has closed the connection. It is seen only when the client has sent nothing
 /// more, which is what a client that waits for an answer does.
 async fn gone(client: Option<&TcpStream>) -> io::Error {
-    let Some(client) = client else { return std::future::pending().await };
+    let Some(client) = client else {
+        return std::future::pending().await;
+    };
     loop {
         match client.peek(&mut [0]).await {
             Ok(0) => return io::ErrorKind::ConnectionAborted.into(),
@@ -80,8 +82,15 @@ fn panicked(panic: Option<Box<dyn Any + Send>>) -> Error {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         text.or_else(|| panic.downcast_ref::<String>().cloned())
     });
-    let message = format!("internal error: {}", message.as_deref().unwrap_or("the statement was lost"));
-    Error::Query { fault: Fault::Internal, message, position: None }
+    let message = format!(
+        "internal error: {}",
+        message.as_deref().unwrap_or("the statement was lost")
+    );
+    Error::Query {
+        fault: Fault::Internal,
+        message,
+        position: None,
+    }
 }
 
 #[cfg(test)]
@@ -91,14 +100,21 @@ mod tests {
 
     fn limits(deadline: Option<Instant>) -> Limits {
         let token = CancellationToken::new;
-        Limits { canceled: token(), killing: token(), deadline }
+        Limits {
+            canceled: token(),
+            killing: token(),
+            deadline,
+        }
     }
 
     #[tokio::test]
     async fn a_panic_is_an_internal_error_of_that_statement() {
         let work = async { if true { panic!("boom") } else { Ok(()) } };
         let failure = limits(None).work(None, work).await.unwrap_err();
-        assert_eq!((failure.code(), failure.to_string().as_str()), ("XX000", "internal error: boom"));
+        assert_eq!(
+            (failure.code(), failure.to_string().as_str()),
+            ("XX000", "internal error: boom")
+        );
     }
 
     #[tokio::test]
@@ -106,7 +122,10 @@ mod tests {
         let forever = || async { std::future::pending::<Result<()>>().await };
         let soon = Instant::now() + Duration::from_millis(10);
         let failure = limits(Some(soon)).work(None, forever()).await.unwrap_err();
-        assert_eq!(failure.to_string(), "canceling statement due to statement timeout");
+        assert_eq!(
+            failure.to_string(),
+            "canceling statement due to statement timeout"
+        );
         let limits = limits(None);
         limits.canceled.cancel();
         let failure = limits.work(None, forever()).await.unwrap_err();

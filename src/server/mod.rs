@@ -96,7 +96,12 @@ impl Server {
             killing: CancellationToken::new(),
         };
         let shared = Arc::new(shared);
-        Ok(Self { listener, options, shared, connections: TaskTracker::new() })
+        Ok(Self {
+            listener,
+            options,
+            shared,
+            connections: TaskTracker::new(),
+        })
     }
 
     /// The address that clients connect to.
@@ -114,7 +119,12 @@ impl Server {
     /// # Errors
     /// None today; it may come to report what kept it from serving.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let Self { listener, options, shared, connections } = self;
+        let Self {
+            listener,
+            options,
+            shared,
+            connections,
+        } = self;
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
@@ -133,8 +143,14 @@ impl Server {
         drop(listener);
         shared.stopping.cancel();
         connections.close();
-        if timeout(options.shutdown_grace, connections.wait()).await.is_err() {
-            tracing::warn!(connections = connections.len(), "ending statements that still run");
+        if timeout(options.shutdown_grace, connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = connections.len(),
+                "ending statements that still run"
+            );
             shared.killing.cancel();
             connections.wait().await;
         }
@@ -146,7 +162,8 @@ fn bind_error(listen: &str, error: std::io::Error) -> Error {
     match error.kind() {
         ErrorKind::AddrInUse => Error::Configuration {
             message: format!("address {listen} is already in use"),
-            hint: "Stop the server that uses it, or choose another address with --listen.".to_owned(),
+            hint: "Stop the server that uses it, or choose another address with --listen."
+                .to_owned(),
         },
         _ => Error::io(format!("can't listen on {listen}"), error),
     }

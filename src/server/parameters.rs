@@ -27,10 +27,14 @@ impl Parameter {
     /// The parameter that the client declared as `declared` and the statement takes as `inferred`.
     pub fn new(declared: Option<&Type>, inferred: &DataType) -> Self {
         match declared {
-            Some(wire) if engine_type(wire).is_some() => {
-                Self { wire: wire.clone(), engine: Some(inferred.clone()) }
-            }
-            Some(wire) => Self { wire: wire.clone(), engine: None },
+            Some(wire) if engine_type(wire).is_some() => Self {
+                wire: wire.clone(),
+                engine: Some(inferred.clone()),
+            },
+            Some(wire) => Self {
+                wire: wire.clone(),
+                engine: None,
+            },
             None => Self {
                 wire: into_pg_type(inferred).unwrap_or(Type::TEXT),
                 engine: Some(inferred.clone()),
@@ -49,7 +53,10 @@ impl Parameter {
         binary: bool,
     ) -> Result<ScalarValue, Failure> {
         let Some(value) = value else {
-            let null = self.engine.as_ref().and_then(|engine| ScalarValue::try_from(engine).ok());
+            let null = self
+                .engine
+                .as_ref()
+                .and_then(|engine| ScalarValue::try_from(engine).ok());
             return Ok(null.unwrap_or(ScalarValue::Null));
         };
         let invalid = || match binary {
@@ -65,12 +72,15 @@ impl Parameter {
         let wire = self.readable(binary).clone();
         let declared = StoredStatement::new(String::new(), (), vec![Some(wire)]);
         let portal = Portal::try_new(&bind, Arc::new(declared)).map_err(|_| invalid())?;
-        let values = deserialize_parameters_with_server_types(&portal, &[self.engine.as_ref()], &[])
-            .map_err(|_| invalid())?;
+        let values =
+            deserialize_parameters_with_server_types(&portal, &[self.engine.as_ref()], &[])
+                .map_err(|_| invalid())?;
         match values {
-            ParamValues::List(values) => {
-                values.into_iter().next().map(|value| value.value).ok_or_else(invalid)
-            }
+            ParamValues::List(values) => values
+                .into_iter()
+                .next()
+                .map(|value| value.value)
+                .ok_or_else(invalid),
             ParamValues::Map(_) => Err(invalid()),
         }
     }
@@ -81,7 +91,11 @@ impl Parameter {
             self.wire,
             Type::UUID | Type::JSON | Type::JSONB | Type::NAME | Type::BPCHAR | Type::UNKNOWN
         );
-        if textual && !binary { &Type::TEXT } else { &self.wire }
+        if textual && !binary {
+            &Type::TEXT
+        } else {
+            &self.wire
+        }
     }
 }
 
@@ -141,31 +155,48 @@ mod tests {
         assert_eq!(text(&count, "42").unwrap(), ScalarValue::Int64(Some(42)));
         let failure = text(&count, "four").unwrap_err();
         assert_eq!(failure.code(), "22P02");
-        assert_eq!(failure.to_string(), "invalid input syntax for type bigint: \"four\"");
-        assert_eq!(count.read(1, None, false).unwrap(), ScalarValue::Int64(None));
+        assert_eq!(
+            failure.to_string(),
+            "invalid input syntax for type bigint: \"four\""
+        );
+        assert_eq!(
+            count.read(1, None, false).unwrap(),
+            ScalarValue::Int64(None)
+        );
     }
 
     #[test]
     fn a_declared_type_is_honoured() {
         let declared = declared(Type::INT2.oid());
         let parameter = Parameter::new(declared.as_ref(), &DataType::Int16);
-        let value = parameter.read(1, Some(Bytes::from_static(&[0, 7])), true).unwrap();
+        let value = parameter
+            .read(1, Some(Bytes::from_static(&[0, 7])), true)
+            .unwrap();
         assert_eq!(value, ScalarValue::Int16(Some(7)));
-        let failure = parameter.read(1, Some(Bytes::from_static(&[7])), true).unwrap_err();
+        let failure = parameter
+            .read(1, Some(Bytes::from_static(&[7])), true)
+            .unwrap_err();
         assert_eq!(failure.code(), "22P03");
     }
 
     #[test]
     fn a_number_without_precision_is_read_as_it_is() {
         let parameter = Parameter::new(Some(&Type::NUMERIC), &DataType::Utf8);
-        assert_eq!(text(&parameter, "12.50").unwrap(), ScalarValue::Decimal128(Some(1250), 4, 2));
+        assert_eq!(
+            text(&parameter, "12.50").unwrap(),
+            ScalarValue::Decimal128(Some(1250), 4, 2)
+        );
     }
 
     #[test]
     fn text_like_types_are_text() {
         for wire in [Type::UUID, Type::JSON, Type::VARCHAR, Type::NAME] {
             let parameter = Parameter::new(Some(&wire), &DataType::Utf8);
-            assert_eq!(text(&parameter, "漏斗").unwrap(), ScalarValue::from("漏斗"), "{wire}");
+            assert_eq!(
+                text(&parameter, "漏斗").unwrap(),
+                ScalarValue::from("漏斗"),
+                "{wire}"
+            );
         }
     }
 }

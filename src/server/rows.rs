@@ -40,7 +40,12 @@ impl Rows {
         sql: Arc<str>,
     ) -> Result<Self, Failure> {
         let fields = Arc::new(fields(&stream.schema(), formats)?);
-        Ok(Self { stream, fields, batch: None, sql })
+        Ok(Self {
+            stream,
+            fields,
+            batch: None,
+            sql,
+        })
     }
 
     /// Names and types of the columns.
@@ -53,7 +58,9 @@ impl Rows {
     /// # Errors
     /// The query's.
     pub async fn next(mut self, most: usize) -> Result<(Self, Vec<DataRow>)> {
-        let Some(batch) = self.next_batch().await? else { return Ok((self, Vec::new())) };
+        let Some(batch) = self.next_batch().await? else {
+            return Ok((self, Vec::new()));
+        };
         let count = batch.num_rows().min(most);
         if count < batch.num_rows() {
             self.batch = Some(batch.slice(count, batch.num_rows() - count));
@@ -97,13 +104,22 @@ fn fields(schema: &Schema, formats: &[i16]) -> Result<Vec<FieldInfo>, Failure> {
     if let Format::Individual(formats) = &format
         && formats.len() != columns
     {
-        let message =
-            format!("bind message has {} result formats but query has {columns} columns", formats.len());
+        let message = format!(
+            "bind message has {} result formats but query has {columns} columns",
+            formats.len()
+        );
         return Err(Failure::Protocol(message));
     }
-    let fields = arrow_schema_to_pg_fields(schema, &format, None)
-        .map_err(|error| Error::Unsupported { message: error.to_string(), hint: None })?;
-    Ok(fields.into_iter().zip(schema.fields()).map(|(field, column)| sized(field, column.data_type())).collect())
+    let fields =
+        arrow_schema_to_pg_fields(schema, &format, None).map_err(|error| Error::Unsupported {
+            message: error.to_string(),
+            hint: None,
+        })?;
+    Ok(fields
+        .into_iter()
+        .zip(schema.fields())
+        .map(|(field, column)| sized(field, column.data_type()))
+        .collect())
 }
 
 /// One code is for all columns, none means text.
@@ -136,7 +152,11 @@ fn sized(field: FieldInfo, column: &DataType) -> FieldInfo {
 }
 
 fn encoding_error(error: PgWireError) -> Error {
-    Error::Query { fault: Fault::Internal, message: error.to_string(), position: None }
+    Error::Query {
+        fault: Fault::Internal,
+        message: error.to_string(),
+        position: None,
+    }
 }
 
 #[cfg(test)]
@@ -161,13 +181,20 @@ mod tests {
         for codes in [&[][..], &[0], &[1], &[0, 1]] {
             description(&schema(), codes).unwrap();
         }
-        assert_eq!(description(&schema(), &[0, 1, 1]).unwrap_err().code(), "08P01");
+        assert_eq!(
+            description(&schema(), &[0, 1, 1]).unwrap_err().code(),
+            "08P01"
+        );
     }
 
     #[test]
     fn a_column_is_described_with_its_width_and_precision() {
         let described = description(&schema(), &[]).unwrap();
-        let widths: Vec<_> = described.fields.iter().map(|f| (f.type_size, f.type_modifier)).collect();
+        let widths: Vec<_> = described
+            .fields
+            .iter()
+            .map(|f| (f.type_size, f.type_modifier))
+            .collect();
         assert_eq!(widths, [(8, -1), (-1, (18 << 16 | 4) + 4)]);
         assert_eq!(described.fields[1].name, "数");
     }
@@ -176,10 +203,14 @@ mod tests {
     async fn a_batch_is_sent_in_as_many_parts_as_the_client_wants() {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
         let batch = |n: i64| {
-            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from_iter_values(0..n))])
+            RecordBatch::try_new(
+                Arc::clone(&schema),
+                vec![Arc::new(Int64Array::from_iter_values(0..n))],
+            )
         };
         let batches = [batch(3), batch(0), batch(2)].map(|batch| Ok(batch.unwrap()));
-        let stream = RecordBatchStreamAdapter::new(Arc::clone(&schema), futures::stream::iter(batches));
+        let stream =
+            RecordBatchStreamAdapter::new(Arc::clone(&schema), futures::stream::iter(batches));
         let mut rows = Rows::new(Box::pin(stream), &[], "".into()).unwrap();
         let mut counts = Vec::new();
         loop {

@@ -95,15 +95,22 @@ impl Codec {
         let kind = message[0];
         if kind == b'F' {
             let failure = Failure::Unsupported("function calls by the protocol are not supported");
-            return Incoming::Faulty { failure, extended: false };
+            return Incoming::Faulty {
+                failure,
+                extended: false,
+            };
         }
         let extended = matches!(kind, b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S');
         if !text_of(kind, &message[5..]).is_none_or(|text| std::str::from_utf8(text).is_ok()) {
-            return Incoming::Faulty { failure: Failure::Encoding, extended };
+            return Incoming::Faulty {
+                failure: Failure::Encoding,
+                extended,
+            };
         }
         // pgwire reads past the end of a message that is too short for what it says it holds, which panics.
-        let decoded =
-            catch_unwind(AssertUnwindSafe(|| PgWireFrontendMessage::decode(message, &self.context)));
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            PgWireFrontendMessage::decode(message, &self.context)
+        }));
         match decoded {
             Ok(Ok(Some(decoded))) if message.is_empty() => Incoming::Message(decoded),
             Ok(Err(error)) if !is_known(kind) => Incoming::Lost(error.into()),
@@ -121,11 +128,15 @@ impl Decoder for Codec {
 
     /// A kind of one byte, a length of four that counts itself, and the rest.
     fn decode(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Incoming>> {
-        let Some(&[_, a, b, c, d]) = buffer.first_chunk::<5>() else { return Ok(None) };
+        let Some(&[_, a, b, c, d]) = buffer.first_chunk::<5>() else {
+            return Ok(None);
+        };
         let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
         if !(4..=LONGEST_MESSAGE).contains(&length) {
             buffer.clear();
-            return Ok(Some(Incoming::Lost(Failure::Protocol("invalid message length".to_owned()))));
+            return Ok(Some(Incoming::Lost(Failure::Protocol(
+                "invalid message length".to_owned(),
+            ))));
         }
         let whole = 1 + length;
         if buffer.remaining() < whole {
@@ -150,7 +161,11 @@ fn text_of(kind: u8, body: &[u8]) -> Option<&[u8]> {
     match kind {
         b'Q' => Some(body),
         b'P' => {
-            let mut ends = body.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at);
+            let mut ends = body
+                .iter()
+                .enumerate()
+                .filter(|(_, byte)| **byte == 0)
+                .map(|(at, _)| at);
             ends.nth(1).map(|end| &body[..end])
         }
         _ => None,
@@ -199,7 +214,10 @@ mod tests {
             assert_eq!(faults(&[bad, good.clone()].concat()), [Some("08P01"), None]);
         }
         assert_eq!(faults(&message(b'Q', b"select '\xff'\0")), [Some("22021")]);
-        assert_eq!(faults(&message(b'P', b"\0select '\xff'\0\0\0")), [Some("22021")]);
+        assert_eq!(
+            faults(&message(b'P', b"\0select '\xff'\0\0\0")),
+            [Some("22021")]
+        );
         assert_eq!(faults(&message(b'F', b"\0\0\0\x01")), [Some("0A000")]);
     }
 
@@ -207,9 +225,15 @@ mod tests {
     fn a_message_without_an_end_loses_the_connection() {
         for length in [0i32, 3, -1, i32::MAX] {
             let bytes = [b"Q".as_slice(), &length.to_be_bytes(), b"select 1\0"].concat();
-            assert!(matches!(incoming(&bytes).as_slice(), [Incoming::Lost(_)]), "{length}");
+            assert!(
+                matches!(incoming(&bytes).as_slice(), [Incoming::Lost(_)]),
+                "{length}"
+            );
         }
-        assert!(matches!(incoming(&message(b'?', b"")).as_slice(), [Incoming::Lost(_)]));
+        assert!(matches!(
+            incoming(&message(b'?', b"")).as_slice(),
+            [Incoming::Lost(_)]
+        ));
     }
 
     #[test]

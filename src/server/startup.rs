@@ -9,7 +9,9 @@ use futures::StreamExt;
 use pgwire::api::auth::protocol_negotiation;
 use pgwire::api::{ClientInfo, PidSecretKeyGenerator};
 use pgwire::messages::response::{ReadyForQuery, TransactionStatus};
-use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus, SecretKey, Startup};
+use pgwire::messages::startup::{
+    Authentication, BackendKeyData, ParameterStatus, SecretKey, Startup,
+};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use pgwire::tokio::server::negotiate_tls;
 use tokio::net::TcpStream;
@@ -41,7 +43,9 @@ pub async fn greet(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<
 
 async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<Connection>> {
     // `None` refuses TLS with an 'N'; this is where a certificate would come in.
-    let Some(mut candidate) = negotiate_tls::<()>(stream, None).await? else { return Ok(None) };
+    let Some(mut candidate) = negotiate_tls::<()>(stream, None).await? else {
+        return Ok(None);
+    };
     let introduced = match candidate.next().await {
         Some(Ok(PgWireFrontendMessage::CancelRequest(named))) => {
             shared.registry.cancel(&named);
@@ -59,7 +63,9 @@ async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<Conn
     let key = shared.keys.generate(&candidate);
     let mut socket = Socket::new(candidate);
     match introduced {
-        Ok((session, notices)) => welcome(socket, session, &notices, key, shared).await.map(Some),
+        Ok((session, notices)) => welcome(socket, session, &notices, key, shared)
+            .await
+            .map(Some),
         Err(Failure::Gone(error)) => Err(error),
         Err(failure) => {
             log(&failure);
@@ -106,7 +112,10 @@ fn settings(parameters: &BTreeMap<String, String>) -> Result<Vec<(String, String
     };
     for (name, value) in parameters {
         // `_pq_.` starts the name of an extension of the protocol, and there is none.
-        let is_setting = !matches!(name.as_str(), "user" | "database" | "options" | "replication");
+        let is_setting = !matches!(
+            name.as_str(),
+            "user" | "database" | "options" | "replication"
+        );
         if is_setting && !name.starts_with("_pq_.") {
             settings.push((name.clone(), value.clone()));
         }
@@ -124,9 +133,13 @@ fn option_settings(options: &str) -> Result<Vec<(String, String)>, Failure> {
             Some(rest) => Some(rest.to_owned()),
             None => word.strip_prefix("--").map(str::to_owned),
         };
-        let assigned = assignment.as_deref().and_then(|assignment| assignment.split_once('='));
+        let assigned = assignment
+            .as_deref()
+            .and_then(|assignment| assignment.split_once('='));
         let Some((name, value)) = assigned else {
-            return Err(Failure::Protocol(format!("invalid command-line argument: {word}")));
+            return Err(Failure::Protocol(format!(
+                "invalid command-line argument: {word}"
+            )));
         };
         settings.push((name.replace('-', "_"), value.to_owned()));
     }
@@ -158,18 +171,26 @@ async fn welcome(
     shared: Arc<Shared>,
 ) -> io::Result<Connection> {
     let registration = shared.registry.register(number, &secret);
-    socket.feed(PgWireBackendMessage::Authentication(Authentication::Ok)).await?;
+    socket
+        .feed(PgWireBackendMessage::Authentication(Authentication::Ok))
+        .await?;
     for (name, value) in session.reported_settings() {
         let status = ParameterStatus::new(name.to_owned(), value);
-        socket.feed(PgWireBackendMessage::ParameterStatus(status)).await?;
+        socket
+            .feed(PgWireBackendMessage::ParameterStatus(status))
+            .await?;
     }
     let key = BackendKeyData::new(number, secret);
-    socket.feed(PgWireBackendMessage::BackendKeyData(key)).await?;
+    socket
+        .feed(PgWireBackendMessage::BackendKeyData(key))
+        .await?;
     for notice in notices {
         socket.feed(notice_response(notice)).await?;
     }
     let ready = ReadyForQuery::new(TransactionStatus::Idle);
-    socket.feed(PgWireBackendMessage::ReadyForQuery(ready)).await?;
+    socket
+        .feed(PgWireBackendMessage::ReadyForQuery(ready))
+        .await?;
     socket.flush().await?;
     Ok(Connection::new(socket, session, shared, registration))
 }
@@ -181,11 +202,19 @@ mod tests {
 
     #[test]
     fn options_are_settings() {
-        let parsed = option_settings(r"-c TimeZone=Asia/Shanghai  --statement-timeout=5s -csearch_path=a\ b")
-            .unwrap();
-        let expected =
-            [("TimeZone", "Asia/Shanghai"), ("statement_timeout", "5s"), ("search_path", "a b")];
-        assert_eq!(parsed, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let parsed = option_settings(
+            r"-c TimeZone=Asia/Shanghai  --statement-timeout=5s -csearch_path=a\ b",
+        )
+        .unwrap();
+        let expected = [
+            ("TimeZone", "Asia/Shanghai"),
+            ("statement_timeout", "5s"),
+            ("search_path", "a b"),
+        ];
+        assert_eq!(
+            parsed,
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
         assert_eq!(option_settings("-x").unwrap_err().code(), "08P01");
         assert_eq!(option_settings("-c").unwrap_err().code(), "08P01");
     }

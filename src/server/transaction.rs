@@ -18,7 +18,10 @@ pub struct Transaction {
 
 impl Default for Transaction {
     fn default() -> Self {
-        Self { status: TransactionStatus::Idle, changes: 0 }
+        Self {
+            status: TransactionStatus::Idle,
+            changes: 0,
+        }
     }
 }
 
@@ -74,26 +77,45 @@ impl Transaction {
 
     fn begin(&mut self) -> Option<Notice> {
         if self.is_open() {
-            return Some(warning("25001", "there is already a transaction in progress".to_owned()));
+            return Some(warning(
+                "25001",
+                "there is already a transaction in progress".to_owned(),
+            ));
         }
-        *self = Self { status: TransactionStatus::Transaction, changes: 0 };
+        *self = Self {
+            status: TransactionStatus::Transaction,
+            changes: 0,
+        };
         None
     }
 
     fn end(&mut self, undo: bool) -> Option<Notice> {
         let ended = std::mem::take(self);
         if !ended.is_open() {
-            return Some(warning("25P01", "there is no transaction in progress".to_owned()));
+            return Some(warning(
+                "25P01",
+                "there is no transaction in progress".to_owned(),
+            ));
         }
         (undo && ended.changes > 0).then(|| Notice {
-            hint: Some("Every statement takes effect by itself; there is no undoing it.".to_owned()),
-            ..warning("01000", format!("changes of this transaction are kept: {}", ended.changes))
+            hint: Some(
+                "Every statement takes effect by itself; there is no undoing it.".to_owned(),
+            ),
+            ..warning(
+                "01000",
+                format!("changes of this transaction are kept: {}", ended.changes),
+            )
         })
     }
 }
 
 fn warning(code: &'static str, message: String) -> Notice {
-    Notice { severity: "WARNING", code, message, hint: None }
+    Notice {
+        severity: "WARNING",
+        code,
+        message,
+        hint: None,
+    }
 }
 
 #[cfg(test)]
@@ -112,9 +134,18 @@ mod tests {
         let mut transaction = Transaction::default();
         done(&mut transaction, &StatementKind::Begin);
         transaction.fail();
-        assert_eq!(transaction.admit(&StatementKind::ShowAll).unwrap_err().code(), "25P02");
+        assert_eq!(
+            transaction
+                .admit(&StatementKind::ShowAll)
+                .unwrap_err()
+                .code(),
+            "25P02"
+        );
         transaction.admit(&StatementKind::Commit).unwrap();
-        assert_eq!(done(&mut transaction, &StatementKind::Commit), ("ROLLBACK".to_owned(), None));
+        assert_eq!(
+            done(&mut transaction, &StatementKind::Commit),
+            ("ROLLBACK".to_owned(), None)
+        );
         assert_eq!(transaction.status(), TransactionStatus::Idle);
     }
 
@@ -128,17 +159,29 @@ mod tests {
     #[test]
     fn a_block_that_is_there_or_is_not_is_warned_about() {
         let mut transaction = Transaction::default();
-        assert_eq!(done(&mut transaction, &StatementKind::Commit).1, Some("25P01"));
+        assert_eq!(
+            done(&mut transaction, &StatementKind::Commit).1,
+            Some("25P01")
+        );
         assert_eq!(done(&mut transaction, &StatementKind::Begin).1, None);
-        assert_eq!(done(&mut transaction, &StatementKind::Begin).1, Some("25001"));
+        assert_eq!(
+            done(&mut transaction, &StatementKind::Begin).1,
+            Some("25001")
+        );
     }
 
     #[test]
     fn a_rollback_says_what_it_could_not_undo() {
         let mut transaction = Transaction::default();
         done(&mut transaction, &StatementKind::Begin);
-        let drop = StatementKind::DropFunnel { names: Vec::new(), if_exists: true };
+        let drop = StatementKind::DropFunnel {
+            names: Vec::new(),
+            if_exists: true,
+        };
         done(&mut transaction, &drop);
-        assert_eq!(done(&mut transaction, &StatementKind::Rollback).1, Some("01000"));
+        assert_eq!(
+            done(&mut transaction, &StatementKind::Rollback).1,
+            Some("01000")
+        );
     }
 }

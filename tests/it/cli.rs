@@ -81,7 +81,10 @@ impl Place {
         let mut said = String::new();
         loop {
             let mut line = String::new();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended before it was ready: {said}");
+            assert!(
+                stderr.read_line(&mut line).unwrap() > 0,
+                "it ended before it was ready: {said}"
+            );
             if let Some(address) = line.strip_prefix("ready: listening on ") {
                 let address = address.trim_end().to_owned();
                 return Served { child, stderr, address };
@@ -132,9 +135,21 @@ fn check(ended: &Ended, code: i32, stdout: &str, stderr: &str) {
 fn commands_and_files_run_in_their_order_in_one_session() {
     let place = Place::new();
     place.write("a.sql", "\\set zone 'Asia/Shanghai'\nSET timezone = :'zone';");
-    let arguments =
-        ["-c", "SHOW timezone", "-f", "a.sql", "-c", "SHOW timezone; select :'zone' as z", "--format=csv"];
-    check(&place.sql(&arguments), 0, "TimeZone\nUTC\nTimeZone\nAsia/Shanghai\nz\nAsia/Shanghai\n", "SET\n");
+    let arguments = [
+        "-c",
+        "SHOW timezone",
+        "-f",
+        "a.sql",
+        "-c",
+        "SHOW timezone; select :'zone' as z",
+        "--format=csv",
+    ];
+    check(
+        &place.sql(&arguments),
+        0,
+        "TimeZone\nUTC\nTimeZone\nAsia/Shanghai\nz\nAsia/Shanghai\n",
+        "SET\n",
+    );
 }
 
 #[test]
@@ -160,7 +175,8 @@ fn a_table_is_aligned_and_commands_say_what_they_did() {
 #[test]
 fn csv_and_json_have_nothing_but_data_on_stdout() {
     let place = Place::new();
-    let sql = "SELECT lead_id, channel || ',' AS c, amount FROM crm.leads WHERE lead_id < 3 ORDER BY 1;
+    let sql =
+        "SELECT lead_id, channel || ',' AS c, amount FROM crm.leads WHERE lead_id < 3 ORDER BY 1;
                SELECT timestamptz '2026-07-01 00:00:00Z' AS at WHERE false; SET timezone = 'UTC'";
     let csv = "lead_id,c,amount\n1,\"referral,\",1.5\n2,\"线上研讨会,\",\nat\n";
     check(&place.sql(&["-c", sql, "--format", "csv"]), 0, csv, "SET\n");
@@ -202,13 +218,21 @@ fn a_script_has_variables_with_defaults() {
     check(&run("other="), 0, expected, "");
     let expected = "leads of 线上研讨会\n:channel,literal,\"a\"\"b\"\n1,:channel,7\n";
     check(&run("channel=线上研讨会"), 0, expected, "");
-    check(&run("channel=x' or 'a' = 'a"), 0, &expected.replace("线上研讨会", "x' or 'a' = 'a").replace("\n1", "\n0"), "");
+    check(
+        &run("channel=x' or 'a' = 'a"),
+        0,
+        &expected.replace("线上研讨会", "x' or 'a' = 'a").replace("\n1", "\n0"),
+        "",
+    );
 }
 
 #[test]
 fn a_script_that_fails_stops_there_with_3_and_says_where() {
     let place = Place::new();
-    place.write("bad.sql", "select 1 as a;\n\nselect lead_id,\n  chanel\nfrom crm.leads;\nselect 2;");
+    place.write(
+        "bad.sql",
+        "select 1 as a;\n\nselect lead_id,\n  chanel\nfrom crm.leads;\nselect 2;",
+    );
     let stderr = "funnelsql:bad.sql:4: ERROR:  42703: column \"chanel\" does not exist\n\
                   LINE 2:   chanel\n          ^\n\
                   HINT:  Perhaps you meant column \"channel\".\n";
@@ -219,8 +243,10 @@ fn a_script_that_fails_stops_there_with_3_and_says_where() {
 
 #[test]
 fn a_command_that_fails_ends_the_run_with_1() {
-    let ended = Place::new().sql(&["-c", "select 1 as a; select nope", "-c", "select 2", "--format=csv"]);
-    let stderr = "ERROR:  42703: column \"nope\" does not exist\nLINE 1: select nope\n               ^\n";
+    let ended =
+        Place::new().sql(&["-c", "select 1 as a; select nope", "-c", "select 2", "--format=csv"]);
+    let stderr =
+        "ERROR:  42703: column \"nope\" does not exist\nLINE 1: select nope\n               ^\n";
     check(&ended, 1, "a\n1\n", stderr);
     let ended = Place::new().sql(&["-f", "absent.sql"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
@@ -364,10 +390,14 @@ fn the_demo_makes_data_and_prints_what_to_paste() {
         assert!(stages.contains(&format!("\n{won},")), "{stages}");
         assert_eq!(stages.lines().count(), 1 + 6);
         assert_eq!(run(&queries[1]).lines().count(), 1 + 6);
-        assert_eq!(run("SELECT funnel FROM funnel.funnels ORDER BY 1"), format!("funnel\n{}\n", funnels.join("\n")));
+        assert_eq!(
+            run("SELECT funnel FROM funnel.funnels ORDER BY 1"),
+            format!("funnel\n{}\n", funnels.join("\n"))
+        );
         // All three funnels are about the same journeys.
         for funnel in funnels {
-            let sql = format!("SELECT count(*) AS n FROM journeys('{funnel}', as_of => '2026-07-01')");
+            let sql =
+                format!("SELECT count(*) AS n FROM journeys('{funnel}', as_of => '2026-07-01')");
             assert_eq!(run(&sql), "n\n300\n", "{funnel}");
         }
     }
@@ -377,11 +407,15 @@ fn the_demo_makes_data_and_prints_what_to_paste() {
 fn the_demo_keeps_data_that_are_there() {
     let place = Place::new();
     let start = |leads: &str| {
-        place.serve(&["demo", "--leads", leads, "--listen", "127.0.0.1:0", "--data-dir", "d"]).terminate()
+        place
+            .serve(&["demo", "--leads", leads, "--listen", "127.0.0.1:0", "--data-dir", "d"])
+            .terminate()
     };
     assert_eq!((start("20").code, start("30").code), (0, 0));
-    let ended =
-        place.run(&["sql", "--data-dir", "d", "--format=csv", "-c", "select count(*) as n from crm.leads"], "");
+    let ended = place.run(
+        &["sql", "--data-dir", "d", "--format=csv", "-c", "select count(*) as n from crm.leads"],
+        "",
+    );
     check(&ended, 0, "n\n20\n", "");
     assert!(!place.path("d/crm.partial").exists());
 }
@@ -408,7 +442,17 @@ fn a_script_prints_what_psql_prints() {
 
 fn psql(place: &Place, served: &Served, arguments: &[&str]) -> String {
     let output = Command::new("psql")
-        .args(["-X", "-h", "127.0.0.1", "-p", served.port(), "-U", "analyst", "-v", "ON_ERROR_STOP=1"])
+        .args([
+            "-X",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            served.port(),
+            "-U",
+            "analyst",
+            "-v",
+            "ON_ERROR_STOP=1",
+        ])
         .args(arguments)
         .arg("funnelsql")
         .current_dir(absolute(place.folder.path()))

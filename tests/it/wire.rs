@@ -22,7 +22,12 @@ async fn texts(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    rows.map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()).collect()
+    rows.map(|row| {
+        (0..row.len())
+            .map(|at| row.get(at).map(str::to_owned))
+            .collect()
+    })
+    .collect()
 }
 
 async fn text(client: &Client, sql: &str) -> Option<String> {
@@ -43,7 +48,10 @@ async fn both_protocols_give_the_same_rows() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let sql = "SELECT stage, entered FROM stage_conversion('sales') ORDER BY stage_no";
-    assert_eq!(texts(&client, sql).await, [some(&["acquired", "3"]), some(&["won", "2"])]);
+    assert_eq!(
+        texts(&client, sql).await,
+        [some(&["acquired", "3"]), some(&["won", "2"])]
+    );
     let rows = client.query(sql, &[]).await.unwrap();
     let rows: Vec<(&str, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(rows, [("acquired", 3), ("won", 2)]);
@@ -54,14 +62,25 @@ async fn parameters_are_inferred_from_the_statement() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let statement = client
-        .prepare("SELECT amount FROM crm.events WHERE lead_id = $1 AND channel = $2 AND event = 'won'")
+        .prepare(
+            "SELECT amount FROM crm.events WHERE lead_id = $1 AND channel = $2 AND event = 'won'",
+        )
         .await
         .unwrap();
     assert_eq!(statement.params(), [Type::INT8, Type::TEXT]);
-    let row = client.query_one(&statement, &[&1_i64, &"web"]).await.unwrap();
+    let row = client
+        .query_one(&statement, &[&1_i64, &"web"])
+        .await
+        .unwrap();
     assert_eq!(row.get::<_, i64>(0), 1200);
     let none: Option<&str> = None;
-    assert!(client.query(&statement, &[&1_i64, &none]).await.unwrap().is_empty());
+    assert!(
+        client
+            .query(&statement, &[&1_i64, &none])
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,27 +95,48 @@ async fn values_of_every_type_come_back_in_binary() {
     let row = client
         .query_one(
             sql,
-            &[&true, &-2_i16, &3_i32, &4_i64, &1.5_f32, &2.5_f64, &"漏斗", &bytes, &date, &instant],
+            &[
+                &true, &-2_i16, &3_i32, &4_i64, &1.5_f32, &2.5_f64, &"漏斗", &bytes, &date,
+                &instant,
+            ],
         )
         .await
         .unwrap();
     assert!(row.get::<_, bool>(0));
-    assert_eq!((row.get::<_, i16>(1), row.get::<_, i32>(2), row.get::<_, i64>(3)), (-2, 3, 4));
+    assert_eq!(
+        (
+            row.get::<_, i16>(1),
+            row.get::<_, i32>(2),
+            row.get::<_, i64>(3)
+        ),
+        (-2, 3, 4)
+    );
     assert_eq!((row.get::<_, f32>(4), row.get::<_, f64>(5)), (1.5, 2.5));
-    assert_eq!((row.get::<_, &str>(6), row.get::<_, &[u8]>(7)), ("漏斗", bytes));
-    assert_eq!((row.get::<_, NaiveDate>(8), row.get::<_, NaiveDateTime>(9)), (date, instant));
+    assert_eq!(
+        (row.get::<_, &str>(6), row.get::<_, &[u8]>(7)),
+        ("漏斗", bytes)
+    );
+    assert_eq!(
+        (row.get::<_, NaiveDate>(8), row.get::<_, NaiveDateTime>(9)),
+        (date, instant)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_in_text_are_read_as_their_types() {
     let server = TestServer::start().await;
     let mut client = RawClient::start(server.address).await;
-    client.parse("SELECT lead_id + $1::int8, $2::text, $3::text FROM crm.events WHERE lead_id = 2").await;
+    client
+        .parse("SELECT lead_id + $1::int8, $2::text, $3::text FROM crm.events WHERE lead_id = 2")
+        .await;
     client.bind(&[Some("40"), Some("数"), None], &[]).await;
     client.execute(0).await;
     let messages = client.sync().await;
     assert_eq!(kinds(&messages), "12DCZ");
-    assert_eq!(rows(&messages), [[Some("42".to_owned()), Some("数".to_owned()), None]]);
+    assert_eq!(
+        rows(&messages),
+        [[Some("42".to_owned()), Some("数".to_owned()), None]]
+    );
     client.parse("SELECT $1::int8").await;
     client.bind(&[Some("many")], &[]).await;
     let messages = client.sync().await;
@@ -112,21 +152,38 @@ async fn a_declared_type_is_kept() {
     let sql = "SELECT lead_id FROM crm.events WHERE lead_id = $1 AND event = 'won'";
     let statement = client.prepare_typed(sql, &[Type::INT2]).await.unwrap();
     assert_eq!(statement.params(), [Type::INT2]);
-    assert_eq!(client.query_one(&statement, &[&3_i16]).await.unwrap().get::<_, i64>(0), 3);
+    assert_eq!(
+        client
+            .query_one(&statement, &[&3_i16])
+            .await
+            .unwrap()
+            .get::<_, i64>(0),
+        3
+    );
+    let rows = client
+        .query_typed("SELECT $1 AS n", &[(&5_i32, Type::INT4)])
+        .await
+        .unwrap();
+    assert_eq!(rows[0].get::<_, i32>("n"), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_portal_knows_the_columns_that_depend_on_its_values() {
     let server = TestServer::start().await;
     let mut client = RawClient::start(server.address).await;
-    client.parse("SELECT stage, entered FROM stage_conversion($1) ORDER BY stage_no").await;
+    client
+        .parse("SELECT stage, entered FROM stage_conversion($1) ORDER BY stage_no")
+        .await;
     client.describe(b'S').await;
     client.bind(&[Some("sales")], &[]).await;
     client.describe(b'P').await;
     client.execute(0).await;
     let messages = client.sync().await;
     assert_eq!(kinds(&messages), "1tn2TDDCZ");
-    assert_eq!(rows(&messages), [some(&["acquired", "3"]), some(&["won", "2"])]);
+    assert_eq!(
+        rows(&messages),
+        [some(&["acquired", "3"]), some(&["won", "2"])]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,12 +191,24 @@ async fn an_error_has_code_hint_and_place() {
     let server = TestServer::start().await;
     let mut client = RawClient::start(server.address).await;
     let fields = |messages: &[_], names: &[char]| -> Vec<Option<String>> {
-        names.iter().map(|name| error(messages).field(*name)).collect()
+        names
+            .iter()
+            .map(|name| error(messages).field(*name))
+            .collect()
     };
     let messages = client.query("SELECT '漏斗', chanel FROM crm.events").await;
     assert_eq!(kinds(&messages), "EZ");
-    assert_eq!(fields(&messages, &['S', 'V', 'C', 'P']), some(&["ERROR", "ERROR", "42703", "14"]));
-    assert!(fields(&messages, &['H'])[0].as_deref().unwrap().contains("channel"), "{messages:?}");
+    assert_eq!(
+        fields(&messages, &['S', 'V', 'C', 'P']),
+        some(&["ERROR", "ERROR", "42703", "14"])
+    );
+    assert!(
+        fields(&messages, &['H'])[0]
+            .as_deref()
+            .unwrap()
+            .contains("channel"),
+        "{messages:?}"
+    );
     let messages = client.query("SELECT * FROM stage_conversion('sale')").await;
     assert_eq!(fields(&messages, &['C']), some(&["42704"]));
     for (sql, expected) in [
@@ -147,7 +216,7 @@ async fn an_error_has_code_hint_and_place() {
         ("SELECT no_such_function(1)", "42883"),
         ("SELECT 1/0", "22012"),
         ("SELEC 1", "42601"),
-        ("COPY crm.events TO '/tmp/x'", "0A000"),
+        ("COPY crm.events TO '/tmp/x.csv'", "0A000"),
     ] {
         let messages = client.query(sql).await;
         assert_eq!(fields(&messages, &['C']), some(&[expected]), "{sql}");
@@ -159,7 +228,9 @@ async fn an_error_has_code_hint_and_place() {
 async fn what_came_before_an_error_has_reached_the_client() {
     let server = TestServer::start().await;
     let mut client = RawClient::start(server.address).await;
-    let messages = client.query("SELECT 1; SET timezone = 'Asia/Shanghai'; SELECT 1/0; SELECT 2").await;
+    let messages = client
+        .query("SELECT 1; SET timezone = 'Asia/Shanghai'; SELECT 1/0; SELECT 2")
+        .await;
     assert_eq!(kinds(&messages), "TDCSCTEZ");
     assert_eq!(messages[2].text(), "SELECT 1");
     assert_eq!(kinds(&client.query(" ;; -- nothing").await), "IZ");
@@ -174,11 +245,24 @@ async fn settings_belong_to_their_connection() {
     one.batch_execute("SET TimeZone = 'Asia/Shanghai'; SET datafusion.execution.batch_size = 77")
         .await
         .unwrap();
-    assert_eq!(text(&one, "SHOW timezone").await.as_deref(), Some("Asia/Shanghai"));
+    assert_eq!(
+        text(&one, "SHOW timezone").await.as_deref(),
+        Some("Asia/Shanghai")
+    );
     assert_eq!(text(&other, "SHOW timezone").await.as_deref(), Some("UTC"));
-    assert_eq!(text(&other, "SHOW datafusion.execution.batch_size").await.as_deref(), Some("8192"));
+    assert_eq!(
+        text(&other, "SHOW datafusion.execution.batch_size")
+            .await
+            .as_deref(),
+        Some("8192")
+    );
     let noon = "SELECT TIMESTAMPTZ '2026-01-05 04:00:00Z'::timestamptz";
-    assert!(text(&one, noon).await.unwrap().starts_with("2026-01-05 12:00:00"));
+    assert!(
+        text(&one, noon)
+            .await
+            .unwrap()
+            .starts_with("2026-01-05 12:00:00")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,18 +271,38 @@ async fn startup_parameters_are_settings() {
     let parameters = [
         ("user", "ana"),
         ("application_name", "审计"),
-        ("options", "-c TimeZone=Asia/Shanghai --statement_timeout=5s"),
+        (
+            "options",
+            "-c TimeZone=Asia/Shanghai --statement_timeout=5s",
+        ),
         ("no_such_setting", "1"),
     ];
     let mut client = RawClient::connect(server.address, &parameters).await;
     assert!(kinds(&client.greeting).starts_with('R') && kinds(&client.greeting).ends_with("KNZ"));
-    let statuses: Vec<String> =
-        client.greeting.iter().filter(|m| m.kind == 'S').map(|m| m.text()).collect();
-    for expected in ["TimeZone\0Asia/Shanghai", "application_name\0审计", "server_version\015.18"] {
-        assert!(statuses.iter().any(|status| status == expected), "{expected}: {statuses:?}");
+    let statuses: Vec<String> = client
+        .greeting
+        .iter()
+        .filter(|m| m.kind == 'S')
+        .map(|m| m.text())
+        .collect();
+    for expected in [
+        "TimeZone\0Asia/Shanghai",
+        "application_name\0审计",
+        "server_version\015.18",
+    ] {
+        assert!(
+            statuses.iter().any(|status| status == expected),
+            "{expected}: {statuses:?}"
+        );
     }
-    assert_eq!(rows(&client.query("SHOW statement_timeout").await), [some(&["5s"])]);
-    assert_eq!(rows(&client.query("SELECT current_user").await), [some(&["ana"])]);
+    assert_eq!(
+        rows(&client.query("SHOW statement_timeout").await),
+        [some(&["5s"])]
+    );
+    assert_eq!(
+        rows(&client.query("SELECT current_user").await),
+        [some(&["ana"])]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,7 +334,11 @@ async fn a_transaction_says_how_it_stands() {
         ("COMMIT", "CZ", "I"),
         ("SELECT 1", "TDCZ", "I"),
         ("START TRANSACTION; SELEC 1", "EZ", "I"),
-        ("BEGIN; CREATE VIEW kept AS SELECT 1 AS n; ROLLBACK", "CCNCZ", "I"),
+        (
+            "BEGIN; CREATE VIEW kept AS SELECT 1 AS n; ROLLBACK",
+            "CCNCZ",
+            "I",
+        ),
         ("SELECT n FROM kept", "TDCZ", "I"),
     ] {
         let messages = client.query(sql).await;
@@ -244,7 +352,10 @@ async fn a_transaction_says_how_it_stands() {
     let messages = client.query("COMMIT").await;
     assert_eq!(messages[0].text(), "ROLLBACK");
     let messages = client.query("ROLLBACK").await;
-    assert_eq!(['S', 'C'].map(|name| messages[0].field(name).unwrap()), ["WARNING", "25P01"]);
+    assert_eq!(
+        ['S', 'C'].map(|name| messages[0].field(name).unwrap()),
+        ["WARNING", "25P01"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,7 +364,10 @@ async fn only_notices_that_are_wanted_are_sent() {
     let mut client = RawClient::start(server.address).await;
     let sql = "DROP FUNNEL IF EXISTS nothing";
     assert_eq!(kinds(&client.query(sql).await), "NCZ");
-    assert_eq!(kinds(&client.query("SET client_min_messages = warning").await), "CZ");
+    assert_eq!(
+        kinds(&client.query("SET client_min_messages = warning").await),
+        "CZ"
+    );
     assert_eq!(kinds(&client.query(sql).await), "CZ");
     assert_eq!(kinds(&client.query("COMMIT").await), "NCZ");
 }
@@ -270,7 +384,12 @@ async fn a_portal_is_read_in_parts_while_others_run() {
         let rows = transaction.query_portal(&portal, most).await.unwrap();
         assert_eq!(rows.len(), usize::try_from(most).unwrap());
         first.push(rows[0].get::<_, i64>(0));
-        assert_eq!(text(transaction.client(), "SELECT 'between'").await.as_deref(), Some("between"));
+        assert_eq!(
+            text(transaction.client(), "SELECT 'between'")
+                .await
+                .as_deref(),
+            Some("between")
+        );
     }
     let rest = transaction.query_portal(&portal, 0).await.unwrap();
     assert_eq!(rest.len(), 100_000 - 10_003);
@@ -283,7 +402,9 @@ async fn a_portal_is_read_in_parts_while_others_run() {
 async fn the_first_rows_of_an_endless_result_come_at_once() {
     let server = TestServer::start().await;
     let mut client = RawClient::start(server.address).await;
-    client.parse("SELECT value FROM generate_series(1, 1000000000000) AS g").await;
+    client
+        .parse("SELECT value FROM generate_series(1, 1000000000000) AS g")
+        .await;
     client.bind(&[], &[1]).await;
     client.execute(2).await;
     client.execute(1).await;
@@ -291,7 +412,10 @@ async fn the_first_rows_of_an_endless_result_come_at_once() {
     assert_eq!(kinds(&messages), "12DDsDsZ");
     // The portal ended with its transaction.
     client.execute(1).await;
-    assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("34000"));
+    assert_eq!(
+        error(&client.sync().await).field('C').as_deref(),
+        Some("34000")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,20 +446,35 @@ async fn a_message_that_breaks_the_rules_is_an_error_and_no_more() {
     let mut client = RawClient::start(server.address).await;
     client.parse("SELECT 1, 2, 3").await;
     client.bind(&[], &[1, 1]).await;
-    assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("08P01"));
+    assert_eq!(
+        error(&client.sync().await).field('C').as_deref(),
+        Some("08P01")
+    );
     client.parse("SELECT 1").await;
     client.bind(&[Some("1")], &[]).await;
-    assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("08P01"));
+    assert_eq!(
+        error(&client.sync().await).field('C').as_deref(),
+        Some("08P01")
+    );
     client.parse("SELECT 1").await;
     client.bind(&[], &[]).await;
     client.execute(-1).await;
     assert_eq!(kinds(&client.sync().await), "12DCZ");
     client.send(b'F', b"\0\0\0\x01\0\0\0\0\0\0").await;
-    assert_eq!(error(&client.until_ready().await).field('C').as_deref(), Some("0A000"));
+    assert_eq!(
+        error(&client.until_ready().await).field('C').as_deref(),
+        Some("0A000")
+    );
     client.send(b'Q', b"SELECT 1\0; SELECT 2\0").await;
-    assert_eq!(error(&client.until_ready().await).field('C').as_deref(), Some("08P01"));
+    assert_eq!(
+        error(&client.until_ready().await).field('C').as_deref(),
+        Some("08P01")
+    );
     client.send(b'Q', b"SELECT '\xff'\0").await;
-    assert_eq!(error(&client.until_ready().await).field('C').as_deref(), Some("22021"));
+    assert_eq!(
+        error(&client.until_ready().await).field('C').as_deref(),
+        Some("22021")
+    );
     client.send(b'B', b"\0\0\0\0\0\x09").await;
     assert_eq!(kinds(&client.sync().await), "EZ");
     assert_eq!(rows(&client.query("SELECT 7").await), [some(&["7"])]);
@@ -347,9 +486,21 @@ async fn long_and_cut_statements_do_not_hurt_the_connection() {
     let client = server.client().await;
     let long = format!("SELECT length('{}')", "数".repeat(4 << 20));
     assert_eq!(text(&client, &long).await.as_deref(), Some("4194304"));
-    assert_eq!(code(&client, &format!("SELECT {}1", "1 + ".repeat(1 << 20))).await, "54001");
-    assert_eq!(code(&client, &format!("SELECT '{}", "x".repeat(10 << 20))).await, "42601");
-    for cut in ["SELECT * FROM (SELECT 1", "SELECT 'a", "CREATE FUNNEL f ON crm.events (STAGE", "\"", "("] {
+    assert_eq!(
+        code(&client, &format!("SELECT {}1", "1 + ".repeat(1 << 20))).await,
+        "54001"
+    );
+    assert_eq!(
+        code(&client, &format!("SELECT '{}", "x".repeat(10 << 20))).await,
+        "42601"
+    );
+    for cut in [
+        "SELECT * FROM (SELECT 1",
+        "SELECT 'a",
+        "CREATE FUNNEL f ON crm.events (STAGE",
+        "\"",
+        "(",
+    ] {
         assert_eq!(code(&client, cut).await, "42601", "{cut}");
     }
     assert_eq!(text(&client, "SELECT 7").await.as_deref(), Some("7"));
@@ -360,10 +511,16 @@ async fn names_and_values_are_any_text() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let row = client
-        .query_one("SELECT channel AS \"渠道 🛒\" FROM crm.events WHERE channel = $1", &[&"展会"])
+        .query_one(
+            "SELECT channel AS \"渠道 🛒\" FROM crm.events WHERE channel = $1",
+            &[&"展会"],
+        )
         .await
         .unwrap();
-    assert_eq!((row.columns()[0].name(), row.get::<_, &str>(0)), ("渠道 🛒", "展会"));
+    assert_eq!(
+        (row.columns()[0].name(), row.get::<_, &str>(0)),
+        ("渠道 🛒", "展会")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -387,8 +544,15 @@ async fn a_cancel_request_stops_a_statement_wherever_it_is() {
         let (canceled, read) = tokio::join!(cancel, read);
         let error = read.unwrap_err();
         assert_eq!(db_error(&error).code().code(), "57014");
-        assert_eq!(db_error(&error).message(), "canceling statement due to user request");
-        assert!(canceled.elapsed() < Duration::from_secs(1), "{sql}: {:?}", canceled.elapsed());
+        assert_eq!(
+            db_error(&error).message(),
+            "canceling statement due to user request"
+        );
+        assert!(
+            canceled.elapsed() < Duration::from_secs(1),
+            "{sql}: {:?}",
+            canceled.elapsed()
+        );
         assert_eq!(text(&client, "SELECT 7").await.as_deref(), Some("7"));
     }
     // One that comes when nothing runs cancels nothing.
@@ -401,12 +565,21 @@ async fn a_cancel_request_stops_a_statement_wherever_it_is() {
 async fn a_statement_ends_at_its_time_limit() {
     let server = TestServer::start().await;
     let client = server.client().await;
-    client.batch_execute("SET statement_timeout = '200ms'").await.unwrap();
+    client
+        .batch_execute("SET statement_timeout = '200ms'")
+        .await
+        .unwrap();
     let error = client.query(ENDLESS, &[]).await.unwrap_err();
     assert_eq!(db_error(&error).code().code(), "57014");
-    assert_eq!(db_error(&error).message(), "canceling statement due to statement timeout");
+    assert_eq!(
+        db_error(&error).message(),
+        "canceling statement due to statement timeout"
+    );
     assert_eq!(code(&client, ENDLESS).await, "57014");
-    client.batch_execute("SET statement_timeout = 0").await.unwrap();
+    client
+        .batch_execute("SET statement_timeout = 0")
+        .await
+        .unwrap();
     assert_eq!(text(&client, "SELECT 7").await.as_deref(), Some("7"));
 }
 
@@ -419,7 +592,11 @@ async fn connections_do_not_wait_for_each_other() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let asked = Instant::now();
     assert_eq!(text(&quick, "SELECT 7").await.as_deref(), Some("7"));
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        asked.elapsed()
+    );
     token.cancel_query(NoTls).await.unwrap();
     assert_eq!(work.await.unwrap(), "57014");
 }
@@ -433,10 +610,20 @@ async fn statements_of_the_protocol_are_forgotten_by_sql() {
         client.send(b'P', &prepare("s")).await;
         assert_eq!(kinds(&client.sync().await), "1Z");
         client.send(b'P', &prepare("s")).await;
-        assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("42P05"));
-        assert!(kinds(&client.query(forget).await).ends_with("CZ"), "{forget}");
+        assert_eq!(
+            error(&client.sync().await).field('C').as_deref(),
+            Some("42P05")
+        );
+        assert!(
+            kinds(&client.query(forget).await).ends_with("CZ"),
+            "{forget}"
+        );
         client.send(b'D', b"Ss\0").await;
-        assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("26000"), "{forget}");
+        assert_eq!(
+            error(&client.sync().await).field('C').as_deref(),
+            Some("26000"),
+            "{forget}"
+        );
     }
 }
 
@@ -448,9 +635,15 @@ async fn an_address_that_is_taken_is_named() {
     let data = tempfile::tempdir().unwrap();
     let engine = Engine::open(EngineOptions::new(data.path())).await.unwrap();
     let listen = server.address.to_string();
-    let options = ServerOptions { listen: listen.clone(), shutdown_grace: Duration::ZERO };
+    let options = ServerOptions {
+        listen: listen.clone(),
+        shutdown_grace: Duration::ZERO,
+    };
     let error = Server::bind(engine, options).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("address {listen} is already in use"));
+    assert_eq!(
+        error.to_string(),
+        format!("address {listen} is already in use")
+    );
     assert!(error.hint().unwrap().contains("--listen"));
 }
 
@@ -464,7 +657,10 @@ async fn a_server_that_stops_lets_statements_finish() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.stop();
     let farewell = idle.receive().await.unwrap();
-    assert_eq!(['S', 'C'].map(|name| farewell.field(name).unwrap()), ["FATAL", "57P01"]);
+    assert_eq!(
+        ['S', 'C'].map(|name| farewell.field(name).unwrap()),
+        ["FATAL", "57P01"]
+    );
     assert!(idle.receive().await.is_none());
     assert_eq!(work.await.unwrap().as_deref(), Some("4285714"));
     let address = server.address;
@@ -479,26 +675,40 @@ async fn a_server_that_stops_ends_what_does_not_finish() {
     let work = tokio::spawn(async move { code(&client, ENDLESS).await });
     // A client that has asked for much and reads nothing.
     let mut deaf = RawClient::start(server.address).await;
-    deaf.send(b'Q', b"SELECT value FROM generate_series(1, 1000000000000) AS g\0").await;
+    deaf.send(
+        b'Q',
+        b"SELECT value FROM generate_series(1, 1000000000000) AS g\0",
+    )
+    .await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let asked = Instant::now();
     server.stop();
     assert_eq!(work.await.unwrap(), "57P01");
     server.stopped().await;
-    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        asked.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_whose_client_has_gone_is_dropped() {
     let mut server = TestServer::start_with(Duration::from_secs(60)).await;
     let mut client = RawClient::start(server.address).await;
-    client.send(b'Q', &[ENDLESS.as_bytes(), b"\0"].concat()).await;
+    client
+        .send(b'Q', &[ENDLESS.as_bytes(), b"\0"].concat())
+        .await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     drop(client);
     let asked = Instant::now();
     server.stop();
     server.stopped().await;
-    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        asked.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -525,13 +735,34 @@ async fn psql_finds_its_way_around() {
     }
     let server = TestServer::start().await;
     for (command, expected) in [
-        (r"\d", &["crm", "events", "journeys", "sales", "web_leads"][..]),
-        (r"\d crm.events", &["Table \"crm.events\"", "lead_id", "bigint", "occurred_at", "timestamp"]),
-        (r"\d web_leads", &["View \"public.web_leads\"", "occurred_at"]),
-        (r"\d journeys.sales", &["acquired_at", "won_at", "furthest_stage", "status"]),
-        (r"\d funnel.stages", &["Table \"funnel.stages\"", "stage_no", "bigint", "condition"]),
+        (
+            r"\d",
+            &["crm", "events", "journeys", "sales", "web_leads"][..],
+        ),
+        (
+            r"\d crm.events",
+            &[
+                "Table \"crm.events\"",
+                "lead_id",
+                "bigint",
+                "occurred_at",
+                "timestamp",
+            ],
+        ),
+        (
+            r"\d web_leads",
+            &["View \"public.web_leads\"", "occurred_at"],
+        ),
+        (
+            r"\d journeys.sales",
+            &["acquired_at", "won_at", "furthest_stage", "status"],
+        ),
+        (
+            r"\d funnel.stages",
+            &["Table \"funnel.stages\"", "stage_no", "bigint", "condition"],
+        ),
         (r"\dt", &["events", "table"]),
-        (r"\dt *.*", &["pg_class", "events"]),
+        (r"\dt *.*", &["pg_proc", "events"]),
         (r"\dt crm.*", &["events"]),
         (r"\dt+", &["events", "permanent"]),
         (r"\dv", &["sales", "web_leads", "view"]),
@@ -539,29 +770,62 @@ async fn psql_finds_its_way_around() {
         (r"\dn+", &["journeys"]),
         (r"\l", &["funnelsql", "UTF-8"]),
         (r"\l+", &["funnelsql"]),
-        (r"\df", &["stage_conversion", "funnel text, by text DEFAULT NULL", "rate_ci", "SETOF record"]),
+        (
+            r"\df",
+            &[
+                "stage_conversion",
+                "funnel text, by text DEFAULT NULL",
+                "rate_ci",
+                "SETOF record",
+            ],
+        ),
         (r"\df stage_conversion", &["stage_conversion", "(1 row)"]),
         (r"\df public.*", &["journeys", "cohort_cycle"]),
-        (r"\df+ stage_conversion", &["For each stage of a funnel", "stable", "invoker"]),
+        (
+            r"\df+ stage_conversion",
+            &["For each stage of a funnel", "stable", "invoker"],
+        ),
         (r"\da", &["journey"]),
         (r"\conninfo", &["ana"]),
-        ("SELECT stage, entered FROM stage_conversion('sales') ORDER BY stage_no", &["acquired", "won"]),
+        (
+            "SELECT stage, entered FROM stage_conversion('sales') ORDER BY stage_no",
+            &["acquired", "won"],
+        ),
     ] {
         let shown = psql(server.address.port(), command).await;
         for text in expected {
-            assert!(shown.contains(text), "{command} doesn't show {text}:\n{shown}");
+            assert!(
+                shown.contains(text),
+                "{command} doesn't show {text}:\n{shown}"
+            );
         }
     }
 }
 
 async fn psql(port: u16, command: &str) -> String {
     let mut psql = Command::new("psql");
-    psql.args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "ana", "-d", "funnelsql"])
-        .args(["-v", "ON_ERROR_STOP=1", "-P", "pager=off", "-c", command])
-        .env("PGCONNECT_TIMEOUT", "10")
-        .env_remove("PGPASSWORD");
-    let output = tokio::task::spawn_blocking(move || psql.output()).await.unwrap().unwrap();
+    psql.args([
+        "-X",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port.to_string(),
+        "-U",
+        "ana",
+        "-d",
+        "funnelsql",
+    ])
+    .args(["-v", "ON_ERROR_STOP=1", "-P", "pager=off", "-c", command])
+    .env("PGCONNECT_TIMEOUT", "10")
+    .env_remove("PGPASSWORD");
+    let output = tokio::task::spawn_blocking(move || psql.output())
+        .await
+        .unwrap()
+        .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && errors.is_empty(), "{command}: {errors}");
+    assert!(
+        output.status.success() && errors.is_empty(),
+        "{command}: {errors}"
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

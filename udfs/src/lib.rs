@@ -32,11 +32,13 @@
 //! - [`definition`]: what a funnel is, and the plan that turns its rows into journeys
 //! - [`table`]: the table functions, planned by [`table::FunnelPlanner`]
 //! - [`aggregate`], [`scalar`]: what those plans call, and what anybody may call
+//! - [`optimizer`]: what DataFusion's optimizer can't know of journeys
 //! - [`error`]: every fault with its SQLSTATE and hint
 
 pub mod aggregate;
 pub mod definition;
 pub mod error;
+pub mod optimizer;
 pub mod scalar;
 pub mod table;
 
@@ -76,8 +78,8 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     ]
 }
 
-/// Registers the scalar and aggregate functions; a caller with a catalog of its own registers a
-/// [`table::FunnelPlanner`] beside them.
+/// Registers the scalar and aggregate functions and the optimizer's rule; a caller with a catalog of its
+/// own registers a [`table::FunnelPlanner`] beside them.
 ///
 /// # Errors
 /// None today; the signature leaves room for functions that need the session's settings.
@@ -88,6 +90,7 @@ pub fn register_functions(context: &SessionContext) -> Result<()> {
     for function in aggregate_functions() {
         context.register_udaf(function.as_ref().clone());
     }
+    context.add_optimizer_rule(Arc::new(optimizer::dimension_filter::DimensionFilter));
     Ok(())
 }
 

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, StringArray, new_null_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, BooleanArray, Int32Array, StringArray, new_null_array,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::cast::{as_int32_array, as_primitive_array};
@@ -38,8 +40,12 @@ const NO_TEXT: [&str; 9] = [
 ];
 
 /// Sizes on disk, which only the files' owner knows.
-const NO_SIZE: [&str; 4] =
-    ["pg_table_size", "pg_indexes_size", "pg_database_size", "pg_tablespace_size"];
+const NO_SIZE: [&str; 4] = [
+    "pg_table_size",
+    "pg_indexes_size",
+    "pg_database_size",
+    "pg_tablespace_size",
+];
 
 /// Registers them.
 pub fn register(context: &SessionContext) {
@@ -49,7 +55,10 @@ pub fn register(context: &SessionContext) {
         };
         context.register_udf(function(name, DataType::Boolean, visible));
     }
-    for (names, returns) in [(NO_TEXT.as_slice(), DataType::Utf8), (&NO_SIZE, DataType::Int64)] {
+    for (names, returns) in [
+        (NO_TEXT.as_slice(), DataType::Utf8),
+        (&NO_SIZE, DataType::Int64),
+    ] {
         for name in names {
             let kind = returns.clone();
             let none = move |arguments: &[ArrayRef]| Ok(new_null_array(&kind, rows(arguments)));
@@ -57,12 +66,20 @@ pub fn register(context: &SessionContext) {
         }
     }
     context.register_udf(about_function("pg_get_function_result", |info| info.result));
-    context.register_udf(about_function("pg_get_function_arguments", |info| info.arguments));
-    context.register_udf(about_function("pg_get_function_identity_arguments", |info| info.arguments));
+    context.register_udf(about_function("pg_get_function_arguments", |info| {
+        info.arguments
+    }));
+    context.register_udf(about_function(
+        "pg_get_function_identity_arguments",
+        |info| info.arguments,
+    ));
     context.register_udf(about_function("obj_description", |info| info.description));
     context.register_udf(function("pg_size_pretty", DataType::Utf8, pretty_sizes));
     context.register_udf(function("pg_get_userbyid", DataType::Utf8, |arguments| {
-        Ok(Arc::new(StringArray::from(vec!["funnelsql"; rows(arguments)])))
+        Ok(Arc::new(StringArray::from(vec![
+            "funnelsql";
+            rows(arguments)
+        ])))
     }));
 }
 
@@ -81,7 +98,11 @@ fn about_function(name: &str, text: fn(FunctionInfo) -> String) -> ScalarUDF {
     function(name, DataType::Utf8, move |arguments| {
         let oids = oids(arguments)?;
         let functions = datafusion_funnel::functions();
-        let find = |oid: i32| functions.iter().find(|info| function_oid(&info.name) == oid);
+        let find = |oid: i32| {
+            functions
+                .iter()
+                .find(|info| function_oid(&info.name) == oid)
+        };
         let texts = oids.iter().map(|oid| oid.and_then(find).cloned().map(text));
         Ok(Arc::new(texts.collect::<StringArray>()))
     })
@@ -89,16 +110,25 @@ fn about_function(name: &str, text: fn(FunctionInfo) -> String) -> ScalarUDF {
 
 /// The first argument as OIDs; it comes as a number of any width, or as text.
 fn oids(arguments: &[ArrayRef]) -> Result<Int32Array, DataFusionError> {
-    let Some(first) = arguments.first() else { return Ok(Int32Array::new_null(1)) };
+    let Some(first) = arguments.first() else {
+        return Ok(Int32Array::new_null(1));
+    };
     let numbers = cast(first, &DataType::Int32)?;
     Ok(as_int32_array(&numbers)?.clone())
 }
 
 fn pretty_sizes(arguments: &[ArrayRef]) -> Result<ArrayRef, DataFusionError> {
-    let Some(first) = arguments.first() else { return Ok(new_null_array(&DataType::Utf8, 1)) };
+    let Some(first) = arguments.first() else {
+        return Ok(new_null_array(&DataType::Utf8, 1));
+    };
     let sizes = cast(first, &DataType::Int64)?;
     let sizes = as_primitive_array::<Int64Type>(&sizes)?;
-    Ok(Arc::new(sizes.iter().map(|bytes| bytes.map(pretty_size)).collect::<StringArray>()))
+    Ok(Arc::new(
+        sizes
+            .iter()
+            .map(|bytes| bytes.map(pretty_size))
+            .collect::<StringArray>(),
+    ))
 }
 
 /// A size in the largest unit that leaves at least ten of it, as Postgres writes sizes.
@@ -140,7 +170,10 @@ mod tests {
     #[test]
     fn every_function_has_an_oid_of_its_own() {
         let functions = datafusion_funnel::functions();
-        let mut oids: Vec<i32> = functions.iter().map(|info| function_oid(&info.name)).collect();
+        let mut oids: Vec<i32> = functions
+            .iter()
+            .map(|info| function_oid(&info.name))
+            .collect();
         oids.sort_unstable();
         oids.dedup();
         assert_eq!(oids.len(), functions.len());

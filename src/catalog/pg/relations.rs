@@ -56,7 +56,9 @@ impl SchemaProvider for PgCatalog {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let Some(relation) = self.relations.table(name).await? else { return Ok(None) };
+        let Some(relation) = self.relations.table(name).await? else {
+            return Ok(None);
+        };
         let namespaces = match name {
             "pg_proc" | "pg_description" => self.relations.table("pg_namespace").await?,
             _ => None,
@@ -85,16 +87,26 @@ impl Amended {
             false => Arc::clone(field),
         };
         let fields: Vec<FieldRef> = relation.schema().fields().iter().map(listed).collect();
-        Self { relation, schema: Arc::new(Schema::new(fields)), namespaces }
+        Self {
+            relation,
+            schema: Arc::new(Schema::new(fields)),
+            namespaces,
+        }
     }
 
     fn amend(&self, batch: &RecordBatch) -> Result<RecordBatch, DataFusionError> {
-        let column = |(values, field): (&ArrayRef, &FieldRef)| match values.data_type() == field.data_type() {
+        let column = |(values, field): (&ArrayRef, &FieldRef)| match values.data_type()
+            == field.data_type()
+        {
             true => Ok(Arc::clone(values)),
             false => privileges(values),
         };
-        let columns: Result<Vec<_>, DataFusionError> =
-            batch.columns().iter().zip(self.schema.fields()).map(column).collect();
+        let columns: Result<Vec<_>, DataFusionError> = batch
+            .columns()
+            .iter()
+            .zip(self.schema.fields())
+            .map(column)
+            .collect();
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns?)?)
     }
 }
@@ -117,8 +129,10 @@ impl TableProvider for Amended {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let batches = read(self.relation.as_ref(), state).await?;
-        let mut batches =
-            batches.iter().map(|batch| self.amend(batch)).collect::<Result<Vec<_>, _>>()?;
+        let mut batches = batches
+            .iter()
+            .map(|batch| self.amend(batch))
+            .collect::<Result<Vec<_>, _>>()?;
         if let Some(namespaces) = &self.namespaces {
             let namespaces = read(namespaces.as_ref(), state).await?;
             let functions = datafusion_funnel::functions();
@@ -158,16 +172,24 @@ async fn read(
 
 fn namespace_oid(namespaces: &[RecordBatch]) -> Result<i32, DataFusionError> {
     for batch in namespaces {
-        let (Some(oids), Some(names)) = (batch.column_by_name("oid"), batch.column_by_name("nspname"))
+        let (Some(oids), Some(names)) =
+            (batch.column_by_name("oid"), batch.column_by_name("nspname"))
         else {
             continue;
         };
-        let named = as_int32_array(oids)?.iter().zip(as_string_array(names)?.iter());
-        if let Some((Some(oid), _)) = named.into_iter().find(|(_, name)| *name == Some(DEFAULT_SCHEMA)) {
+        let named = as_int32_array(oids)?
+            .iter()
+            .zip(as_string_array(names)?.iter());
+        if let Some((Some(oid), _)) = named
+            .into_iter()
+            .find(|(_, name)| *name == Some(DEFAULT_SCHEMA))
+        {
             return Ok(oid);
         }
     }
-    Err(DataFusionError::Internal(format!("schema {DEFAULT_SCHEMA} has no row in pg_namespace")))
+    Err(DataFusionError::Internal(format!(
+        "schema {DEFAULT_SCHEMA} has no row in pg_namespace"
+    )))
 }
 
 fn rows(
@@ -175,8 +197,11 @@ fn rows(
     functions: &[FunctionInfo],
     namespace_oid: i32,
 ) -> Result<RecordBatch, DataFusionError> {
-    let columns: Result<Vec<ArrayRef>, DataFusionError> =
-        schema.fields().iter().map(|field| column(field, functions, namespace_oid)).collect();
+    let columns: Result<Vec<ArrayRef>, DataFusionError> = schema
+        .fields()
+        .iter()
+        .map(|field| column(field, functions, namespace_oid))
+        .collect();
     Ok(RecordBatch::try_new(Arc::clone(schema), columns?)?)
 }
 
@@ -189,7 +214,8 @@ fn column(
     let numbers = |number: fn(&FunctionInfo) -> i32| -> ArrayRef {
         Arc::new(Int32Array::from_iter_values(functions.iter().map(number)))
     };
-    let same = |number: i32| -> ArrayRef { Arc::new(Int32Array::from_value(number, functions.len())) };
+    let same =
+        |number: i32| -> ArrayRef { Arc::new(Int32Array::from_value(number, functions.len())) };
     let texts = |text: fn(&FunctionInfo) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(functions.iter().map(text)))
     };
@@ -267,7 +293,10 @@ mod tests {
     fn arguments_are_counted_at_the_outermost_commas() {
         assert_eq!(argument_count(""), 0);
         assert_eq!(argument_count("funnel text"), 1);
-        assert_eq!(argument_count("funnel text, ages bigint[] DEFAULT '{30,60}', rate numeric(18,4)"), 3);
+        assert_eq!(
+            argument_count("funnel text, ages bigint[] DEFAULT '{30,60}', rate numeric(18,4)"),
+            3
+        );
     }
 
     #[test]

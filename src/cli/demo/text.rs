@@ -109,7 +109,9 @@ mod tests {
     #[test]
     fn the_line_to_paste_reaches_a_server_that_listens_everywhere() {
         let welcome = |address: &str| welcome(Language::English, address.parse().unwrap());
-        assert!(welcome("0.0.0.0:5477").contains("psql -h 127.0.0.1 -p 5477 -U analyst funnelsql\n"));
+        assert!(
+            welcome("0.0.0.0:5477").contains("psql -h 127.0.0.1 -p 5477 -U analyst funnelsql\n")
+        );
         assert!(welcome("[::]:1").contains("psql -h ::1 -p 1 "));
         assert!(welcome("192.0.2.7:80").contains("psql -h 192.0.2.7 -p 80 "));
     }

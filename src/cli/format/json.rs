@@ -31,7 +31,8 @@ impl Writer {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let schema = Arc::clone(&self.schema);
         let columns = batch.columns().to_vec();
-        let batch = RecordBatch::try_new_with_options(schema, columns, &options).map_err(engine_error)?;
+        let batch =
+            RecordBatch::try_new_with_options(schema, columns, &options).map_err(engine_error)?;
         let mut objects = Vec::new();
         let mut writer =
             WriterBuilder::new().with_explicit_nulls(true).build::<_, OneOnALine>(&mut objects);

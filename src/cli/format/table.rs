@@ -77,7 +77,8 @@ impl Table {
             }
             writeln!(out)?;
         }
-        let rules: Vec<String> = self.columns.iter().map(|column| "-".repeat(column.width)).collect();
+        let rules: Vec<String> =
+            self.columns.iter().map(|column| "-".repeat(column.width)).collect();
         writeln!(out, "-{}-", rules.join("-+-"))
     }
 

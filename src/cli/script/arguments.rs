@@ -1,7 +1,8 @@
 //! The arguments of a backslash command: words up to the end of the line or the next backslash.
 
+use super::command_error;
+use super::input::Input;
 use super::variables::{Reference, Variables};
-use super::{Input, command_error};
 use crate::error::{Error, Result};
 
 /// Reads the arguments and what ends them.
@@ -117,6 +118,8 @@ fn after_colon(input: &mut Input, variables: &Variables) -> String {
 fn backquotes(command: &str) -> Error {
     Error::Unsupported {
         message: format!("backquotes in \\{command} are not supported"),
-        hint: Some("Run the program in the shell and pass its output with -v name=value.".to_owned()),
+        hint: Some(
+            "Run the program in the shell and pass its output with -v name=value.".to_owned(),
+        ),
     }
 }

@@ -116,7 +116,8 @@ fn is_true(command: &str, condition: &[String]) -> Result<bool> {
         return Ok(false);
     }
     let message = format!("\\{command} needs a Boolean, not \"{text}\"");
-    let hint = "Write true or false, a variable that holds one, or :{?name} to ask whether it is set.";
+    let hint =
+        "Write true or false, a variable that holds one, or :{?name} to ask whether it is set.";
     Err(Error::InvalidSetting { message, hint: Some(hint.to_owned()) })
 }
 

@@ -6,12 +6,14 @@
 
 mod arguments;
 mod branches;
+mod input;
 mod variables;
 
 pub use variables::{Variables, is_name};
 
 use crate::error::{Error, Result};
 use branches::Branches;
+use input::Input;
 use variables::Reference;
 
 /// What a script says next.
@@ -71,7 +73,7 @@ impl Script {
                     return Ok((rest != Step::Statement(String::new())).then_some(rest));
                 }
                 Found::End => {
-                    self.line = self.input.line;
+                    self.line = self.input.line();
                     return Err(command_error("\\if has no \\endif before the end".to_owned()));
                 }
                 Found::Backslash => {
@@ -103,7 +105,7 @@ impl Script {
                 }
                 // A backslash inside a variable's text starts no command.
                 '\\' if !self.input.in_variable() => {
-                    self.line = self.input.line;
+                    self.line = self.input.line();
                     return Found::Backslash;
                 }
                 c if c.is_whitespace() && self.statement.is_empty() => self.skip(1),
@@ -124,7 +126,7 @@ impl Script {
     /// Moves characters from the input to the statement.
     fn copy(&mut self, count: usize) {
         if self.statement.is_empty() {
-            self.line = self.input.line;
+            self.line = self.input.line();
         }
         for _ in 0..count {
             self.statement.extend(self.input.take());
@@ -291,67 +293,6 @@ fn is_word_start(c: char) -> bool {
 
 fn is_word_part(c: char) -> bool {
     is_word_start(c) || c == '$'
-}
-
-/// Characters yet to be read. The text of a variable is put in front of the others and read like them.
-#[derive(Debug)]
-struct Input {
-    /// The next character is the last.
-    rest: Vec<char>,
-    /// Variables whose text is being read, each with the length of `rest` behind it.
-    variables: Vec<(String, usize)>,
-    /// The line of the next character, from 1; a variable's text is on the line of its reference.
-    line: usize,
-}
-
-impl Input {
-    fn new(text: &str) -> Self {
-        Self { rest: text.chars().rev().collect(), variables: Vec::new(), line: 1 }
-    }
-
-    fn peek(&self, at: usize) -> Option<char> {
-        let index = self.rest.len().checked_sub(at + 1)?;
-        self.rest.get(index).copied()
-    }
-
-    fn starts_with(&self, expected: &[char]) -> bool {
-        expected.iter().enumerate().all(|(at, c)| self.peek(at) == Some(*c))
-    }
-
-    fn take(&mut self) -> Option<char> {
-        let c = self.rest.pop()?;
-        if c == '\n' && !self.in_variable() {
-            self.line += 1;
-        }
-        while self.variables.last().is_some_and(|(_, behind)| self.rest.len() <= *behind) {
-            self.variables.pop();
-        }
-        Some(c)
-    }
-
-    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> String {
-        let mut text = String::new();
-        while self.peek(0).is_some_and(&wanted) {
-            text.extend(self.take());
-        }
-        text
-    }
-
-    fn in_variable(&self) -> bool {
-        !self.variables.is_empty()
-    }
-
-    fn is_expanding(&self, name: &str) -> bool {
-        self.variables.iter().any(|(open, _)| open == name)
-    }
-
-    fn push_variable(&mut self, name: String, text: &str) {
-        if text.is_empty() {
-            return;
-        }
-        self.variables.push((name, self.rest.len()));
-        self.rest.extend(text.chars().rev());
-    }
 }
 
 #[cfg(test)]

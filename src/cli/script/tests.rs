@@ -65,7 +65,10 @@ fn variables_are_replaced_where_psql_replaces_them() {
         ("select '2026'::date, :n::int", "select '2026'::date, 7::int"),
         ("select a[1:n], a[:n]", "select a[17], a[7]"),
         // Quotes.
-        ("select ':x' , ':''x' , \":x\", \"a\"\":x\"", "select ':x' , ':''x' , \":x\", \"a\"\":x\""),
+        (
+            "select ':x' , ':''x' , \":x\", \"a\"\":x\"",
+            "select ':x' , ':''x' , \":x\", \"a\"\":x\"",
+        ),
         (r"select E':x\':x', :x", r"select E':x\':x', web"),
         (r"select ':x\', :x", r"select ':x\', web"),
         (r"select e'\\', :x", r"select e'\\', web"),

@@ -59,14 +59,22 @@ impl TestServer {
     }
 
     async fn serve(engine: Arc<Engine>, data: TempDir, shutdown_grace: Duration) -> Self {
-        let options = ServerOptions { listen: "127.0.0.1:0".to_owned(), shutdown_grace };
+        let options = ServerOptions {
+            listen: "127.0.0.1:0".to_owned(),
+            shutdown_grace,
+        };
         let server = Server::bind(engine, options).await.unwrap();
         let address = server.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, stop: Some(stop), running, _data: data }
+        Self {
+            address,
+            stop: Some(stop),
+            running,
+            _data: data,
+        }
     }
 
     pub async fn start() -> Self {
@@ -85,7 +93,11 @@ impl TestServer {
 
     pub fn config(&self) -> Config {
         let mut config = Config::new();
-        config.host("127.0.0.1").port(self.address.port()).user("ana").dbname("funnelsql");
+        config
+            .host("127.0.0.1")
+            .port(self.address.port())
+            .user("ana")
+            .dbname("funnelsql");
         config
     }
 
@@ -103,5 +115,7 @@ pub async fn connect(config: &Config) -> Client {
 
 /// The server's error.
 pub fn db_error(error: &tokio_postgres::Error) -> &DbError {
-    error.as_db_error().unwrap_or_else(|| panic!("no error of the server: {error:?}"))
+    error
+        .as_db_error()
+        .unwrap_or_else(|| panic!("no error of the server: {error:?}"))
 }

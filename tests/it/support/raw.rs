@@ -16,13 +16,17 @@ impl Message {
     /// A field of an ErrorResponse or NoticeResponse.
     pub fn field(&self, name: char) -> Option<String> {
         let fields = self.body.split(|byte| *byte == 0);
-        let named = fields.into_iter().find(|field| field.first() == Some(&(name as u8)))?;
+        let named = fields
+            .into_iter()
+            .find(|field| field.first() == Some(&(name as u8)))?;
         Some(String::from_utf8_lossy(&named[1..]).into_owned())
     }
 
     /// The body as text, for tags and statuses.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).trim_end_matches('\0').to_owned()
+        String::from_utf8_lossy(&self.body)
+            .trim_end_matches('\0')
+            .to_owned()
     }
 }
 
@@ -42,8 +46,14 @@ impl RawClient {
         body.push(0);
         let mut stream = TcpStream::connect(address).await.unwrap();
         let length = i32::try_from(body.len() + 4).unwrap();
-        stream.write_all(&[length.to_be_bytes().as_slice(), &body].concat()).await.unwrap();
-        let mut client = Self { stream, greeting: Vec::new() };
+        stream
+            .write_all(&[length.to_be_bytes().as_slice(), &body].concat())
+            .await
+            .unwrap();
+        let mut client = Self {
+            stream,
+            greeting: Vec::new(),
+        };
         client.greeting = client.until_ready().await;
         client
     }
@@ -65,7 +75,8 @@ impl RawClient {
 
     /// Parse of a nameless statement.
     pub async fn parse(&mut self, sql: &str) {
-        self.send(b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"].concat()).await;
+        self.send(b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"].concat())
+            .await;
     }
 
     /// Bind of the nameless portal to the nameless statement, with parameters in text.
@@ -78,7 +89,11 @@ impl RawClient {
             body.extend(parameter.unwrap_or_default().as_bytes());
         }
         body.extend(i16::try_from(result_formats.len()).unwrap().to_be_bytes());
-        body.extend(result_formats.iter().flat_map(|format| format.to_be_bytes()));
+        body.extend(
+            result_formats
+                .iter()
+                .flat_map(|format| format.to_be_bytes()),
+        );
         self.send(b'B', &body).await;
     }
 
@@ -88,7 +103,8 @@ impl RawClient {
     }
 
     pub async fn execute(&mut self, max_rows: i32) {
-        self.send(b'E', &[b"\0".as_slice(), &max_rows.to_be_bytes()].concat()).await;
+        self.send(b'E', &[b"\0".as_slice(), &max_rows.to_be_bytes()].concat())
+            .await;
     }
 
     pub async fn sync(&mut self) -> Vec<Message> {
@@ -102,7 +118,10 @@ impl RawClient {
         let length = self.stream.read_i32().await.ok()?;
         let mut body = vec![0; usize::try_from(length).unwrap() - 4];
         self.stream.read_exact(&mut body).await.ok()?;
-        Some(Message { kind: char::from(kind), body })
+        Some(Message {
+            kind: char::from(kind),
+            body,
+        })
     }
 
     /// Everything up to ReadyForQuery, which is the last, or to the end of the connection.
@@ -121,7 +140,11 @@ impl RawClient {
 
 /// The values of the rows among messages, as text; `None` is NULL.
 pub fn rows(messages: &[Message]) -> Vec<Vec<Option<String>>> {
-    messages.iter().filter(|message| message.kind == 'D').map(|message| row(&message.body)).collect()
+    messages
+        .iter()
+        .filter(|message| message.kind == 'D')
+        .map(|message| row(&message.body))
+        .collect()
 }
 
 fn row(body: &[u8]) -> Vec<Option<String>> {
@@ -130,11 +153,15 @@ fn row(body: &[u8]) -> Vec<Option<String>> {
     for _ in 0..i16::from_be_bytes(*count) {
         let (length, values_left) = rest.split_first_chunk::<4>().unwrap();
         rest = values_left;
-        values.push(usize::try_from(i32::from_be_bytes(*length)).ok().map(|length| {
-            let (value, values_left) = rest.split_at(length);
-            rest = values_left;
-            String::from_utf8_lossy(value).into_owned()
-        }));
+        values.push(
+            usize::try_from(i32::from_be_bytes(*length))
+                .ok()
+                .map(|length| {
+                    let (value, values_left) = rest.split_at(length);
+                    rest = values_left;
+                    String::from_utf8_lossy(value).into_owned()
+                }),
+        );
     }
     values
 }
@@ -146,5 +173,8 @@ pub fn kinds(messages: &[Message]) -> String {
 
 /// The first error among messages.
 pub fn error(messages: &[Message]) -> &Message {
-    messages.iter().find(|message| message.kind == 'E').unwrap_or_else(|| panic!("{messages:?}"))
+    messages
+        .iter()
+        .find(|message| message.kind == 'E')
+        .unwrap_or_else(|| panic!("{messages:?}"))
 }

@@ -1,0 +1,3 @@
+//! Rules for DataFusion's optimizer, about what it can't know of journeys.
+
+pub mod dimension_filter;
