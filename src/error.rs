@@ -1,5 +1,7 @@
 //! Every error that a user can meet, as Postgres would report it.
 
+use std::sync::Arc;
+
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
@@ -107,6 +109,30 @@ pub enum Error {
         /// Why it can't be read.
         reason: String,
     },
+    /// A table or view that could not be made again when the engine was opened.
+    #[error("\"{name}\" could not be made again at the start: {cause}")]
+    Broken {
+        /// Its name.
+        name: String,
+        /// What was wrong then.
+        cause: Arc<Error>,
+    },
+    /// A statement for another kind of object.
+    #[error("{message}")]
+    WrongObject {
+        /// The object and what it isn't.
+        message: String,
+        /// What to write instead.
+        hint: String,
+    },
+    /// A schema that there isn't.
+    #[error("schema \"{name}\" does not exist")]
+    UnknownSchema {
+        /// Its name.
+        name: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
     /// A file or socket operation failed.
     #[error("{what}: {error}")]
     Io {
@@ -187,6 +213,9 @@ impl Error {
             Error::Canceled(_) => "57014",
             Error::ShuttingDown => "57P01",
             Error::Corrupt { .. } => "XX001",
+            Error::Broken { cause, .. } => cause.code(),
+            Error::WrongObject { .. } => "42809",
+            Error::UnknownSchema { .. } => "3F000",
             Error::Io { .. } => "58030",
             Error::Configuration { .. } => "F0000",
             Error::Query { fault, .. } => match fault {
@@ -223,13 +252,19 @@ impl Error {
         match self {
             Error::Funnel { error, .. } => error.hint(),
             Error::TooComplex { hint, .. }
+            | Error::WrongObject { hint, .. }
             | Error::Denied { hint, .. }
             | Error::Configuration { hint, .. } => Some(hint.clone()),
-            Error::Unsupported { hint, .. } | Error::InvalidSetting { hint, .. } => hint.clone(),
+            Error::Unsupported { hint, .. }
+            | Error::UnknownSchema { hint, .. }
+            | Error::InvalidSetting { hint, .. } => hint.clone(),
             Error::Ambiguous { .. } => Some("Write the table's name before the column.".to_owned()),
             Error::Corrupt { .. } => {
                 Some("Restore the file from a copy, or delete it and define it again.".to_owned())
             }
+            Error::Broken { .. } => Some(
+                "Restart when the cause is gone, or make it again with CREATE; DROP forgets it.".to_owned(),
+            ),
             Error::Query { fault: Fault::OutOfMemory, .. } => {
                 Some("Ask for fewer rows or columns, or raise the memory limit.".to_owned())
             }
@@ -351,13 +386,12 @@ pub fn character_position(sql: &str, line: u64, column: u64) -> Option<usize> {
     if line == 0 || column == 0 {
         return None;
     }
-    let before: usize = sql
-        .split_inclusive('\n')
-        .take(usize::try_from(line - 1).ok()?)
-        .map(|text| text.chars().count())
-        .sum();
-    let position = before + usize::try_from(column).ok()?;
-    (position <= sql.chars().count() + 1).then_some(position)
+    let lines_before = usize::try_from(line - 1).ok()?;
+    let mut lines = sql.split('\n');
+    // Each line before it has its line break, one character more.
+    let before: usize = lines.by_ref().take(lines_before).map(|text| text.chars().count() + 1).sum();
+    let column = usize::try_from(column).ok()?;
+    (column <= lines.next()?.chars().count() + 1).then_some(before + column)
 }
 
 fn diagnostic_position(error: &DataFusionError, sql: &str) -> Option<usize> {
@@ -429,7 +463,7 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
     }
     if let Some(name) = between(&message, "Invalid function '", "'") {
         let near = between(&message, "Did you mean '", "'").map(str::to_owned);
-        let existing = near.into_iter().filter(|near| nearest(name, &[near.clone()]).is_some());
+        let existing = near.into_iter().filter(|near| nearest(name, std::slice::from_ref(near)).is_some());
         return unknown(Kind::Function, name, existing.collect(), position);
     }
     if let Some(name) = between(&message, "table function '", "' not found") {
@@ -444,6 +478,8 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
         Fault::DuplicateTable
     } else if lower.contains("divide by zero") {
         Fault::DivisionByZero
+    } else if lower.starts_with("no files found at ") {
+        Fault::Io
     } else if lower.contains("overflow") {
         Fault::OutOfRange
     } else if lower.contains("error parsing timestamp") || lower.contains("error parsing date") {

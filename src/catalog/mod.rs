@@ -31,8 +31,8 @@ use crate::sql::{CreateFunnel, Part};
 use objects::Objects;
 use store::Store;
 
-pub use files::register_files;
-pub use objects::{Change, KeptStatement};
+pub use files::{check_files, local_path, register_files};
+pub use objects::{Change, KeptStatement, Target};
 pub use pg::{is_catalog_statement, register_session_functions};
 pub use schemas::{FUNNEL_SCHEMA, JOURNEYS_SCHEMA, register_schemas};
 
@@ -76,10 +76,14 @@ impl Catalog {
     /// 58030 when the directory can't be made or read.
     pub fn open(data_dir: &Path) -> Result<Self> {
         let folder = data_dir.join("catalog");
-        let store = Store::open(folder.join("funnels"), "funnel")?;
+        let store: Store<FunnelDefinition> = Store::open(folder.join("funnels"), "funnel")?;
         let mut funnels = BTreeMap::new();
         for (name, loaded) in store.load()? {
             let kept = match loaded {
+                Ok(definition) if definition.name != name => Kept::Corrupt {
+                    file: store.file(&name).display().to_string(),
+                    reason: format!("it defines \"{}\"", definition.name),
+                },
                 Ok(definition) => Kept::Good(Arc::new(definition)),
                 Err(Error::Corrupt { file, reason, .. }) => {
                     tracing::error!(file, reason, "a funnel's definition can't be read");
@@ -153,7 +157,7 @@ impl Catalog {
             };
         }
         let definition = Arc::new(self.definition(state, create).await?);
-        let resolved = resolve(state, &definition).await.map_err(|error| place(create, error))?;
+        let resolved = resolve(state, &definition).await.map_err(|fault| place(create, &fault))?;
         datafusion_funnel::table::check(&resolved)?;
         self.keep(definition)?;
         Ok(true)
@@ -172,7 +176,7 @@ impl Catalog {
             let template = template::find(name).map_err(at_template)?;
             let columns = source_columns(state, &create.source)
                 .await
-                .map_err(|error| place(create, error))?;
+                .map_err(|fault| place(create, &fault))?;
             body = template.fill(body, &columns).map_err(at_template)?;
         }
         Ok(body.into_definition(create.name.clone(), create.source.clone()))
@@ -263,6 +267,27 @@ impl Catalog {
         self.objects.keep(change, sql)
     }
 
+    /// Whether the object of `change` was made by a statement that is kept.
+    pub fn is_kept(&self, change: &Change) -> bool {
+        self.objects.is_kept(change)
+    }
+
+    /// Notes that the object of that key could not be made again at the start.
+    pub fn note_broken(&self, key: String, error: Error) {
+        self.objects.note_broken(key, error);
+    }
+
+    /// Whether the object of `change` could not be made again at the start.
+    pub fn is_broken(&self, change: &Change) -> bool {
+        self.objects.broken(change).is_some()
+    }
+
+    /// What is wrong with the table or view of that name, where it could not be made again at the start.
+    pub fn broken_relation(&self, name: &str) -> Option<Error> {
+        let cause = self.objects.broken_relation(name)?;
+        Some(Error::Broken { name: name.to_owned(), cause })
+    }
+
     fn base(&self) -> Result<&SessionState, DataFusionError> {
         self.base.get().ok_or_else(|| {
             DataFusionError::Internal("the catalog is asked before its engine is there".to_owned())
@@ -308,9 +333,9 @@ fn funnel_row(name: &str, kept: &Kept) -> [Option<String>; 5] {
 }
 
 /// A fault of a definition at the clause that has it.
-fn place(create: &CreateFunnel, error: ResolveError) -> Error {
-    let position = error.part.and_then(|part| create.positions.get(&part).copied());
-    match Error::from_engine(&error.error, "") {
+fn place(create: &CreateFunnel, fault: &ResolveError) -> Error {
+    let position = fault.part.and_then(|part| create.positions.get(&part).copied());
+    match Error::from_engine(&fault.error, "") {
         Error::Funnel { error, .. } => Error::Funnel { error, position },
         Error::Query { fault, message, .. } => Error::Query { fault, message, position },
         Error::Syntax { message, .. } => Error::Syntax { message, position },

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::common::TableReference;
-use datafusion::logical_expr::DdlStatement;
+use datafusion::logical_expr::{DdlStatement, TableType};
 use serde::{Deserialize, Serialize};
 
 use super::store::Store;
@@ -32,9 +32,23 @@ pub struct Change {
     pub tag: &'static str,
     /// The object's name as it is shown: `events`, `crm.events`.
     pub name: String,
+    /// What kind of object it is about.
+    pub target: Target,
+    /// The object goes.
+    pub drops: bool,
+    /// `IF EXISTS` or `IF NOT EXISTS`: what is so already is no error.
+    pub lenient: bool,
     schema: String,
     key: String,
-    drops: bool,
+}
+
+/// What a change is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A table or view, and which of them.
+    Relation(TableReference, TableType),
+    /// A schema of that name.
+    Schema(String),
 }
 
 impl Change {
@@ -43,21 +57,27 @@ impl Change {
     /// # Errors
     /// 0A000 for one that can't be kept.
     pub fn of(definition: &DdlStatement) -> Result<Self> {
+        use DdlStatement as Ddl;
+        use TableType::{Base, View};
         Ok(match definition {
-            DdlStatement::CreateExternalTable(create) => {
-                Self::table("CREATE EXTERNAL TABLE", &create.name, false)
+            Ddl::CreateExternalTable(create) => {
+                Self::relation("CREATE EXTERNAL TABLE", &create.name, Base).lenient(create.if_not_exists)
             }
-            DdlStatement::CreateMemoryTable(create) => {
-                Self::table("CREATE TABLE", &create.name, false)
+            Ddl::CreateMemoryTable(create) => {
+                Self::relation("CREATE TABLE", &create.name, Base).lenient(create.if_not_exists)
             }
-            DdlStatement::DropTable(drop) => Self::table("DROP TABLE", &drop.name, true),
-            DdlStatement::CreateView(create) => Self::table("CREATE VIEW", &create.name, false),
-            DdlStatement::DropView(drop) => Self::table("DROP VIEW", &drop.name, true),
-            DdlStatement::CreateCatalogSchema(create) => {
-                Self::schema("CREATE SCHEMA", &create.schema_name, false)
+            Ddl::DropTable(drop) => {
+                Self::relation("DROP TABLE", &drop.name, Base).drops().lenient(drop.if_exists)
             }
-            DdlStatement::DropCatalogSchema(drop) => {
-                Self::schema("DROP SCHEMA", drop.name.schema_name(), true)
+            Ddl::CreateView(create) => Self::relation("CREATE VIEW", &create.name, View),
+            Ddl::DropView(drop) => {
+                Self::relation("DROP VIEW", &drop.name, View).drops().lenient(drop.if_exists)
+            }
+            Ddl::CreateCatalogSchema(create) => {
+                Self::schema("CREATE SCHEMA", &create.schema_name).lenient(create.if_not_exists)
+            }
+            Ddl::DropCatalogSchema(drop) => {
+                Self::schema("DROP SCHEMA", drop.name.schema_name()).drops().lenient(drop.if_exists)
             }
             other => {
                 return Err(Error::Unsupported {
@@ -69,16 +89,40 @@ impl Change {
     }
 
     /// Tables and views share their names, as in Postgres.
-    fn table(tag: &'static str, reference: &TableReference, drops: bool) -> Self {
+    fn relation(tag: &'static str, reference: &TableReference, kind: TableType) -> Self {
         let schema = reference.schema().unwrap_or(DEFAULT_SCHEMA).to_owned();
-        let key = format!("table {schema}.{}", reference.table());
-        Self { tag, name: reference.to_string(), schema, key, drops }
+        let key = relation_key(&schema, reference.table());
+        let target = Target::Relation(reference.clone(), kind);
+        Self { tag, name: reference.to_string(), target, drops: false, lenient: false, schema, key }
     }
 
-    fn schema(tag: &'static str, name: &str, drops: bool) -> Self {
+    fn schema(tag: &'static str, name: &str) -> Self {
         let name = name.rsplit('.').next().unwrap_or(name).to_owned();
-        Self { tag, schema: name.clone(), key: format!("schema {name}"), name, drops }
+        let key = format!("schema {name}");
+        let target = Target::Schema(name.clone());
+        Self { tag, schema: name.clone(), target, drops: false, lenient: false, key, name }
     }
+
+    fn drops(self) -> Self {
+        Self { drops: true, ..self }
+    }
+
+    fn lenient(self, lenient: bool) -> Self {
+        Self { lenient, ..self }
+    }
+
+    /// Whether the object of that key goes with this change: itself, or what is in its schema.
+    fn takes(&self, key: &str) -> bool {
+        match &self.target {
+            Target::Relation(..) => key == self.key,
+            Target::Schema(name) => key == self.key || key.starts_with(&relation_key(name, "")),
+        }
+    }
+}
+
+/// The key of a table or view: `table crm.events`.
+pub fn relation_key(schema: &str, name: &str) -> String {
+    format!("table {schema}.{name}")
 }
 
 /// The kept statements of a data directory.
@@ -86,6 +130,8 @@ impl Change {
 pub struct Objects {
     store: Store<KeptStatement>,
     kept: Mutex<BTreeMap<String, KeptStatement>>,
+    /// What could not be made again at the start, by its key, and why.
+    broken: Mutex<BTreeMap<String, Arc<Error>>>,
 }
 
 impl Objects {
@@ -96,20 +142,24 @@ impl Objects {
     pub fn open(folder: PathBuf) -> Result<Self> {
         let store = Store::open(folder, "object")?;
         let mut kept = BTreeMap::new();
+        let mut broken = BTreeMap::new();
         for (name, loaded) in store.load()? {
             match loaded {
                 Ok(statement) => {
                     kept.insert(name, statement);
                 }
-                Err(error) => tracing::error!(%error, "an object's definition can't be read"),
+                Err(error) => {
+                    tracing::error!(%error, "an object's definition can't be read");
+                    broken.insert(name, Arc::new(error));
+                }
             }
         }
-        Ok(Self { store, kept: Mutex::new(kept) })
+        Ok(Self { store, kept: Mutex::new(kept), broken: Mutex::new(broken) })
     }
 
     /// The statements, oldest first.
     pub fn kept(&self) -> Vec<KeptStatement> {
-        let mut kept: Vec<KeptStatement> = self.lock().values().cloned().collect();
+        let mut kept: Vec<KeptStatement> = lock(&self.kept).values().cloned().collect();
         kept.sort_by_key(|statement| statement.sequence);
         kept
     }
@@ -134,24 +184,61 @@ impl Objects {
     /// # Errors
     /// 58030 when it can't be written.
     pub fn keep(&self, change: &Change, sql: &str) -> Result<()> {
-        let mut kept = self.lock();
         if change.drops {
-            self.store.remove(&change.key)?;
-            kept.remove(&change.key);
-            return Ok(());
+            return self.forget(change);
         }
+        let mut kept = lock(&self.kept);
         // At a start the statements come by here again.
-        if kept.get(&change.key).is_some_and(|statement| statement.sql == sql) {
-            return Ok(());
+        if kept.get(&change.key).is_none_or(|statement| statement.sql != sql) {
+            let sequence = kept.values().map(|statement| statement.sequence).max().unwrap_or(0) + 1;
+            let statement = KeptStatement { name: change.key.clone(), sequence, sql: sql.to_owned() };
+            self.store.put(&change.key, &statement)?;
+            kept.insert(change.key.clone(), statement);
         }
-        let sequence = kept.values().map(|statement| statement.sequence).max().unwrap_or(0) + 1;
-        let statement = KeptStatement { name: change.key.clone(), sequence, sql: sql.to_owned() };
-        self.store.put(&change.key, &statement)?;
-        kept.insert(change.key.clone(), statement);
+        lock(&self.broken).remove(&change.key);
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, KeptStatement>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn forget(&self, change: &Change) -> Result<()> {
+        let mut kept = lock(&self.kept);
+        let mut broken = lock(&self.broken);
+        let keys: Vec<String> =
+            kept.keys().chain(broken.keys()).filter(|key| change.takes(key)).cloned().collect();
+        for key in keys {
+            self.store.remove(&key)?;
+            kept.remove(&key);
+            broken.remove(&key);
+        }
+        Ok(())
     }
+
+    /// Whether the object of `change` was made by a statement that is kept.
+    pub fn is_kept(&self, change: &Change) -> bool {
+        lock(&self.kept).contains_key(&change.key)
+    }
+
+    /// Notes that the object of that key could not be made again.
+    pub fn note_broken(&self, key: String, error: Error) {
+        lock(&self.broken).insert(key, Arc::new(error));
+    }
+
+    /// Why the object of `change` could not be made again.
+    pub fn broken(&self, change: &Change) -> Option<Arc<Error>> {
+        lock(&self.broken).get(&change.key).cloned()
+    }
+
+    /// Why the table or view of that name, as it is written, could not be made again.
+    pub fn broken_relation(&self, name: &str) -> Option<Arc<Error>> {
+        let broken = lock(&self.broken);
+        let qualified = name.split_once('.').map(|(schema, table)| relation_key(schema, table));
+        qualified
+            .and_then(|key| broken.get(&key))
+            .or_else(|| broken.get(&relation_key(DEFAULT_SCHEMA, name)))
+            .cloned()
+    }
+}
+
+/// A map is whole after a panic: each change of it is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

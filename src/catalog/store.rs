@@ -79,7 +79,8 @@ impl<T: Serialize + DeserializeOwned> Store<T> {
         }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    /// Where the definition of that name is.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(encode(name)).with_extension_added(EXTENSION)
     }
 

@@ -8,7 +8,7 @@ mod demo;
 mod exit;
 mod format;
 mod report;
-mod script;
+pub mod script;
 mod serve;
 mod sql;
 

@@ -3,6 +3,7 @@
 //! An [`Engine`] belongs to a data directory. Everybody who asks something has a [`Session`] of their
 //! own: settings and prepared statements are the session's, tables and funnels are the engine's.
 
+mod definitions;
 mod output;
 mod plan;
 mod session;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -20,7 +22,7 @@ use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use crate::catalog::Catalog;
 use crate::error::Result;
 
-pub use output::text_rows;
+pub use output::{text_rows, with_postgres_texts};
 pub use session::{Described, Notice, Outcome, Prepared, Session};
 
 /// The name of the one database.
@@ -88,14 +90,30 @@ impl Engine {
 
     /// Registers the tables that lie in the data directory and runs the kept definitions again.
     async fn restore(self: &Arc<Self>, data_dir: &std::path::Path) -> Result<()> {
-        crate::catalog::register_files(&self.base, data_dir).await?;
-        let session = self.session("funnelsql");
-        for kept in self.catalog.kept_statements() {
-            if let Err(error) = session.run(&kept.sql).await {
-                tracing::error!(%error, object = kept.name, "can't restore a definition");
-            }
+        for (key, error) in crate::catalog::register_files(&self.base, data_dir).await? {
+            self.catalog.note_broken(key, error);
         }
-        Ok(())
+        let session = self.session("funnelsql");
+        let mut waiting = self.catalog.kept_statements();
+        loop {
+            let count = waiting.len();
+            let mut failed = Vec::new();
+            for kept in waiting {
+                if let Err(error) = session.run(&kept.sql).await {
+                    failed.push((kept, error));
+                }
+            }
+            // A table that was replaced stands behind the views that read it: they come again.
+            if failed.len() < count {
+                waiting = failed.into_iter().map(|(kept, _)| kept).collect();
+                continue;
+            }
+            for (kept, error) in failed {
+                tracing::error!(%error, object = kept.name, "can't restore a definition");
+                self.catalog.note_broken(kept.name, error);
+            }
+            return Ok(());
+        }
     }
 }
 
@@ -123,7 +141,9 @@ fn base_state(options: &EngineOptions) -> Result<SessionState> {
 }
 
 fn runtime(options: &EngineOptions) -> Result<Arc<RuntimeEnv>> {
-    let mut builder = RuntimeEnvBuilder::new();
+    // What was listed once would never be listed again: a file that is added to a folder must be seen.
+    let caches = CacheManagerConfig::default().with_list_files_cache_limit(0);
+    let mut builder = RuntimeEnvBuilder::new().with_cache_manager(caches);
     if let Some(limit) = options.memory_limit {
         builder = builder.with_memory_limit(limit, 1.0);
     }

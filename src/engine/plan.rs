@@ -17,7 +17,7 @@ use datafusion_funnel::definition::resolve::ResolvedFunnel;
 use datafusion_funnel::error::{FunnelError, Kind};
 use datafusion_funnel::table::{FunnelLookup, FunnelPlanner};
 
-use crate::catalog::{Catalog, JOURNEYS_SCHEMA};
+use crate::catalog::{Catalog, JOURNEYS_SCHEMA, check_files};
 
 /// Plans `statement` with the funnels that it names. `parameters` is `None` while they aren't bound.
 pub async fn plan(
@@ -37,7 +37,9 @@ pub async fn plan(
         parameters: parameters.map(<[ScalarValue]>::to_vec),
     };
     state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::new(scope))))?;
-    state.statement_to_plan(statement).await
+    let plan = state.statement_to_plan(statement).await?;
+    check_files(&plan)?;
+    Ok(plan)
 }
 
 /// What one statement's table functions may ask for.

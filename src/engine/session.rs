@@ -11,7 +11,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -22,7 +22,7 @@ use datafusion_funnel::error::FunnelError;
 use futures::TryStreamExt;
 
 use super::settings::Settings;
-use super::{Engine, output, plan};
+use super::{Engine, definitions, output, plan};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::sql::{self, Statement, StatementKind};
@@ -102,17 +102,17 @@ pub struct Notice {
 }
 
 impl Notice {
-    fn notice(message: String) -> Self {
+    pub(super) fn plain(message: String) -> Self {
         Self { severity: "NOTICE", code: "00000", message, hint: None }
     }
 }
 
 impl Outcome {
-    fn done(tag: impl Into<String>) -> Self {
+    pub(super) fn done(tag: impl Into<String>) -> Self {
         Outcome::Done { tag: tag.into(), notices: Vec::new(), reported: Vec::new() }
     }
 
-    fn noted(tag: &str, notice: Notice) -> Self {
+    pub(super) fn noted(tag: &str, notice: Notice) -> Self {
         Outcome::Done { tag: tag.to_owned(), notices: vec![notice], reported: Vec::new() }
     }
 
@@ -246,12 +246,13 @@ impl Session {
             }
             StatementKind::CreateFunnel(create) => {
                 let state = self.context.state();
-                let created = self.engine.catalog.create_funnel(&state, create).await?;
+                let created = self.engine.catalog.create_funnel(&state, create).await;
+                let created = created.map_err(|error| self.explain_error(error))?;
                 Ok(match created {
                     true => Outcome::done("CREATE FUNNEL"),
                     false => Outcome::noted(
                         "CREATE FUNNEL",
-                        Notice::notice(format!("funnel \"{}\" already exists, skipping", create.name)),
+                        Notice::plain(format!("funnel \"{}\" already exists, skipping", create.name)),
                     ),
                 })
             }
@@ -259,7 +260,7 @@ impl Session {
                 let missing = self.engine.catalog.drop_funnels(names, *if_exists)?;
                 let notices = missing
                     .iter()
-                    .map(|name| Notice::notice(format!("funnel \"{name}\" does not exist, skipping")))
+                    .map(|name| Notice::plain(format!("funnel \"{name}\" does not exist, skipping")))
                     .collect();
                 Ok(Outcome::Done { tag: "DROP FUNNEL".to_owned(), notices, reported: Vec::new() })
             }
@@ -272,13 +273,13 @@ impl Session {
             }
             StatementKind::ShowCreateFunnel(name) => {
                 let text = self.engine.catalog.show_create_funnel(name)?;
-                self.text_table(&["create_funnel"], vec![vec![text]])
+                self.text_table(&["create_funnel"], &[vec![text]])
             }
             StatementKind::Set { name, value } => self.set(name, value.as_deref()).await,
             StatementKind::ResetAll => self.reset_all().await,
             StatementKind::Show(name) => {
                 let value = self.setting(name)?;
-                self.text_table(&[show_column(name)], vec![vec![value]])
+                self.text_table(&[show_column(name)], &[vec![value]])
             }
             StatementKind::ShowAll => self.show_all(),
             StatementKind::Begin => Ok(Outcome::done("BEGIN")),
@@ -370,16 +371,16 @@ impl Session {
 
     fn show_all(&self) -> Result<Outcome> {
         let settings = lock(&self.settings).clone();
-        let rows = settings
+        let rows: Vec<Vec<String>> = settings
             .all()
             .map(|(name, value, description)| {
                 vec![name.to_owned(), value.to_owned(), description.to_owned()]
             })
             .collect();
-        self.text_table(&["name", "setting", "description"], rows)
+        self.text_table(&["name", "setting", "description"], &rows)
     }
 
-    fn text_table(&self, columns: &[&str], rows: Vec<Vec<String>>) -> Result<Outcome> {
+    fn text_table(&self, columns: &[&str], rows: &[Vec<String>]) -> Result<Outcome> {
         let arrays: Vec<ArrayRef> = (0..columns.len())
             .map(|at| {
                 let values = rows.iter().map(|row| row.get(at).map(String::as_str));
@@ -419,6 +420,11 @@ impl Session {
         else {
             return error;
         };
+        if kind == Kind::Table
+            && let Some(broken) = self.engine.catalog.broken_relation(&name)
+        {
+            return broken;
+        }
         let state = self.context.state();
         match kind {
             Kind::Table if existing.is_empty() => {
@@ -503,7 +509,9 @@ impl Session {
                 .map_err(|error| Error::from_engine(&error, sql))?,
         };
         match plan {
-            LogicalPlan::Ddl(definition) => self.run_definition(statement, definition).await,
+            LogicalPlan::Ddl(definition) => {
+                definitions::run(&self.context, &self.engine.catalog, statement, definition).await
+            }
             LogicalPlan::Copy(_) => Err(Error::Unsupported {
                 message: "COPY is not supported".to_owned(),
                 hint: Some("Use psql's \\g or \\o, or funnelsql sql --format csv.".to_owned()),
@@ -539,27 +547,6 @@ impl Session {
             .await
             .map_err(|error| self.explain_error(Error::from_engine(&error, sql)))?;
         execute_stream(physical, state.task_ctx()).map_err(|error| Error::from_engine(&error, sql))
-    }
-
-    /// `CREATE EXTERNAL TABLE` and the like: done by DataFusion, and kept for the next start.
-    async fn run_definition(&self, statement: &Statement, definition: DdlStatement) -> Result<Outcome> {
-        let change = catalog::Change::of(&definition)?;
-        let temporary = matches!(definition, DdlStatement::CreateMemoryTable(_));
-        self.engine.catalog.check_change(&change)?;
-        self.context
-            .execute_logical_plan(LogicalPlan::Ddl(definition))
-            .await
-            .map_err(|error| Error::from_engine(&error, statement.sql.as_ref()))?;
-        if temporary {
-            let message = format!("table \"{}\" is kept in memory until the server stops", change.name);
-            let notice = Notice {
-                hint: Some("CREATE EXTERNAL TABLE over a file is there after a restart.".to_owned()),
-                ..Notice::notice(message)
-            };
-            return Ok(Outcome::noted(change.tag, notice));
-        }
-        self.engine.catalog.keep_change(&change, &statement.text)?;
-        Ok(Outcome::done(change.tag))
     }
 
     async fn prepare_named(

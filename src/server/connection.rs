@@ -303,7 +303,8 @@ impl Connection {
             killing: self.shared.killing.clone(),
             deadline: self.deadline,
         };
-        limits.work(self.socket.stream(), work).await
+        let threads = &self.shared.threads;
+        limits.work(threads, self.socket.stream(), work).await
     }
 
     /// The time of a statement runs from here.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::failure::Failure;
+use super::threads::Threads;
 use crate::error::{Error, Fault, Result};
 
 /// How often to look for the end of a connection whose next message is there already.
@@ -27,19 +28,18 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Does `work` on the threads that queries run on, until it is done or one of the limits is met. It is
-    /// then aborted: DataFusion's operators give way at each batch, and what they hold is freed with them.
+    /// Does `work` on `threads` until it is done or one of the limits is met. It is then aborted: the
+    /// engine's operators give way every few batches, and what they hold is freed with them.
     ///
     /// # Errors
     /// The work's; 57014 and 57P01 when it was stopped; XX000 when it panicked.
     pub async fn work<T: Send + 'static>(
         &self,
+        threads: &Threads,
         client: Option<&TcpStream>,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T, Failure> {
-        // The one place that chooses the threads. A runtime of its own for queries, so that a heavy one
-        // can't hold up the sockets, would be a handle to spawn on here.
-        let task = AbortOnDropHandle::new(tokio::spawn(work));
+        let task = AbortOnDropHandle::new(threads.spawn(work));
         tokio::select! {
             biased;
             () = self.canceled.cancelled() => Err(Error::Canceled("user request").into()),
@@ -47,7 +47,7 @@ impl Limits {
             () = passed(self.deadline) => Err(Error::Canceled("statement timeout").into()),
             done = task => match done {
                 Ok(result) => Ok(result?),
-                Err(error) => Err(panicked(error.try_into_panic().ok()).into()),
+                Err(error) => Err(panicked(error.try_into_panic().ok().as_deref()).into()),
             },
             lost = gone(client) => Err(Failure::Gone(lost)),
         }
@@ -77,8 +77,8 @@ async fn gone(client: Option<&TcpStream>) -> io::Error {
 }
 
 /// A panic is a bug of ours; it ends the statement and nothing else.
-fn panicked(panic: Option<Box<dyn Any + Send>>) -> Error {
-    let message = panic.as_deref().and_then(|panic| {
+fn panicked(panic: Option<&(dyn Any + Send)>) -> Error {
+    let message = panic.and_then(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         text.or_else(|| panic.downcast_ref::<String>().cloned())
     });
@@ -110,7 +110,10 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_internal_error_of_that_statement() {
         let work = async { if true { panic!("boom") } else { Ok(()) } };
-        let failure = limits(None).work(None, work).await.unwrap_err();
+        let failure = limits(None)
+            .work(&Threads::start().unwrap(), None, work)
+            .await
+            .unwrap_err();
         assert_eq!(
             (failure.code(), failure.to_string().as_str()),
             ("XX000", "internal error: boom")
@@ -120,15 +123,19 @@ mod tests {
     #[tokio::test]
     async fn work_ends_at_its_deadline_and_when_it_is_canceled() {
         let forever = || async { std::future::pending::<Result<()>>().await };
+        let threads = Threads::start().unwrap();
         let soon = Instant::now() + Duration::from_millis(10);
-        let failure = limits(Some(soon)).work(None, forever()).await.unwrap_err();
+        let failure = limits(Some(soon))
+            .work(&threads, None, forever())
+            .await
+            .unwrap_err();
         assert_eq!(
             failure.to_string(),
             "canceling statement due to statement timeout"
         );
         let limits = limits(None);
         limits.canceled.cancel();
-        let failure = limits.work(None, forever()).await.unwrap_err();
+        let failure = limits.work(&threads, None, forever()).await.unwrap_err();
         assert_eq!((failure.code(), failure.is_fatal()), ("57014", false));
     }
 }

@@ -20,6 +20,7 @@ mod parameters;
 mod rows;
 mod socket;
 mod startup;
+mod threads;
 mod transaction;
 
 use std::io::ErrorKind;
@@ -38,6 +39,7 @@ use tokio_util::task::TaskTracker;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use cancel::Registry;
+use threads::Threads;
 
 /// How long to wait after the system refused a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -71,6 +73,8 @@ struct Shared {
     engine: Arc<Engine>,
     /// The connections that a cancel request may name; each takes itself out when it ends.
     registry: Arc<Registry>,
+    /// Where statements run; dropped with the last connection.
+    threads: Threads,
     /// Numbers connections and draws their secrets.
     keys: RandomPidSecretKeyGenerator,
     /// Signaled once by the server: a connection ends as soon as it has nothing to do.
@@ -91,6 +95,8 @@ impl Server {
         let shared = Shared {
             engine,
             registry: Arc::default(),
+            threads: Threads::start()
+                .map_err(|error| Error::io("can't start the threads of queries", error))?,
             keys: RandomPidSecretKeyGenerator::default(),
             stopping: CancellationToken::new(),
             killing: CancellationToken::new(),

@@ -14,6 +14,7 @@ use pgwire::error::PgWireError;
 use pgwire::messages::data::{DataRow, FieldDescription, RowDescription};
 
 use super::failure::Failure;
+use crate::engine::with_postgres_texts;
 use crate::error::{Error, Fault, Result};
 
 /// How many rows are encoded before they are sent; as many as DataFusion puts into a batch.
@@ -65,9 +66,11 @@ impl Rows {
         if count < batch.num_rows() {
             self.batch = Some(batch.slice(count, batch.num_rows() - count));
         }
-        let rows = encode_recordbatch(Arc::clone(&self.fields), batch.slice(0, count))
+        let is_text = |at: usize| self.fields[at].format() == FieldFormat::Text;
+        let texts = with_postgres_texts(&batch.slice(0, count), is_text)?;
+        let rows = encode_recordbatch(Arc::clone(&self.fields), texts)
             .collect::<Result<_, _>>()
-            .map_err(encoding_error)?;
+            .map_err(|error| encoding_error(&error))?;
         Ok((self, rows))
     }
 
@@ -151,7 +154,7 @@ fn sized(field: FieldInfo, column: &DataType) -> FieldInfo {
     field.with_type_size(width).with_type_modifier(modifier)
 }
 
-fn encoding_error(error: PgWireError) -> Error {
+fn encoding_error(error: &PgWireError) -> Error {
     Error::Query {
         fault: Fault::Internal,
         message: error.to_string(),

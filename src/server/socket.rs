@@ -101,7 +101,7 @@ impl Codec {
             };
         }
         let extended = matches!(kind, b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S');
-        if !text_of(kind, &message[5..]).is_none_or(|text| std::str::from_utf8(text).is_ok()) {
+        if text_of(kind, &message[5..]).is_some_and(|text| std::str::from_utf8(text).is_err()) {
             return Incoming::Faulty {
                 failure: Failure::Encoding,
                 extended,

@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(sales.body.dimensions.unwrap()[1].name, "地区");
         assert_eq!(sales.body.window.unwrap().value().days, 180);
         assert_eq!(sales.body.counting, Some(Counting::Strict));
-        assert_eq!(sales.positions.get(&Part::Source), Some(&52));
+        assert_eq!(sales.positions.get(&Part::Source), Some(&49));
     }
 
     #[test]

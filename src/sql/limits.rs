@@ -143,6 +143,6 @@ mod tests {
         assert_eq!(code(&chain(2_000, " union all select ").replacen('1', "select 1", 1)), Some("54001"));
         assert_eq!(code(&format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000))), Some("54001"));
         assert_eq!(code(&format!("select '{}'", "x".repeat(10 << 20))), None);
-        assert_eq!(code(&format!("select {}1", "-".repeat(10_000).replace("--", "- -"))), Some("54001"));
+        assert_eq!(code(&format!("select {}1", "- ".repeat(10_000))), Some("54001"));
     }
 }

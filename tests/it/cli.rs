@@ -75,6 +75,8 @@ impl Place {
             .unwrap()
     }
 
+    // Where it panics the test has failed, and the harness ends what the test started.
+    #[allow(clippy::zombie_processes)]
     fn serve(&self, arguments: &[&str]) -> Served {
         let mut child = self.start(arguments);
         let mut stderr = BufReader::new(child.stderr.take().unwrap());

@@ -2,5 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod cli;
+mod durability;
+mod examples;
 mod logic;
 mod plans;
+mod real_data;
+mod support;
+mod wire;

@@ -288,7 +288,7 @@ async fn startup_parameters_are_settings() {
     for expected in [
         "TimeZone\0Asia/Shanghai",
         "application_name\0审计",
-        "server_version\015.18",
+        "server_version\u{0}15.18",
     ] {
         assert!(
             statuses.iter().any(|status| status == expected),
@@ -504,6 +504,20 @@ async fn long_and_cut_statements_do_not_hurt_the_connection() {
         assert_eq!(code(&client, cut).await, "42601", "{cut}");
     }
     assert_eq!(text(&client, "SELECT 7").await.as_deref(), Some("7"));
+}
+
+/// They recurse through parser, planner and optimizer; a stack that is too small ends the whole process.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_statements_that_are_let_through_are_answered() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let added = format!(
+        "SELECT {}0 FROM crm.events LIMIT 1",
+        "lead_id * 0 + ".repeat(990)
+    );
+    assert_eq!(text(&client, &added).await.as_deref(), Some("0"));
+    let united = vec!["SELECT lead_id FROM crm.events"; 480].join(" UNION ALL ");
+    assert_eq!(texts(&client, &united).await.len(), 480 * 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,7 +45,7 @@ pub mod table;
 use std::sync::Arc;
 
 use datafusion::error::Result;
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, Documentation, ScalarUDF};
 use datafusion::prelude::SessionContext;
 
 mod registry;
@@ -136,18 +136,57 @@ pub enum FunctionKind {
 pub fn functions() -> Vec<FunctionInfo> {
     let mut infos = table::infos();
     infos.extend(scalar_functions().iter().map(|function| {
-        registry::info(function.name(), FunctionKind::Scalar, function.documentation())
+        info(function.name(), FunctionKind::Scalar, function.documentation())
     }));
     infos.extend(aggregate_functions().iter().map(|function| {
-        registry::info(function.name(), FunctionKind::Aggregate, function.documentation())
+        info(function.name(), FunctionKind::Aggregate, function.documentation())
     }));
     infos.sort_by(|a, b| a.name.cmp(&b.name));
     infos
 }
 
+/// What the functions of one row or group return; `record` has the fields that their page lists.
+const RESULTS: [(&str, &str); 11] = [
+    ("bar", "text"),
+    ("cumulative_incidence", "record[]"),
+    ("drill_key", "text"),
+    ("journey", "record"),
+    ("journey_row", "record"),
+    ("rate_ci", "record"),
+    ("rate_diff_ci", "record"),
+    ("rate_diff_lower", "double precision"),
+    ("rate_diff_upper", "double precision"),
+    ("rate_lower", "double precision"),
+    ("rate_upper", "double precision"),
+];
+
+/// A function by its own documentation.
+fn info(name: &str, kind: FunctionKind, documentation: Option<&Documentation>) -> FunctionInfo {
+    let syntax = documentation.map(|text| text.syntax_example.as_str()).unwrap_or_default();
+    let arguments = syntax.split_once('(').map(|(_, rest)| rest.trim_end_matches(')')).unwrap_or_default();
+    let description = documentation.map(|text| text.description.as_str()).unwrap_or_default();
+    let result = RESULTS.iter().find(|(function, _)| *function == name).map(|(_, result)| *result);
+    FunctionInfo {
+        name: name.to_owned(),
+        kind,
+        arguments: arguments.trim().to_owned(),
+        result: result.unwrap_or_default().to_owned(),
+        description: description.trim().to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_function_says_what_it_takes_and_returns() {
+        for function in functions() {
+            assert!(!function.arguments.is_empty(), "{}", function.name);
+            assert!(!function.result.is_empty(), "{}", function.name);
+            assert!(!function.description.is_empty(), "{}", function.name);
+        }
+    }
 
     #[test]
     fn no_two_functions_share_a_name() {

@@ -5,14 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::Documentation;
 use datafusion::prelude::SessionContext;
 
 use crate::definition::model::FunnelDefinition;
 use crate::definition::resolve::{ResolvedFunnel, resolve};
 use crate::error::{FunnelError, Kind};
 use crate::table::FunnelLookup;
-use crate::{FunctionInfo, FunctionKind};
 
 /// Funnels by name. Shared by a session's planner and whoever defines them.
 #[derive(Debug, Default)]
@@ -55,23 +53,5 @@ impl FunnelLookup for FunnelRegistry {
 
     fn parameter(&self, _index: usize) -> Option<ScalarValue> {
         None
-    }
-}
-
-/// A function by its own documentation.
-pub(crate) fn info(
-    name: &str,
-    kind: FunctionKind,
-    documentation: Option<&Documentation>,
-) -> FunctionInfo {
-    let syntax = documentation.map(|text| text.syntax_example.as_str()).unwrap_or_default();
-    let arguments = syntax.split_once('(').map(|(_, rest)| rest.trim_end_matches(')')).unwrap_or_default();
-    let description = documentation.map(|text| text.description.as_str()).unwrap_or_default();
-    FunctionInfo {
-        name: name.to_owned(),
-        kind,
-        arguments: arguments.trim().to_owned(),
-        result: String::new(),
-        description: description.trim().to_owned(),
     }
 }

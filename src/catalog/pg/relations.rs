@@ -278,6 +278,7 @@ fn type_oid(name: &str) -> i32 {
         "timestamp with time zone" => 1184,
         "numeric" => 1700,
         "record" => RECORD_OID,
+        "record[]" => 2287,
         _ => 0,
     }
 }

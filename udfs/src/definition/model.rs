@@ -13,6 +13,7 @@ use crate::error::FunnelError;
 
 /// A funnel as its owner defined it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FunnelDefinition {
     /// The funnel's name, unique in its catalog.
     pub name: String,
@@ -54,6 +55,7 @@ pub enum Source {
 
 /// One stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StageDefinition {
     /// Any text.
     pub name: String,
@@ -67,6 +69,7 @@ pub struct StageDefinition {
 
 /// What ends a journey without success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LostDefinition {
     /// The condition of a row that ends the journey.
     pub when: Option<String>,
@@ -78,6 +81,7 @@ pub struct LostDefinition {
 
 /// An attribute to break numbers down by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dimension {
     /// The column's name in the results.
     pub name: String,

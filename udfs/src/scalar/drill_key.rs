@@ -5,15 +5,17 @@
 //! of the first part and is `null` in the segment, where NULL is a value of its own. One text a row.
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
+use datafusion::logical_expr::scalar_doc_sections::DOC_SECTION_STRING;
 
 use crate::error::FunnelError;
 
@@ -59,6 +61,20 @@ impl ScalarUDFImpl for DrillKey {
         let mut types = vec![DataType::Int64];
         types.resize(arguments.len(), DataType::Utf8);
         Ok(types)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        static PAGE: LazyLock<Documentation> = LazyLock::new(|| {
+            Documentation::builder(
+                DOC_SECTION_STRING,
+                "The cell of a table as JSON, to come back to the rows behind it.",
+                "drill_key(fixed bigint, name text, value text, ...)",
+            )
+            .with_argument("fixed", "How many of the pairs describe the call; the others are the segment.")
+            .with_argument("name, value", "Pairs of a name and a value.")
+            .build()
+        });
+        Some(&PAGE)
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {

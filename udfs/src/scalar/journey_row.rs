@@ -29,9 +29,10 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::cast::{as_string_array, as_timestamp_microsecond_array};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
+use datafusion::logical_expr::scalar_doc_sections::DOC_SECTION_OTHER;
 
 use crate::aggregate::journey::arguments::{
     Argument, check_types, coerce, counting, not_literal, window, wrong_count,
@@ -81,6 +82,24 @@ impl ScalarUDFImpl for JourneyRow {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        static PAGE: LazyLock<Documentation> = LazyLock::new(|| {
+            Documentation::builder(
+                DOC_SECTION_OTHER,
+                "The journey of a row that has a time for each stage.",
+                "journey_row(counting text, \"window\" interval, t1 timestamp with time zone, ..., \
+                 lost_at timestamp with time zone, reason text)",
+            )
+            .with_argument("counting", "ordered, strict or any; a literal.")
+            .with_argument("window", "How long a journey may take; a literal, or NULL.")
+            .with_argument("t1 …", "When each stage was entered.")
+            .with_argument("lost_at", "When it was lost.")
+            .with_argument("reason", "Why.")
+            .build()
+        });
+        Some(&PAGE)
     }
 
     /// Types that can't be coerced were left as they are, and are named here, as an error of

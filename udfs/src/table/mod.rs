@@ -6,6 +6,8 @@ mod base;
 pub mod cohort_cycle;
 pub mod journeys;
 pub mod stage_conversion;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

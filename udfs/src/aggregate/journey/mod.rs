@@ -78,10 +78,12 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use datafusion::common::Result;
+use datafusion::logical_expr::aggregate_doc_sections::DOC_SECTION_GENERAL;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature,
+    Volatility,
 };
 
 use self::accumulator::{JourneyAccumulator, JourneyGroupsAccumulator};
@@ -236,6 +238,26 @@ impl AggregateUDFImpl for JourneyFunction {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        static PAGE: LazyLock<Documentation> = LazyLock::new(|| {
+            Documentation::builder(
+                DOC_SECTION_GENERAL,
+                "When an entity reached each stage, and how that ended: many rows become one journey.",
+                "journey(ts timestamp with time zone, stages bigint, lost boolean, reason text, \
+                 counting text, \"window\" interval, stage_count integer)",
+            )
+            .with_argument("ts", "When the row happened.")
+            .with_argument("stages", "The stages that the row enters, as bits.")
+            .with_argument("lost", "Whether the row ends the journey without success.")
+            .with_argument("reason", "Why.")
+            .with_argument("counting", "ordered, strict or any; a literal.")
+            .with_argument("window", "How long a journey may take; a literal, or NULL.")
+            .with_argument("stage_count", "How many stages there are; a literal.")
+            .build()
+        });
+        Some(&PAGE)
     }
 
     /// Types that can't be coerced were left as they are, and are named here, as an error of

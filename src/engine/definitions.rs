@@ -1,0 +1,199 @@
+//! `CREATE EXTERNAL TABLE` and the like: done by DataFusion, and kept for the next start.
+//!
+//! A definition is done whole or not at all: what can't be kept, or fails half way, leaves what was there.
+
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::ListingTable;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::prelude::SessionContext;
+use datafusion_funnel::definition::resolve::table_names;
+use datafusion_funnel::definition::text::identifier;
+use datafusion_funnel::error::{FunnelError, Kind};
+
+use super::session::{Notice, Outcome};
+use super::DATABASE;
+use crate::catalog::{Catalog, Change, Target, local_path};
+use crate::error::{Error, Result};
+use crate::sql::Statement;
+
+/// Runs a definition, and keeps or forgets its statement.
+///
+/// # Errors
+/// 42P01 and 3F000 for what doesn't exist, 42P07 for what exists, 42809 for a table where a view is meant
+/// and the other way round, 58030 for what can't be kept.
+pub async fn run(
+    context: &SessionContext,
+    catalog: &Catalog,
+    statement: &Statement,
+    definition: DdlStatement,
+) -> Result<Outcome> {
+    let change = Change::of(&definition)?;
+    catalog.check_change(&change)?;
+    let before = Before::of(&context.state(), &change).await?;
+    if change.drops && !before.exists() && catalog.is_broken(&change) {
+        catalog.keep_change(&change, &statement.text)?;
+        return Ok(Outcome::done(change.tag));
+    }
+    before.check(context, catalog, &change)?;
+    if change.lenient && before.exists() != change.drops {
+        let what = if change.drops { "does not exist" } else { "already exists" };
+        let message = format!("{} \"{}\" {what}, skipping", kind(&change), change.name);
+        return Ok(Outcome::noted(change.tag, Notice::plain(message)));
+    }
+    let temporary = matches!(definition, DdlStatement::CreateMemoryTable(_));
+    let done = match context.execute_logical_plan(LogicalPlan::Ddl(definition)).await {
+        Ok(_) if temporary => return Ok(Outcome::noted(change.tag, in_memory(&change))),
+        Ok(_) => catalog.keep_change(&change, &statement.text),
+        Err(error) => Err(Error::from_engine(&error, statement.sql.as_ref())),
+    };
+    if let Err(error) = done {
+        before.put_back()?;
+        return Err(error);
+    }
+    Ok(Outcome::done(change.tag))
+}
+
+fn kind(change: &Change) -> &'static str {
+    match &change.target {
+        Target::Relation(_, TableType::View) => "view",
+        Target::Relation(..) => "table",
+        Target::Schema(_) => "schema",
+    }
+}
+
+fn in_memory(change: &Change) -> Notice {
+    let message = format!("table \"{}\" is kept in memory until the server stops", change.name);
+    Notice {
+        hint: Some("CREATE EXTERNAL TABLE over a file is there after a restart.".to_owned()),
+        ..Notice::plain(message)
+    }
+}
+
+/// What stood under the name of a change before it.
+enum Before {
+    Relation {
+        schema: Arc<dyn SchemaProvider>,
+        reference: TableReference,
+        table: Option<Arc<dyn TableProvider>>,
+    },
+    Schema {
+        database: Arc<dyn CatalogProvider>,
+        name: String,
+        schema: Option<Arc<dyn SchemaProvider>>,
+    },
+    /// A relation in a schema that there isn't.
+    Nowhere(String),
+}
+
+impl Before {
+    async fn of(state: &SessionState, change: &Change) -> Result<Self> {
+        match &change.target {
+            Target::Relation(reference, _) => {
+                let reference = reference.clone();
+                match state.schema_for_ref(reference.clone()) {
+                    Ok(schema) => {
+                        let table = schema.table(reference.table()).await?;
+                        Ok(Before::Relation { schema, reference, table })
+                    }
+                    Err(_) => Ok(Before::Nowhere(reference.schema().unwrap_or_default().to_owned())),
+                }
+            }
+            Target::Schema(name) => {
+                let database = state
+                    .catalog_list()
+                    .catalog(DATABASE)
+                    .ok_or_else(|| Error::UnknownSchema { name: name.clone(), hint: None })?;
+                let schema = database.schema(name);
+                Ok(Before::Schema { database, name: name.clone(), schema })
+            }
+        }
+    }
+
+    fn exists(&self) -> bool {
+        match self {
+            Before::Relation { table, .. } => table.is_some(),
+            Before::Schema { schema, .. } => schema.is_some(),
+            Before::Nowhere(_) => false,
+        }
+    }
+
+    /// What DataFusion lets pass, or says in other words.
+    fn check(&self, context: &SessionContext, catalog: &Catalog, change: &Change) -> Result<()> {
+        match (self, &change.target) {
+            (Before::Nowhere(schema), _) if !(change.drops && change.lenient) => {
+                let hint = format!("CREATE SCHEMA {} makes it.", identifier(schema));
+                let hint = (!change.drops).then_some(hint);
+                Err(Error::UnknownSchema { name: schema.clone(), hint })
+            }
+            (Before::Schema { schema: None, name, .. }, _) if change.drops && !change.lenient => {
+                Err(Error::UnknownSchema { name: name.clone(), hint: None })
+            }
+            (Before::Relation { table: None, .. }, _) if change.drops && !change.lenient => {
+                Err(Error::from(FunnelError::Unknown {
+                    kind: Kind::Table,
+                    name: change.name.clone(),
+                    place: String::new(),
+                    existing: table_names(&context.state()),
+                }))
+            }
+            (Before::Relation { table: Some(table), .. }, Target::Relation(_, wanted)) if change.drops => {
+                check_kind(change, *wanted, table.table_type())?;
+                match catalog.is_kept(change) {
+                    true => Ok(()),
+                    false => check_origin(change, table.as_ref()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Undoes a change that could not be finished.
+    fn put_back(self) -> Result<()> {
+        match self {
+            Before::Relation { schema, reference, table } => {
+                let name = reference.table();
+                if schema.table_exist(name) {
+                    schema.deregister_table(name)?;
+                }
+                if let Some(table) = table {
+                    schema.register_table(name.to_owned(), table)?;
+                }
+            }
+            Before::Schema { database, name, schema } => {
+                match schema {
+                    Some(schema) => database.register_schema(&name, schema)?,
+                    None => database.deregister_schema(&name, true)?,
+                };
+            }
+            Before::Nowhere(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn check_kind(change: &Change, wanted: TableType, found: TableType) -> Result<()> {
+    let is_view = found == TableType::View;
+    if is_view == (wanted == TableType::View) {
+        return Ok(());
+    }
+    let (found, wanted) = if is_view { ("view", "table") } else { ("table", "view") };
+    Err(Error::WrongObject {
+        message: format!("\"{}\" is not a {wanted}", change.name),
+        hint: format!("Use DROP {} to remove a {found}.", found.to_uppercase()),
+    })
+}
+
+/// A table of the data directory would be there again after the next start.
+fn check_origin(change: &Change, table: &dyn TableProvider) -> Result<()> {
+    let Some(table) = table.downcast_ref::<ListingTable>() else { return Ok(()) };
+    let Some(path) = table.table_paths().first().and_then(local_path) else { return Ok(()) };
+    Err(Error::Unsupported {
+        message: format!("table \"{}\" is there as long as its file is", change.name),
+        hint: Some(format!("Remove \"{}\" and restart.", path.display())),
+    })
+}

@@ -1,0 +1,328 @@
+//! What the project shows is what happens: the saved queries, and the sessions in the documents.
+//!
+//! Set `UPDATE_EXAMPLES=1` to write what happens into the stored results and the documents.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use funnelsql::cli::script::{Script, Step, Variables};
+use funnelsql::engine::{Engine, EngineOptions, Outcome, Session, text_rows};
+use funnelsql::sample::{Language, SampleOptions, write_sample};
+use funnelsql::server::{Server, ServerOptions};
+use futures::TryStreamExt;
+use tempfile::TempDir;
+use tokio_postgres::SimpleQueryMessage;
+
+use crate::support::connect;
+
+/// The company that `funnelsql demo` serves.
+struct Demo {
+    folder: TempDir,
+}
+
+impl Demo {
+    async fn new(language: Language) -> Self {
+        let folder = TempDir::new().unwrap();
+        let options = SampleOptions { language, ..SampleOptions::default() };
+        write_sample(&folder.path().join("tables/crm"), &options).unwrap();
+        let funnels = match language {
+            Language::English => include_str!("../../src/cli/demo/funnels_en.sql"),
+            Language::Chinese => include_str!("../../src/cli/demo/funnels_zh.sql"),
+        };
+        let demo = Self { folder };
+        demo.engine().await.session("funnelsql").run(funnels).await.unwrap();
+        demo
+    }
+
+    async fn engine(&self) -> std::sync::Arc<Engine> {
+        Engine::open(EngineOptions::new(self.folder.path())).await.unwrap()
+    }
+
+    /// What `funnelsql sql` prints, without the blanks at the ends of lines.
+    fn printed(&self, arguments: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_funnelsql"))
+            .args(["sql", "--data-dir"])
+            .arg(self.folder.path())
+            .args(arguments)
+            .current_dir(project())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {stderr}");
+        trimmed(&String::from_utf8(output.stdout).unwrap())
+    }
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn trimmed(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.join("\n").trim_end().to_owned() + "\n"
+}
+
+fn is_update() -> bool {
+    std::env::var_os("UPDATE_EXAMPLES").is_some()
+}
+
+/// Compares with a stored text, or stores it.
+fn check_stored(path: &Path, found: &str) {
+    if is_update() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, found).unwrap();
+    }
+    let stored = fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(found, stored, "{}: UPDATE_EXAMPLES=1 stores what happens", path.display());
+}
+
+fn saved_queries() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(project().join("queries"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 5);
+    files
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_saved_query_prints_its_stored_result() {
+    let demo = Demo::new(Language::English).await;
+    for path in saved_queries() {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let printed = demo.printed(&["-f", path.to_str().unwrap()]);
+        check_stored(&project().join(format!("queries/results/{name}.txt")), &printed);
+        let header = fs::read_to_string(&path).unwrap();
+        for part in ["-- Question: ", "-- Variables", "-- Columns", "-- Run: psql "] {
+            assert!(header.contains(part), "{name} has no {part:?} in its header");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_saved_query_gives_the_same_over_the_wire() {
+    let demo = Demo::new(Language::English).await;
+    let engine = demo.engine().await;
+    let session = engine.session("analyst");
+    let options = ServerOptions {
+        listen: "127.0.0.1:0".to_owned(),
+        shutdown_grace: std::time::Duration::from_secs(1),
+    };
+    let server = Server::bind(std::sync::Arc::clone(&engine), options).await.unwrap();
+    let address = server.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(server.run(async {
+        let _ = stopped.await;
+    }));
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(address.port()).user("analyst").dbname("funnelsql");
+    let client = connect(&config).await;
+    for path in saved_queries() {
+        for statement in statements(&path) {
+            let rows = client.simple_query(&statement).await.unwrap();
+            assert_eq!(wire_rows(&rows), engine_rows(&session, &statement).await, "{statement}");
+        }
+        check_psql(&path, address.port());
+    }
+    drop(client);
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}
+
+/// The statements of a script with its default variables.
+fn statements(path: &Path) -> Vec<String> {
+    let mut script = Script::new(&fs::read_to_string(path).unwrap());
+    let mut variables = Variables::default();
+    let mut statements = Vec::new();
+    while let Some(step) = script.next(&variables).unwrap() {
+        match step {
+            Step::Statement(statement) => statements.push(statement),
+            Step::Command { name, arguments } if name == "set" => {
+                variables.set(arguments[0].clone(), arguments[1..].concat());
+            }
+            Step::Command { name, .. } => panic!("\\{name} in {}", path.display()),
+        }
+    }
+    assert!(!statements.is_empty(), "{}", path.display());
+    statements
+}
+
+fn wire_rows(messages: &[SimpleQueryMessage]) -> Vec<Vec<Option<String>>> {
+    messages
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+async fn engine_rows(session: &Session, statement: &str) -> Vec<Vec<Option<String>>> {
+    let mut rows = Vec::new();
+    for statement in session.parse(statement).unwrap() {
+        if let Outcome::Rows { stream, .. } = session.execute_statement(statement).await.unwrap() {
+            let batches: Vec<_> = stream.try_collect().await.unwrap();
+            rows.extend(batches.iter().flat_map(|batch| text_rows(batch).unwrap()));
+        }
+    }
+    rows
+}
+
+/// The real psql prints what is stored.
+fn check_psql(path: &Path, port: u16) {
+    let port = port.to_string();
+    let output = Command::new("psql")
+        .args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", "analyst", "-d", "funnelsql", "-f"])
+        .arg(path)
+        .env("PGCLIENTENCODING", "UTF8")
+        .output();
+    let Ok(output) = output else {
+        eprintln!("skipped: psql is not installed");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    let stored = project().join(format!("queries/results/{name}.txt"));
+    let printed = trimmed(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(printed, fs::read_to_string(stored).unwrap(), "{}", path.display());
+}
+
+/// A query of a document and what the document says that it prints.
+struct Shown {
+    query: String,
+    /// The lines of the document with the result.
+    result: std::ops::Range<usize>,
+}
+
+const PROMPTS: [&str; 2] = ["funnelsql=> ", "funnelsql-> "];
+
+/// The queries behind psql's prompt in the ```` ```text ```` blocks of a document.
+fn shown(lines: &[String]) -> Vec<Shown> {
+    let mut found: Vec<Shown> = Vec::new();
+    let mut is_block = false;
+    for (at, line) in lines.iter().enumerate() {
+        if line.starts_with("```") {
+            is_block = line == "```text";
+            continue;
+        }
+        if !is_block {
+            continue;
+        }
+        if let Some(text) = line.strip_prefix(PROMPTS[0]) {
+            found.push(Shown { query: text.to_owned(), result: at + 1..at + 1 });
+        } else if let (Some(text), Some(last)) = (line.strip_prefix(PROMPTS[1]), found.last_mut()) {
+            last.query.push('\n');
+            last.query.push_str(text);
+            last.result = at + 1..at + 1;
+        } else if let Some(last) = found.last_mut().filter(|last| last.result.end == at) {
+            last.result.end = at + 1;
+        }
+    }
+    found
+}
+
+async fn check_document(name: &str, language: Language) {
+    let path = project().join(name);
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let demo = Demo::new(language).await;
+    let mut written = lines.clone();
+    let found = shown(&lines);
+    assert!(!found.is_empty(), "{name} shows no session");
+    for Shown { query, result } in found.into_iter().rev() {
+        let printed = demo.printed(&["-c", &query]);
+        written.splice(result, printed.lines().map(str::to_owned));
+    }
+    let written = written.join("\n") + "\n";
+    check_stored(&path, &written);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sessions_in_the_documents_are_real() {
+    for name in ["README.md", "docs/funnels.md"] {
+        check_document(name, Language::English).await;
+    }
+    check_document("README.zh-CN.md", Language::Chinese).await;
+}
+
+/// Where the pages of the reference are: the functions' own documentation.
+const REFERENCE: [(&str, &[&str]); 3] = [
+    ("Table functions", &["table/journeys.rs", "table/stage_conversion.rs", "table/cohort_cycle.rs"]),
+    (
+        "Rates and their uncertainty",
+        &["scalar/rate_ci.rs", "scalar/rate_diff_ci.rs", "aggregate/cumulative_incidence.rs"],
+    ),
+    (
+        "What the table functions are made of",
+        &[
+            "aggregate/journey/mod.rs",
+            "scalar/journey_row.rs",
+            "scalar/drill_key.rs",
+            "scalar/bar.rs",
+        ],
+    ),
+];
+
+/// The `//!` page of a source, with its headings two levels down and its links as plain text.
+fn page(source: &str) -> String {
+    let lines = source.lines().take_while(|line| line.starts_with("//!"));
+    let mut is_code = false;
+    let mut page = String::new();
+    for line in lines {
+        let line = line.trim_start_matches("//!");
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        if line.starts_with("```") {
+            is_code = !is_code;
+        }
+        if line.starts_with("# ") && !is_code {
+            page.push_str("##");
+        }
+        page.push_str(&without_links(line));
+        page.push('\n');
+    }
+    page
+}
+
+/// `[text](path::of::an::item)` as `text`: those links are rustdoc's.
+fn without_links(line: &str) -> String {
+    let mut rest = line;
+    let mut plain = String::new();
+    while let Some((before, behind)) = rest.split_once("](")
+        && let Some((target, after)) = behind.split_once(')')
+        && let Some((start, text)) = before.rsplit_once('[')
+    {
+        plain.push_str(start);
+        match target.contains("::") {
+            true => plain.push_str(text),
+            false => plain.push_str(&format!("[{text}]({target})")),
+        }
+        rest = after;
+    }
+    plain + rest
+}
+
+#[test]
+fn the_reference_is_the_functions_own_documentation() {
+    let mut reference = String::from(
+        "# Functions\n\nMade from the functions' own documentation; `\\df` in psql lists them with their arguments.\n",
+    );
+    for (title, files) in REFERENCE {
+        reference.push_str(&format!("\n## {title}\n"));
+        for file in files {
+            let source = fs::read_to_string(project().join("udfs/src").join(file)).unwrap();
+            reference.push_str("\n---\n\n");
+            reference.push_str(&page(&source));
+        }
+    }
+    for function in datafusion_funnel::functions() {
+        assert!(reference.contains(&function.name), "{} is in no page", function.name);
+        assert!(!function.description.is_empty(), "{} has no description", function.name);
+        assert!(!function.arguments.is_empty(), "{} lists no arguments", function.name);
+    }
+    check_stored(&project().join("docs/functions.md"), &reference);
+}
