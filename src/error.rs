@@ -240,9 +240,9 @@ impl Error {
     /// More about it, where there is more to say.
     pub fn detail(&self) -> Option<String> {
         match self {
-            Error::ParameterCount { expected, given, .. } => {
-                Some(format!("Expected {expected} parameters but got {given}."))
-            }
+            Error::ParameterCount {
+                expected, given, ..
+            } => Some(format!("Expected {expected} parameters but got {given}.")),
             _ => None,
         }
     }
@@ -263,11 +263,13 @@ impl Error {
                 Some("Restore the file from a copy, or delete it and define it again.".to_owned())
             }
             Error::Broken { .. } => Some(
-                "Restart when the cause is gone, or make it again with CREATE; DROP forgets it.".to_owned(),
+                "Restart when the cause is gone, or make it again with CREATE; DROP forgets it."
+                    .to_owned(),
             ),
-            Error::Query { fault: Fault::OutOfMemory, .. } => {
-                Some("Ask for fewer rows or columns, or raise the memory limit.".to_owned())
-            }
+            Error::Query {
+                fault: Fault::OutOfMemory,
+                ..
+            } => Some("Ask for fewer rows or columns, or raise the memory limit.".to_owned()),
             _ => None,
         }
     }
@@ -286,10 +288,22 @@ impl Error {
     /// Moves the position, when the statement stood further back in a longer text.
     pub fn shift(mut self, characters: usize) -> Self {
         match &mut self {
-            Error::Syntax { position: Some(position), .. }
-            | Error::Funnel { position: Some(position), .. }
-            | Error::Ambiguous { position: Some(position), .. }
-            | Error::Query { position: Some(position), .. } => *position += characters,
+            Error::Syntax {
+                position: Some(position),
+                ..
+            }
+            | Error::Funnel {
+                position: Some(position),
+                ..
+            }
+            | Error::Ambiguous {
+                position: Some(position),
+                ..
+            }
+            | Error::Query {
+                position: Some(position),
+                ..
+            } => *position += characters,
             _ => {}
         }
         self
@@ -297,14 +311,20 @@ impl Error {
 
     /// An error while doing `what` with a file or socket.
     pub fn io(what: impl Into<String>, error: std::io::Error) -> Self {
-        Error::Io { what: what.into(), error }
+        Error::Io {
+            what: what.into(),
+            error,
+        }
     }
 
     /// An error of the engine while it planned or ran `sql`.
     pub fn from_engine(error: &DataFusionError, sql: &str) -> Self {
         let position = diagnostic_position(error, sql);
         if let Some(funnel) = FunnelError::find(error) {
-            return Error::Funnel { error: funnel.clone(), position };
+            return Error::Funnel {
+                error: funnel.clone(),
+                position,
+            };
         }
         from_root(error.find_root(), position, sql)
     }
@@ -312,7 +332,10 @@ impl Error {
 
 impl From<FunnelError> for Error {
     fn from(error: FunnelError) -> Self {
-        Error::Funnel { error, position: None }
+        Error::Funnel {
+            error,
+            position: None,
+        }
     }
 }
 
@@ -323,19 +346,28 @@ impl From<DataFusionError> for Error {
 }
 
 fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Error {
-    let query = |fault, message: String| Error::Query { fault, message, position };
+    let query = |fault, message: String| Error::Query {
+        fault,
+        message,
+        position,
+    };
     match root {
         DataFusionError::SQL(error, _) => syntax_error(error, sql),
         DataFusionError::SchemaError(error, _) => from_schema_error(error, position),
-        DataFusionError::NotImplemented(message) => {
-            Error::Unsupported { message: first_line(message), hint: None }
-        }
+        DataFusionError::NotImplemented(message) => Error::Unsupported {
+            message: first_line(message),
+            hint: None,
+        },
         DataFusionError::ArrowError(error, _) => from_arrow(error, position),
-        DataFusionError::ResourcesExhausted(message) => query(Fault::OutOfMemory, first_line(message)),
+        DataFusionError::ResourcesExhausted(message) => {
+            query(Fault::OutOfMemory, first_line(message))
+        }
         DataFusionError::Plan(message) | DataFusionError::Configuration(message) => {
             from_message(message, position, Fault::Semantic)
         }
-        DataFusionError::Execution(message) => from_message(message, position, Fault::InvalidArgument),
+        DataFusionError::Execution(message) => {
+            from_message(message, position, Fault::InvalidArgument)
+        }
         DataFusionError::IoError(error) => query(Fault::Io, error.to_string()),
         DataFusionError::ObjectStore(error) => query(Fault::Io, error.to_string()),
         DataFusionError::ParquetError(error) => query(Fault::Io, error.to_string()),
@@ -344,9 +376,11 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
             None => query(Fault::Internal, root.strip_backtrace()),
         },
         DataFusionError::External(error) => match error.downcast_ref::<Error>() {
-            Some(Error::Corrupt { kind, file, reason }) => {
-                Error::Corrupt { kind, file: file.clone(), reason: reason.clone() }
-            }
+            Some(Error::Corrupt { kind, file, reason }) => Error::Corrupt {
+                kind,
+                file: file.clone(),
+                reason: reason.clone(),
+            },
             _ => query(Fault::Internal, error.to_string()),
         },
         DataFusionError::Internal(_)
@@ -378,7 +412,10 @@ pub fn syntax_error(error: &ParserError, sql: &str) -> Error {
         character_position(sql, line.parse().ok()?, column.trim().parse().ok()?)
     });
     let text = text.strip_prefix("sql parser error: ").unwrap_or(text);
-    Error::Syntax { message: format!("syntax error: {}", lower_first(text)), position }
+    Error::Syntax {
+        message: format!("syntax error: {}", lower_first(text)),
+        position,
+    }
 }
 
 /// The character (from 1) at `line` and `column` (from 1), or nothing outside of `sql`.
@@ -389,7 +426,11 @@ pub fn character_position(sql: &str, line: u64, column: u64) -> Option<usize> {
     let lines_before = usize::try_from(line - 1).ok()?;
     let mut lines = sql.split('\n');
     // Each line before it has its line break, one character more.
-    let before: usize = lines.by_ref().take(lines_before).map(|text| text.chars().count() + 1).sum();
+    let before: usize = lines
+        .by_ref()
+        .take(lines_before)
+        .map(|text| text.chars().count() + 1)
+        .sum();
     let column = usize::try_from(column).ok()?;
     (column <= lines.next()?.chars().count() + 1).then_some(before + column)
 }
@@ -402,7 +443,10 @@ fn diagnostic_position(error: &DataFusionError, sql: &str) -> Option<usize> {
 
 fn from_schema_error(error: &SchemaError, position: Option<usize>) -> Error {
     match error {
-        SchemaError::FieldNotFound { field, valid_fields } => {
+        SchemaError::FieldNotFound {
+            field,
+            valid_fields,
+        } => {
             let place = match &field.relation {
                 Some(relation) => format!(" in {relation}"),
                 None => String::new(),
@@ -412,7 +456,10 @@ fn from_schema_error(error: &SchemaError, position: Option<usize>) -> Error {
                     kind: Kind::Column,
                     name: field.name.clone(),
                     place,
-                    existing: valid_fields.iter().map(|column| column.name.clone()).collect(),
+                    existing: valid_fields
+                        .iter()
+                        .map(|column| column.name.clone())
+                        .collect(),
                 },
                 position,
             }
@@ -447,11 +494,18 @@ fn from_arrow(error: &ArrowError, position: Option<usize>) -> Error {
         },
         ArrowError::MemoryError(message) => (Fault::OutOfMemory, message.clone()),
         ArrowError::NotYetImplemented(message) => {
-            return Error::Unsupported { message: message.clone(), hint: None };
+            return Error::Unsupported {
+                message: message.clone(),
+                hint: None,
+            };
         }
         other => (Fault::Internal, other.to_string()),
     };
-    Error::Query { fault, message, position }
+    Error::Query {
+        fault,
+        message,
+        position,
+    }
 }
 
 /// DataFusion has one variant for most faults of planning, so that their kind shows only in the text.
@@ -463,7 +517,9 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
     }
     if let Some(name) = between(&message, "Invalid function '", "'") {
         let near = between(&message, "Did you mean '", "'").map(str::to_owned);
-        let existing = near.into_iter().filter(|near| nearest(name, std::slice::from_ref(near)).is_some());
+        let existing = near
+            .into_iter()
+            .filter(|near| nearest(name, std::slice::from_ref(near)).is_some());
         return unknown(Kind::Function, name, existing.collect(), position);
     }
     if let Some(name) = between(&message, "table function '", "' not found") {
@@ -493,11 +549,20 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
     } else {
         otherwise
     };
-    Error::Query { fault, message, position }
+    Error::Query {
+        fault,
+        message,
+        position,
+    }
 }
 
 fn unknown(kind: Kind, name: &str, existing: Vec<String>, position: Option<usize>) -> Error {
-    let error = FunnelError::Unknown { kind, name: name.to_owned(), place: String::new(), existing };
+    let error = FunnelError::Unknown {
+        kind,
+        name: name.to_owned(),
+        place: String::new(),
+        existing,
+    };
     Error::Funnel { error, position }
 }
 
@@ -507,7 +572,9 @@ fn short_name(name: &str) -> &str {
         Some((_, rest)) if rest.contains('.') => rest,
         _ => name,
     };
-    without_catalog.strip_prefix("public.").unwrap_or(without_catalog)
+    without_catalog
+        .strip_prefix("public.")
+        .unwrap_or(without_catalog)
 }
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
@@ -544,7 +611,8 @@ mod tests {
 
     #[test]
     fn a_parser_error_gives_its_place() {
-        let error = ParserError::ParserError("Expected: x, found: y at Line: 1, Column: 8".to_owned());
+        let error =
+            ParserError::ParserError("Expected: x, found: y at Line: 1, Column: 8".to_owned());
         let error = syntax_error(&error, "select  from from");
         assert_eq!(error.position(), Some(8));
         assert_eq!(error.code(), "42601");

@@ -39,10 +39,14 @@ pub async fn register_files(state: &SessionState, data_dir: &Path) -> Result<Vec
         return Ok(broken);
     }
     for folder in entries(&tables)?.into_iter().filter(|path| path.is_dir()) {
-        let Some(schema) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+        let Some(schema) = folder.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
         register_schema(state, schema)?;
         for path in entries(&folder)? {
-            let Some(name) = path.file_stem().and_then(|name| name.to_str()) else { continue };
+            let Some(name) = path.file_stem().and_then(|name| name.to_str()) else {
+                continue;
+            };
             if name.starts_with('.') {
                 continue;
             }
@@ -75,14 +79,26 @@ pub fn check_files(plan: &LogicalPlan) -> Result<(), DataFusionError> {
 }
 
 fn check_file(table: &TableReference, url: &ListingTableUrl) -> Result<(), DataFusionError> {
-    let Some(path) = local_path(url) else { return Ok(()) };
+    let Some(path) = local_path(url) else {
+        return Ok(());
+    };
     // Whatever else is wrong with it, reading it says so. Of a pattern, this is the folder.
     if path.try_exists().unwrap_or(true) {
         return Ok(());
     }
-    let what = if url.is_collection() { "folder" } else { "file" };
-    let message = format!("{what} \"{}\" of table \"{table}\" is not there", path.display());
-    Err(DataFusionError::IoError(std::io::Error::new(ErrorKind::NotFound, message)))
+    let what = if url.is_collection() {
+        "folder"
+    } else {
+        "file"
+    };
+    let message = format!(
+        "{what} \"{}\" of table \"{table}\" is not there",
+        path.display()
+    );
+    Err(DataFusionError::IoError(std::io::Error::new(
+        ErrorKind::NotFound,
+        message,
+    )))
 }
 
 /// Where a table's data are, unless they are in an object store.
@@ -96,13 +112,17 @@ pub fn local_path(url: &ListingTableUrl) -> Option<PathBuf> {
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let listing = fs::read_dir(folder)
         .map_err(|error| Error::io(format!("can't read folder \"{}\"", folder.display()), error))?;
-    let mut paths: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut paths: Vec<PathBuf> = listing
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     paths.sort();
     Ok(paths)
 }
 
 fn register_schema(state: &SessionState, schema: &str) -> Result<(), DataFusionError> {
-    let Some(database) = state.catalog_list().catalog(DATABASE) else { return Ok(()) };
+    let Some(database) = state.catalog_list().catalog(DATABASE) else {
+        return Ok(());
+    };
     if database.schema(schema).is_none() {
         database.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
     }
@@ -115,7 +135,9 @@ async fn register_file(
     name: &str,
     path: &Path,
 ) -> Result<(), DataFusionError> {
-    let Some((format, extension)) = format_of(path) else { return Ok(()) };
+    let Some((format, extension)) = format_of(path) else {
+        return Ok(());
+    };
     let mut location = path.to_string_lossy().into_owned();
     if path.is_dir() {
         location.push('/');
@@ -127,7 +149,9 @@ async fn register_file(
         .await?;
     let table = Arc::new(ListingTable::try_new(config)?);
     let reference = TableReference::partial(schema, name);
-    state.schema_for_ref(reference)?.register_table(name.to_owned(), table)?;
+    state
+        .schema_for_ref(reference)?
+        .register_table(name.to_owned(), table)?;
     Ok(())
 }
 

@@ -22,7 +22,9 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion_funnel::definition::model::FunnelDefinition;
-use datafusion_funnel::definition::resolve::{ResolveError, ResolvedFunnel, resolve, source_columns};
+use datafusion_funnel::definition::resolve::{
+    ResolveError, ResolvedFunnel, resolve, source_columns,
+};
 use datafusion_funnel::definition::template;
 use datafusion_funnel::error::{FunnelError, Kind};
 
@@ -53,7 +55,10 @@ pub struct Catalog {
 enum Kept {
     Good(Arc<FunnelDefinition>),
     /// The file and why it can't be read.
-    Corrupt { file: String, reason: String },
+    Corrupt {
+        file: String,
+        reason: String,
+    },
 }
 
 impl Kept {
@@ -94,7 +99,12 @@ impl Catalog {
             funnels.insert(name, kept);
         }
         let objects = Objects::open(folder.join("objects"))?;
-        Ok(Self { store, funnels: RwLock::new(funnels), objects, base: OnceLock::new() })
+        Ok(Self {
+            store,
+            funnels: RwLock::new(funnels),
+            objects,
+            base: OnceLock::new(),
+        })
     }
 
     /// Gives the catalog the state that relations without a session are planned with.
@@ -157,7 +167,9 @@ impl Catalog {
             };
         }
         let definition = Arc::new(self.definition(state, create).await?);
-        let resolved = resolve(state, &definition).await.map_err(|fault| place(create, &fault))?;
+        let resolved = resolve(state, &definition)
+            .await
+            .map_err(|fault| place(create, &fault))?;
         datafusion_funnel::table::check(&resolved)?;
         self.keep(definition)?;
         Ok(true)
@@ -196,8 +208,11 @@ impl Catalog {
     /// 42704 for a missing funnel.
     pub fn drop_funnels(&self, names: &[String], if_exists: bool) -> Result<Vec<String>> {
         let mut funnels = self.write();
-        let missing: Vec<String> =
-            names.iter().filter(|name| !funnels.contains_key(*name)).cloned().collect();
+        let missing: Vec<String> = names
+            .iter()
+            .filter(|name| !funnels.contains_key(*name))
+            .cloned()
+            .collect();
         if let (Some(name), false) = (missing.first(), if_exists) {
             return Err(self.unknown(name, funnels.keys().cloned().collect()));
         }
@@ -231,19 +246,27 @@ impl Catalog {
     /// # Errors
     /// XX000 never; the batch has the schema's columns.
     pub fn show_funnels(&self) -> Result<RecordBatch> {
-        let rows: Vec<[Option<String>; 5]> =
-            self.read().iter().map(|(name, kept)| funnel_row(name, kept)).collect();
+        let rows: Vec<[Option<String>; 5]> = self
+            .read()
+            .iter()
+            .map(|(name, kept)| funnel_row(name, kept))
+            .collect();
         let columns = (0..5).map(|at| {
             let values = rows.iter().map(|row| row[at].as_deref());
             Arc::new(values.collect::<StringArray>()) as ArrayRef
         });
-        Ok(RecordBatch::try_new(show_funnels_schema(), columns.collect())
-            .map_err(DataFusionError::from)?)
+        Ok(
+            RecordBatch::try_new(show_funnels_schema(), columns.collect())
+                .map_err(DataFusionError::from)?,
+        )
     }
 
     /// The funnels that can be read.
     pub fn definitions(&self) -> Vec<Arc<FunnelDefinition>> {
-        self.read().values().filter_map(|kept| kept.definition().ok()).collect()
+        self.read()
+            .values()
+            .filter_map(|kept| kept.definition().ok())
+            .collect()
     }
 
     /// The statements that made the tables, schemas and views, oldest first.
@@ -285,7 +308,10 @@ impl Catalog {
     /// What is wrong with the table or view of that name, where it could not be made again at the start.
     pub fn broken_relation(&self, name: &str) -> Option<Error> {
         let cause = self.objects.broken_relation(name)?;
-        Some(Error::Broken { name: name.to_owned(), cause })
+        Some(Error::Broken {
+            name: name.to_owned(),
+            cause,
+        })
     }
 
     fn base(&self) -> Result<&SessionState, DataFusionError> {
@@ -296,7 +322,13 @@ impl Catalog {
 
     fn unknown(&self, name: &str, existing: Vec<String>) -> Error {
         let name = name.to_owned();
-        FunnelError::Unknown { kind: Kind::Funnel, name, place: String::new(), existing }.into()
+        FunnelError::Unknown {
+            kind: Kind::Funnel,
+            name,
+            place: String::new(),
+            existing,
+        }
+        .into()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Kept>> {
@@ -312,8 +344,10 @@ impl Catalog {
 /// The columns of `SHOW FUNNELS`: name, source, stages (with arrows), window, comment.
 pub fn show_funnels_schema() -> SchemaRef {
     let names = ["funnel", "source", "stages", "window", "comment"];
-    let fields: Vec<Field> =
-        names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
+    let fields: Vec<Field> = names
+        .iter()
+        .map(|name| Field::new(*name, DataType::Utf8, true))
+        .collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -327,17 +361,36 @@ fn funnel_row(name: &str, kept: &Kept) -> [Option<String>; 5] {
         datafusion_funnel::definition::model::Source::Table(table) => table.clone(),
         datafusion_funnel::definition::model::Source::Query(query) => format!("({query})"),
     };
-    let stages: Vec<&str> = definition.stages.iter().map(|stage| stage.name.as_str()).collect();
-    let window = definition.window.as_ref().map(|window| window.text().to_owned());
-    [name, Some(source), Some(stages.join(" → ")), window, definition.comment.clone()]
+    let stages: Vec<&str> = definition
+        .stages
+        .iter()
+        .map(|stage| stage.name.as_str())
+        .collect();
+    let window = definition
+        .window
+        .as_ref()
+        .map(|window| window.text().to_owned());
+    [
+        name,
+        Some(source),
+        Some(stages.join(" → ")),
+        window,
+        definition.comment.clone(),
+    ]
 }
 
 /// A fault of a definition at the clause that has it.
 fn place(create: &CreateFunnel, fault: &ResolveError) -> Error {
-    let position = fault.part.and_then(|part| create.positions.get(&part).copied());
+    let position = fault
+        .part
+        .and_then(|part| create.positions.get(&part).copied());
     match Error::from_engine(&fault.error, "") {
         Error::Funnel { error, .. } => Error::Funnel { error, position },
-        Error::Query { fault, message, .. } => Error::Query { fault, message, position },
+        Error::Query { fault, message, .. } => Error::Query {
+            fault,
+            message,
+            position,
+        },
         Error::Syntax { message, .. } => Error::Syntax { message, position },
         other => other,
     }

@@ -61,24 +61,25 @@ impl Change {
         use TableType::{Base, View};
         Ok(match definition {
             Ddl::CreateExternalTable(create) => {
-                Self::relation("CREATE EXTERNAL TABLE", &create.name, Base).lenient(create.if_not_exists)
+                Self::relation("CREATE EXTERNAL TABLE", &create.name, Base)
+                    .lenient(create.if_not_exists)
             }
             Ddl::CreateMemoryTable(create) => {
                 Self::relation("CREATE TABLE", &create.name, Base).lenient(create.if_not_exists)
             }
-            Ddl::DropTable(drop) => {
-                Self::relation("DROP TABLE", &drop.name, Base).drops().lenient(drop.if_exists)
-            }
+            Ddl::DropTable(drop) => Self::relation("DROP TABLE", &drop.name, Base)
+                .drops()
+                .lenient(drop.if_exists),
             Ddl::CreateView(create) => Self::relation("CREATE VIEW", &create.name, View),
-            Ddl::DropView(drop) => {
-                Self::relation("DROP VIEW", &drop.name, View).drops().lenient(drop.if_exists)
-            }
+            Ddl::DropView(drop) => Self::relation("DROP VIEW", &drop.name, View)
+                .drops()
+                .lenient(drop.if_exists),
             Ddl::CreateCatalogSchema(create) => {
                 Self::schema("CREATE SCHEMA", &create.schema_name).lenient(create.if_not_exists)
             }
-            Ddl::DropCatalogSchema(drop) => {
-                Self::schema("DROP SCHEMA", drop.name.schema_name()).drops().lenient(drop.if_exists)
-            }
+            Ddl::DropCatalogSchema(drop) => Self::schema("DROP SCHEMA", drop.name.schema_name())
+                .drops()
+                .lenient(drop.if_exists),
             other => {
                 return Err(Error::Unsupported {
                     message: format!("{} is not supported", other.name()),
@@ -93,18 +94,37 @@ impl Change {
         let schema = reference.schema().unwrap_or(DEFAULT_SCHEMA).to_owned();
         let key = relation_key(&schema, reference.table());
         let target = Target::Relation(reference.clone(), kind);
-        Self { tag, name: reference.to_string(), target, drops: false, lenient: false, schema, key }
+        Self {
+            tag,
+            name: reference.to_string(),
+            target,
+            drops: false,
+            lenient: false,
+            schema,
+            key,
+        }
     }
 
     fn schema(tag: &'static str, name: &str) -> Self {
         let name = name.rsplit('.').next().unwrap_or(name).to_owned();
         let key = format!("schema {name}");
         let target = Target::Schema(name.clone());
-        Self { tag, schema: name.clone(), target, drops: false, lenient: false, key, name }
+        Self {
+            tag,
+            schema: name.clone(),
+            target,
+            drops: false,
+            lenient: false,
+            key,
+            name,
+        }
     }
 
     fn drops(self) -> Self {
-        Self { drops: true, ..self }
+        Self {
+            drops: true,
+            ..self
+        }
     }
 
     fn lenient(self, lenient: bool) -> Self {
@@ -154,7 +174,11 @@ impl Objects {
                 }
             }
         }
-        Ok(Self { store, kept: Mutex::new(kept), broken: Mutex::new(broken) })
+        Ok(Self {
+            store,
+            kept: Mutex::new(kept),
+            broken: Mutex::new(broken),
+        })
     }
 
     /// The statements, oldest first.
@@ -169,7 +193,12 @@ impl Objects {
     /// # Errors
     /// 42501.
     pub fn check(&self, change: &Change) -> Result<()> {
-        let own = [FUNNEL_SCHEMA, JOURNEYS_SCHEMA, "pg_catalog", "information_schema"];
+        let own = [
+            FUNNEL_SCHEMA,
+            JOURNEYS_SCHEMA,
+            "pg_catalog",
+            "information_schema",
+        ];
         if own.contains(&change.schema.as_str()) {
             return Err(Error::Denied {
                 message: format!("schema \"{}\" belongs to the engine", change.schema),
@@ -189,9 +218,21 @@ impl Objects {
         }
         let mut kept = lock(&self.kept);
         // At a start the statements come by here again.
-        if kept.get(&change.key).is_none_or(|statement| statement.sql != sql) {
-            let sequence = kept.values().map(|statement| statement.sequence).max().unwrap_or(0) + 1;
-            let statement = KeptStatement { name: change.key.clone(), sequence, sql: sql.to_owned() };
+        if kept
+            .get(&change.key)
+            .is_none_or(|statement| statement.sql != sql)
+        {
+            let sequence = kept
+                .values()
+                .map(|statement| statement.sequence)
+                .max()
+                .unwrap_or(0)
+                + 1;
+            let statement = KeptStatement {
+                name: change.key.clone(),
+                sequence,
+                sql: sql.to_owned(),
+            };
             self.store.put(&change.key, &statement)?;
             kept.insert(change.key.clone(), statement);
         }
@@ -202,8 +243,12 @@ impl Objects {
     fn forget(&self, change: &Change) -> Result<()> {
         let mut kept = lock(&self.kept);
         let mut broken = lock(&self.broken);
-        let keys: Vec<String> =
-            kept.keys().chain(broken.keys()).filter(|key| change.takes(key)).cloned().collect();
+        let keys: Vec<String> = kept
+            .keys()
+            .chain(broken.keys())
+            .filter(|key| change.takes(key))
+            .cloned()
+            .collect();
         for key in keys {
             self.store.remove(&key)?;
             kept.remove(&key);
@@ -230,7 +275,9 @@ impl Objects {
     /// Why the table or view of that name, as it is written, could not be made again.
     pub fn broken_relation(&self, name: &str) -> Option<Arc<Error>> {
         let broken = lock(&self.broken);
-        let qualified = name.split_once('.').map(|(schema, table)| relation_key(schema, table));
+        let qualified = name
+            .split_once('.')
+            .map(|(schema, table)| relation_key(schema, table));
         qualified
             .and_then(|key| broken.get(&key))
             .or_else(|| broken.get(&relation_key(DEFAULT_SCHEMA, name)))

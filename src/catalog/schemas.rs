@@ -33,8 +33,15 @@ pub fn register_schemas(
     let database = context.catalog(DATABASE).ok_or_else(|| {
         DataFusionError::Internal(format!("database {DATABASE} is not registered"))
     })?;
-    database.register_schema(FUNNEL_SCHEMA, Arc::new(FunnelSchema { catalog: Arc::clone(catalog) }))?;
-    let journeys = Arc::new(JourneysSchema { catalog: Arc::clone(catalog) });
+    database.register_schema(
+        FUNNEL_SCHEMA,
+        Arc::new(FunnelSchema {
+            catalog: Arc::clone(catalog),
+        }),
+    )?;
+    let journeys = Arc::new(JourneysSchema {
+        catalog: Arc::clone(catalog),
+    });
     database.register_schema(JOURNEYS_SCHEMA, journeys)?;
     pg::register_pg_catalog(context)
 }
@@ -77,14 +84,30 @@ fn column<T>(items: &[T], value: impl Fn(&T) -> Option<String>) -> Arc<StringArr
 
 /// `funnel, source, entity, time, value, owner, dimensions, window, counting, stages, comment`
 fn funnels_batch(definitions: &[Arc<FunnelDefinition>]) -> Result<RecordBatch, DataFusionError> {
-    let names = ["funnel", "source", "entity", "time", "value", "owner", "dimensions", "window", "counting"];
+    let names = [
+        "funnel",
+        "source",
+        "entity",
+        "time",
+        "value",
+        "owner",
+        "dimensions",
+        "window",
+        "counting",
+    ];
     let mut fields: Vec<Field> = names.iter().map(|name| text(name)).collect();
     fields.push(Field::new("stages", DataType::Int64, false));
     fields.push(text("comment"));
-    let stages: Int64Array =
-        definitions.iter().map(|d| Some(i64::try_from(d.stages.len()).unwrap_or(i64::MAX))).collect();
+    let stages: Int64Array = definitions
+        .iter()
+        .map(|d| Some(i64::try_from(d.stages.len()).unwrap_or(i64::MAX)))
+        .collect();
     let dimensions = |d: &Arc<FunnelDefinition>| {
-        let names: Vec<&str> = d.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
+        let names: Vec<&str> = d
+            .dimensions
+            .iter()
+            .map(|dimension| dimension.name.as_str())
+            .collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
     Ok(RecordBatch::try_new(
@@ -97,7 +120,9 @@ fn funnels_batch(definitions: &[Arc<FunnelDefinition>]) -> Result<RecordBatch, D
             column(definitions, |d| d.value.clone()),
             column(definitions, |d| d.owner.clone()),
             column(definitions, dimensions),
-            column(definitions, |d| d.window.as_ref().map(|window| window.text().to_owned())),
+            column(definitions, |d| {
+                d.window.as_ref().map(|window| window.text().to_owned())
+            }),
             column(definitions, |d| Some(d.counting.to_string())),
             Arc::new(stages),
             column(definitions, |d| d.comment.clone()),
@@ -116,7 +141,12 @@ fn source_text(source: &Source) -> String {
 fn stages_batch(definitions: &[Arc<FunnelDefinition>]) -> Result<RecordBatch, DataFusionError> {
     let stages: Vec<(&FunnelDefinition, usize, &StageDefinition)> = definitions
         .iter()
-        .flat_map(|d| d.stages.iter().enumerate().map(move |(at, stage)| (d.as_ref(), at, stage)))
+        .flat_map(|d| {
+            d.stages
+                .iter()
+                .enumerate()
+                .map(move |(at, stage)| (d.as_ref(), at, stage))
+        })
         .collect();
     let fields = vec![
         text("funnel"),
@@ -126,8 +156,10 @@ fn stages_batch(definitions: &[Arc<FunnelDefinition>]) -> Result<RecordBatch, Da
         text("time"),
         text("within"),
     ];
-    let numbers: Int64Array =
-        stages.iter().map(|(_, at, _)| Some(i64::try_from(at + 1).unwrap_or(i64::MAX))).collect();
+    let numbers: Int64Array = stages
+        .iter()
+        .map(|(_, at, _)| Some(i64::try_from(at + 1).unwrap_or(i64::MAX)))
+        .collect();
     Ok(RecordBatch::try_new(
         Arc::new(Schema::new(fields)),
         vec![
@@ -135,8 +167,12 @@ fn stages_batch(definitions: &[Arc<FunnelDefinition>]) -> Result<RecordBatch, Da
             Arc::new(numbers),
             column(&stages, |(_, _, stage)| Some(stage.name.clone())),
             column(&stages, |(_, _, stage)| stage.when.clone()),
-            column(&stages, |(d, _, stage)| stage.at.clone().or_else(|| d.time.clone())),
-            column(&stages, |(_, _, stage)| stage.within.as_ref().map(|w| w.text().to_owned())),
+            column(&stages, |(d, _, stage)| {
+                stage.at.clone().or_else(|| d.time.clone())
+            }),
+            column(&stages, |(_, _, stage)| {
+                stage.within.as_ref().map(|w| w.text().to_owned())
+            }),
         ],
     )?)
 }
@@ -154,7 +190,10 @@ impl SchemaProvider for JourneysSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.catalog.funnel_names().iter().any(|funnel| funnel == name)
+        self.catalog
+            .funnel_names()
+            .iter()
+            .any(|funnel| funnel == name)
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
@@ -168,7 +207,9 @@ impl SchemaProvider for JourneysSchema {
         // One funnel whose source is gone must not keep clients from listing the others.
         Ok(Some(match plan {
             Ok(plan) => Arc::new(ViewTable::new(plan, None)),
-            Err(error) => Arc::new(BrokenFunnel { error: Arc::new(error) }),
+            Err(error) => Arc::new(BrokenFunnel {
+                error: Arc::new(error),
+            }),
         }))
     }
 }

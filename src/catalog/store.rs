@@ -29,9 +29,14 @@ impl<T: Serialize + DeserializeOwned> Store<T> {
     /// # Errors
     /// 58030 when the folder can't be made.
     pub fn open(folder: PathBuf, kind: &'static str) -> Result<Self> {
-        fs::create_dir_all(&folder)
-            .map_err(|error| Error::io(format!("can't make folder \"{}\"", folder.display()), error))?;
-        Ok(Self { folder, kind, definitions: PhantomData })
+        fs::create_dir_all(&folder).map_err(|error| {
+            Error::io(format!("can't make folder \"{}\"", folder.display()), error)
+        })?;
+        Ok(Self {
+            folder,
+            kind,
+            definitions: PhantomData,
+        })
     }
 
     /// Every definition by its name; one that can't be read is an error in its place.
@@ -39,12 +44,21 @@ impl<T: Serialize + DeserializeOwned> Store<T> {
     /// # Errors
     /// 58030 when the folder can't be listed.
     pub fn load(&self) -> Result<Vec<(String, Result<T>)>> {
-        let listing = fs::read_dir(&self.folder)
-            .map_err(|error| Error::io(format!("can't read folder \"{}\"", self.folder.display()), error))?;
-        let mut files: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let listing = fs::read_dir(&self.folder).map_err(|error| {
+            Error::io(
+                format!("can't read folder \"{}\"", self.folder.display()),
+                error,
+            )
+        })?;
+        let mut files: Vec<PathBuf> = listing
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
         files.sort();
         // A file of another name is one that a crash left half written; it was never acknowledged.
-        files.retain(|file| file.extension().is_some_and(|extension| extension == EXTENSION));
+        files.retain(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == EXTENSION)
+        });
         Ok(files
             .iter()
             .filter_map(|file| Some((decode(file.file_stem()?.to_str()?)?, self.read(file))))
@@ -57,7 +71,10 @@ impl<T: Serialize + DeserializeOwned> Store<T> {
     /// 58030 when it can't be written; the old one is then still there.
     pub fn put(&self, name: &str, definition: &T) -> Result<()> {
         let text = serde_json::to_vec_pretty(definition).map_err(|error| {
-            Error::io(format!("can't write {} \"{name}\"", self.kind), std::io::Error::other(error))
+            Error::io(
+                format!("can't write {} \"{name}\"", self.kind),
+                std::io::Error::other(error),
+            )
         })?;
         let file = self.file(name);
         let half = file.with_extension("half");
@@ -72,16 +89,22 @@ impl<T: Serialize + DeserializeOwned> Store<T> {
     pub fn remove(&self, name: &str) -> Result<()> {
         let file = self.file(name);
         match fs::remove_file(&file) {
-            Ok(()) => sync_folder(&self.folder)
-                .map_err(|error| Error::io(format!("can't write \"{}\"", self.folder.display()), error)),
+            Ok(()) => sync_folder(&self.folder).map_err(|error| {
+                Error::io(format!("can't write \"{}\"", self.folder.display()), error)
+            }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::io(format!("can't remove \"{}\"", file.display()), error)),
+            Err(error) => Err(Error::io(
+                format!("can't remove \"{}\"", file.display()),
+                error,
+            )),
         }
     }
 
     /// Where the definition of that name is.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(encode(name)).with_extension_added(EXTENSION)
+        self.folder
+            .join(encode(name))
+            .with_extension_added(EXTENSION)
     }
 
     fn read(&self, file: &Path) -> Result<T> {
@@ -162,7 +185,15 @@ mod tests {
 
     #[test]
     fn any_name_comes_back() {
-        for name in ["sales", "Sales", "销售 漏斗", "a/b..\\c", "50% off", "x.json", ""] {
+        for name in [
+            "sales",
+            "Sales",
+            "销售 漏斗",
+            "a/b..\\c",
+            "50% off",
+            "x.json",
+            "",
+        ] {
             assert_eq!(decode(&encode(name)).as_deref(), Some(name));
             assert!(!encode(name).contains(['/', '\\', '.']));
         }

@@ -25,12 +25,23 @@ pub struct Config {
 const KEYS: [&str; 4] = ["listen", "data_dir", "memory_limit", "shutdown_grace"];
 
 /// As Postgres has them: 1 kB is 1024 bytes.
-const BYTES: [(&str, u64); 6] =
-    [("", 1), ("b", 1), ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("tb", 1 << 40)];
+const BYTES: [(&str, u64); 6] = [
+    ("", 1),
+    ("b", 1),
+    ("kb", 1 << 10),
+    ("mb", 1 << 20),
+    ("gb", 1 << 30),
+    ("tb", 1 << 40),
+];
 
 /// A number without a unit is in seconds.
-const MILLISECONDS: [(&str, u64); 5] =
-    [("", 1000), ("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000)];
+const MILLISECONDS: [(&str, u64); 5] = [
+    ("", 1000),
+    ("ms", 1),
+    ("s", 1000),
+    ("min", 60_000),
+    ("h", 3_600_000),
+];
 
 impl Config {
     /// Reads a file.
@@ -40,14 +51,19 @@ impl Config {
     /// near to, and for a value that its key can't have.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = fs::read_to_string(path).map_err(|error| {
-            let message = format!("can't read configuration file \"{}\": {error}", path.display());
+            let message = format!(
+                "can't read configuration file \"{}\": {error}",
+                path.display()
+            );
             Failure::usage(message, "Check the path behind --config.")
         })?;
         Self::parse(&text, path)
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
-        let table: Table = text.parse().map_err(|error| syntax_error(&error, text, path))?;
+        let table: Table = text
+            .parse()
+            .map_err(|error| syntax_error(&error, text, path))?;
         let mut config = Self::default();
         for (key, value) in &table {
             let setting = Setting { key, value, path };
@@ -83,7 +99,10 @@ struct Setting<'a> {
 
 impl Setting<'_> {
     fn text(&self, example: &str) -> Result<&str, Failure> {
-        self.value.as_str().filter(|text| !text.is_empty()).ok_or_else(|| self.invalid(example))
+        self.value
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| self.invalid(example))
     }
 
     /// A whole number above zero with one of the units, in the smallest of them.
@@ -93,11 +112,19 @@ impl Setting<'_> {
             Value::Integer(number) => number.to_string(),
             _ => return Err(self.invalid(example)),
         };
-        let digits = written.find(|c: char| !c.is_ascii_digit()).unwrap_or(written.len());
+        let digits = written
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(written.len());
         let (number, unit) = written.split_at(digits);
-        let factor = units.iter().find(|(name, _)| *name == unit.trim()).map(|(_, factor)| *factor);
-        let amount =
-            number.parse::<u64>().ok().zip(factor).and_then(|(n, factor)| n.checked_mul(factor));
+        let factor = units
+            .iter()
+            .find(|(name, _)| *name == unit.trim())
+            .map(|(_, factor)| *factor);
+        let amount = number
+            .parse::<u64>()
+            .ok()
+            .zip(factor)
+            .and_then(|(n, factor)| n.checked_mul(factor));
         amount
             .filter(|amount| *amount > 0)
             .and_then(|amount| T::try_from(amount).ok())
@@ -115,7 +142,10 @@ fn unknown_key(key: &str, path: &Path) -> Failure {
     let message = format!("key \"{key}\" in \"{}\" does not exist", path.display());
     let hint = match nearest(key, &KEYS.map(str::to_owned)) {
         Some(near) => format!("Perhaps you meant \"{near}\"."),
-        None => format!("There is: {}.", KEYS.map(|key| format!("\"{key}\"")).join(", ")),
+        None => format!(
+            "There is: {}.",
+            KEYS.map(|key| format!("\"{key}\"")).join(", ")
+        ),
     };
     Failure::usage(message, hint)
 }
@@ -125,7 +155,11 @@ fn syntax_error(error: &toml::de::Error, text: &str, path: &Path) -> Failure {
         Some(before) => format!(" line {}", before.matches('\n').count() + 1),
         None => String::new(),
     };
-    let message = format!("\"{}\"{line} is not TOML: {}", path.display(), error.message());
+    let message = format!(
+        "\"{}\"{line} is not TOML: {}",
+        path.display(),
+        error.message()
+    );
     Failure::usage(
         message,
         "Write a key, an equals sign and a value on each line: listen = \"127.0.0.1:5477\".",
@@ -160,18 +194,37 @@ mod tests {
 
     #[test]
     fn amounts_have_units() {
-        let bytes = |value: &str| parse(&format!("memory_limit = {value}")).unwrap().memory_limit;
+        let bytes = |value: &str| {
+            parse(&format!("memory_limit = {value}"))
+                .unwrap()
+                .memory_limit
+        };
         assert_eq!(bytes("1000"), Some(1000));
         assert_eq!(bytes("'64 kB'"), Some(65_536));
         assert_eq!(bytes("'1b'"), Some(1));
-        let grace =
-            |value: &str| parse(&format!("shutdown_grace = {value}")).unwrap().shutdown_grace;
+        let grace = |value: &str| {
+            parse(&format!("shutdown_grace = {value}"))
+                .unwrap()
+                .shutdown_grace
+        };
         assert_eq!(grace("3"), Some(Duration::from_secs(3)));
         assert_eq!(grace("'250ms'"), Some(Duration::from_millis(250)));
         assert_eq!(grace("'2 min'"), Some(Duration::from_secs(120)));
-        for value in ["'8 XB'", "'GB'", "-1", "0", "1.5", "true", "'99999999999TB'", "''"] {
+        for value in [
+            "'8 XB'",
+            "'GB'",
+            "-1",
+            "0",
+            "1.5",
+            "true",
+            "'99999999999TB'",
+            "''",
+        ] {
             let (message, hint) = parse(&format!("memory_limit = {value}")).unwrap_err();
-            assert!(message.starts_with("memory_limit in \"etc/f.toml\" can't be "), "{message}");
+            assert!(
+                message.starts_with("memory_limit in \"etc/f.toml\" can't be "),
+                "{message}"
+            );
             assert_eq!(hint, "Write \"8GB\", or a number of bytes.");
         }
     }
@@ -189,6 +242,9 @@ mod tests {
         let (message, _) = parse("listen = 5477").unwrap_err();
         assert_eq!(message, "listen in \"etc/f.toml\" can't be 5477");
         let (message, _) = parse("listen = 'a'\nlisten").unwrap_err();
-        assert!(message.starts_with("\"etc/f.toml\" line 2 is not TOML: "), "{message}");
+        assert!(
+            message.starts_with("\"etc/f.toml\" line 2 is not TOML: "),
+            "{message}"
+        );
     }
 }

@@ -24,18 +24,30 @@ pub struct Failure {
 impl Failure {
     /// A fault in the command line or the configuration.
     pub fn usage(message: String, hint: impl Into<String>) -> Self {
-        let error = Error::Configuration { message, hint: hint.into() };
-        Self { code: USAGE, error: Some(error) }
+        let error = Error::Configuration {
+            message,
+            hint: hint.into(),
+        };
+        Self {
+            code: USAGE,
+            error: Some(error),
+        }
     }
 
     /// A statement of `-c` failed, and has been reported.
     pub fn of_command() -> Self {
-        Self { code: RUNTIME, error: None }
+        Self {
+            code: RUNTIME,
+            error: None,
+        }
     }
 
     /// A script stopped midway; its fault has been reported.
     pub fn of_script() -> Self {
-        Self { code: SCRIPT, error: None }
+        Self {
+            code: SCRIPT,
+            error: None,
+        }
     }
 
     /// What is still to be reported.
@@ -51,7 +63,10 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { code: RUNTIME, error: Some(error) }
+        Self {
+            code: RUNTIME,
+            error: Some(error),
+        }
     }
 }
 
@@ -65,7 +80,10 @@ impl From<DataFusionError> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self { code: 0, error: None },
+            io::ErrorKind::BrokenPipe => Self {
+                code: 0,
+                error: None,
+            },
             _ => Self::from(Error::io("can't write the output", error)),
         }
     }

@@ -108,8 +108,10 @@ fn start_log() {
         .with_env_var("FUNNELSQL_LOG")
         .with_default_directive(LevelFilter::ERROR.into())
         .from_env_lossy();
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false);
     // A log that is already there, as in a test, is as good.
     let _ = log.try_init();
 }

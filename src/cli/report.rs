@@ -39,14 +39,24 @@ const WIDTH_BEHIND: usize = 10;
 /// cut as libpq cuts it.
 fn pointer(sql: &str, position: usize) -> Option<String> {
     let characters: Vec<char> = sql.chars().collect();
-    let place = position.checked_sub(1).filter(|place| *place <= characters.len())?;
+    let place = position
+        .checked_sub(1)
+        .filter(|place| *place <= characters.len())?;
     let before = &characters[..place];
     let line = before.iter().filter(|c| **c == '\n').count() + 1;
-    let mut start = before.iter().rposition(|c| *c == '\n').map_or(0, |at| at + 1);
-    let rest = characters[place..].iter().position(|c| matches!(c, '\n' | '\r'));
+    let mut start = before
+        .iter()
+        .rposition(|c| *c == '\n')
+        .map_or(0, |at| at + 1);
+    let rest = characters[place..]
+        .iter()
+        .position(|c| matches!(c, '\n' | '\r'));
     let mut end = rest.map_or(characters.len(), |length| place + length);
     let width = |from: usize, to: usize| -> usize {
-        characters[from..to].iter().map(|c| character_width(*c).max(usize::from(*c == '\t'))).sum()
+        characters[from..to]
+            .iter()
+            .map(|c| character_width(*c).max(usize::from(*c == '\t')))
+            .sum()
     };
     let (line_start, line_end) = (start, end);
     if width(start, end) > SHOWN_WIDTH && width(start, place) + WIDTH_BEHIND <= SHOWN_WIDTH {
@@ -61,9 +71,14 @@ fn pointer(sql: &str, position: usize) -> Option<String> {
             start += 1;
         }
     }
-    let head = format!("LINE {line}: {}", if start > line_start { "..." } else { "" });
-    let text: String =
-        characters[start..end].iter().map(|c| if *c == '\t' { ' ' } else { *c }).collect();
+    let head = format!(
+        "LINE {line}: {}",
+        if start > line_start { "..." } else { "" }
+    );
+    let text: String = characters[start..end]
+        .iter()
+        .map(|c| if *c == '\t' { ' ' } else { *c })
+        .collect();
     let tail = if end < line_end { "..." } else { "" };
     let blanks = " ".repeat(text_width(&head) + width(start, place));
     Some(format!("{head}{text}{tail}\n{blanks}^"))
@@ -76,9 +91,15 @@ mod tests {
 
     #[test]
     fn a_caret_stands_below_the_character() {
-        assert_eq!(pointer("select x", 8).unwrap(), "LINE 1: select x\n               ^");
+        assert_eq!(
+            pointer("select x", 8).unwrap(),
+            "LINE 1: select x\n               ^"
+        );
         let sql = "select\n\t线索, nope\nfrom t";
-        assert_eq!(pointer(sql, 13).unwrap(), "LINE 2:  线索, nope\n               ^");
+        assert_eq!(
+            pointer(sql, 13).unwrap(),
+            "LINE 2:  线索, nope\n               ^"
+        );
         assert_eq!(pointer("", 1).unwrap(), "LINE 1: \n        ^");
         assert_eq!(pointer("abc", 0), None);
         assert_eq!(pointer("abc", 5), None);
@@ -91,7 +112,10 @@ mod tests {
         let sql = format!("select {} + nope + {}", many(10), many(10));
         let expected = "LINE 1: ... 1111 + 1111 + 1111 + 1111 + 1111 + 1111 + 1111 + nope + 111...\n\
                         \x20                                                            ^";
-        assert_eq!(pointer(&sql, sql.find("nope").unwrap() + 1).unwrap(), expected);
+        assert_eq!(
+            pointer(&sql, sql.find("nope").unwrap() + 1).unwrap(),
+            expected
+        );
         let sql = format!("select nope + {}", many(20));
         let expected = "LINE 1: select nope + 1111 + 1111 + 1111 + 1111 + 1111 + 1111 + 1111...\n\
                         \x20              ^";

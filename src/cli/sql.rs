@@ -67,12 +67,20 @@ enum Flow {
 /// # Errors
 /// Exit code 1 when a `-c` failed, 3 when a script stopped midway.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { data_dir, sources, variables, format } = arguments;
+    let Arguments {
+        data_dir,
+        sources,
+        variables,
+        format,
+    } = arguments;
     let Sources(mut sources) = sources;
     if sources.is_empty() {
         if io::stdin().is_terminal() {
             let message = "there is no SQL to run".to_owned();
-            return Err(Failure::usage(message, "Give it with -c or -f, or pipe it to stdin."));
+            return Err(Failure::usage(
+                message,
+                "Give it with -c or -f, or pipe it to stdin.",
+            ));
         }
         sources.push(Source::Stdin);
     }
@@ -177,9 +185,17 @@ impl Runner {
             ("pset" | "timing" | "x", _) => {}
             ("q", []) => return Ok(Flow::Quit),
             ("unset" | "q", _) => {
-                let takes = if name == "q" { "no argument" } else { "the name of a variable" };
+                let takes = if name == "q" {
+                    "no argument"
+                } else {
+                    "the name of a variable"
+                };
                 let message = format!("\\{name} takes {takes}");
-                return Err(Error::Syntax { message, position: None }.into());
+                return Err(Error::Syntax {
+                    message,
+                    position: None,
+                }
+                .into());
             }
             _ => return Err(unknown_command(name).into()),
         }
@@ -188,8 +204,12 @@ impl Runner {
 
     /// Reports why a source stopped, unless nobody reads the output any more.
     fn stop(&mut self, source: &Source, line: usize, sql: &str, failure: Failure) -> Failure {
-        let Some(error) = failure.error() else { return failure };
-        let before = error.position().map_or(0, |position| position.saturating_sub(1));
+        let Some(error) = failure.error() else {
+            return failure;
+        };
+        let before = error
+            .position()
+            .map_or(0, |position| position.saturating_sub(1));
         let line = line + sql.chars().take(before).filter(|c| *c == '\n').count();
         // The statement's fault is the one to tell of, not that of the streams.
         let _ = self.out.flush();
@@ -235,7 +255,11 @@ impl FromArgMatches for Sources {
         let mut add = |option: &str, make: fn(String) -> Source| {
             let places = matches.indices_of(option).into_iter().flatten();
             let values = matches.get_many::<String>(option).into_iter().flatten();
-            found.extend(places.zip(values).map(|(place, value)| (place, make(value.clone()))));
+            found.extend(
+                places
+                    .zip(values)
+                    .map(|(place, value)| (place, make(value.clone()))),
+            );
         };
         add("command", Source::Command);
         add("file", Source::file);

@@ -15,8 +15,8 @@ use datafusion_funnel::definition::resolve::table_names;
 use datafusion_funnel::definition::text::identifier;
 use datafusion_funnel::error::{FunnelError, Kind};
 
-use super::session::{Notice, Outcome};
 use super::DATABASE;
+use super::session::{Notice, Outcome};
 use crate::catalog::{Catalog, Change, Target, local_path};
 use crate::error::{Error, Result};
 use crate::sql::Statement;
@@ -41,12 +41,19 @@ pub async fn run(
     }
     before.check(context, catalog, &change)?;
     if change.lenient && before.exists() != change.drops {
-        let what = if change.drops { "does not exist" } else { "already exists" };
+        let what = if change.drops {
+            "does not exist"
+        } else {
+            "already exists"
+        };
         let message = format!("{} \"{}\" {what}, skipping", kind(&change), change.name);
         return Ok(Outcome::noted(change.tag, Notice::plain(message)));
     }
     let temporary = matches!(definition, DdlStatement::CreateMemoryTable(_));
-    let done = match context.execute_logical_plan(LogicalPlan::Ddl(definition)).await {
+    let done = match context
+        .execute_logical_plan(LogicalPlan::Ddl(definition))
+        .await
+    {
         Ok(_) if temporary => return Ok(Outcome::noted(change.tag, in_memory(&change))),
         Ok(_) => catalog.keep_change(&change, &statement.text),
         Err(error) => Err(Error::from_engine(&error, statement.sql.as_ref())),
@@ -67,7 +74,10 @@ fn kind(change: &Change) -> &'static str {
 }
 
 fn in_memory(change: &Change) -> Notice {
-    let message = format!("table \"{}\" is kept in memory until the server stops", change.name);
+    let message = format!(
+        "table \"{}\" is kept in memory until the server stops",
+        change.name
+    );
     Notice {
         hint: Some("CREATE EXTERNAL TABLE over a file is there after a restart.".to_owned()),
         ..Notice::plain(message)
@@ -98,18 +108,32 @@ impl Before {
                 match state.schema_for_ref(reference.clone()) {
                     Ok(schema) => {
                         let table = schema.table(reference.table()).await?;
-                        Ok(Before::Relation { schema, reference, table })
+                        Ok(Before::Relation {
+                            schema,
+                            reference,
+                            table,
+                        })
                     }
-                    Err(_) => Ok(Before::Nowhere(reference.schema().unwrap_or_default().to_owned())),
+                    Err(_) => Ok(Before::Nowhere(
+                        reference.schema().unwrap_or_default().to_owned(),
+                    )),
                 }
             }
             Target::Schema(name) => {
-                let database = state
-                    .catalog_list()
-                    .catalog(DATABASE)
-                    .ok_or_else(|| Error::UnknownSchema { name: name.clone(), hint: None })?;
+                let database =
+                    state
+                        .catalog_list()
+                        .catalog(DATABASE)
+                        .ok_or_else(|| Error::UnknownSchema {
+                            name: name.clone(),
+                            hint: None,
+                        })?;
                 let schema = database.schema(name);
-                Ok(Before::Schema { database, name: name.clone(), schema })
+                Ok(Before::Schema {
+                    database,
+                    name: name.clone(),
+                    schema,
+                })
             }
         }
     }
@@ -128,11 +152,20 @@ impl Before {
             (Before::Nowhere(schema), _) if !(change.drops && change.lenient) => {
                 let hint = format!("CREATE SCHEMA {} makes it.", identifier(schema));
                 let hint = (!change.drops).then_some(hint);
-                Err(Error::UnknownSchema { name: schema.clone(), hint })
+                Err(Error::UnknownSchema {
+                    name: schema.clone(),
+                    hint,
+                })
             }
-            (Before::Schema { schema: None, name, .. }, _) if change.drops && !change.lenient => {
-                Err(Error::UnknownSchema { name: name.clone(), hint: None })
-            }
+            (
+                Before::Schema {
+                    schema: None, name, ..
+                },
+                _,
+            ) if change.drops && !change.lenient => Err(Error::UnknownSchema {
+                name: name.clone(),
+                hint: None,
+            }),
             (Before::Relation { table: None, .. }, _) if change.drops && !change.lenient => {
                 Err(Error::from(FunnelError::Unknown {
                     kind: Kind::Table,
@@ -141,7 +174,12 @@ impl Before {
                     existing: table_names(&context.state()),
                 }))
             }
-            (Before::Relation { table: Some(table), .. }, Target::Relation(_, wanted)) if change.drops => {
+            (
+                Before::Relation {
+                    table: Some(table), ..
+                },
+                Target::Relation(_, wanted),
+            ) if change.drops => {
                 check_kind(change, *wanted, table.table_type())?;
                 match catalog.is_kept(change) {
                     true => Ok(()),
@@ -155,7 +193,11 @@ impl Before {
     /// Undoes a change that could not be finished.
     fn put_back(self) -> Result<()> {
         match self {
-            Before::Relation { schema, reference, table } => {
+            Before::Relation {
+                schema,
+                reference,
+                table,
+            } => {
                 let name = reference.table();
                 if schema.table_exist(name) {
                     schema.deregister_table(name)?;
@@ -164,7 +206,11 @@ impl Before {
                     schema.register_table(name.to_owned(), table)?;
                 }
             }
-            Before::Schema { database, name, schema } => {
+            Before::Schema {
+                database,
+                name,
+                schema,
+            } => {
                 match schema {
                     Some(schema) => database.register_schema(&name, schema)?,
                     None => database.deregister_schema(&name, true)?,
@@ -181,7 +227,11 @@ fn check_kind(change: &Change, wanted: TableType, found: TableType) -> Result<()
     if is_view == (wanted == TableType::View) {
         return Ok(());
     }
-    let (found, wanted) = if is_view { ("view", "table") } else { ("table", "view") };
+    let (found, wanted) = if is_view {
+        ("view", "table")
+    } else {
+        ("table", "view")
+    };
     Err(Error::WrongObject {
         message: format!("\"{}\" is not a {wanted}", change.name),
         hint: format!("Use DROP {} to remove a {found}.", found.to_uppercase()),
@@ -190,8 +240,12 @@ fn check_kind(change: &Change, wanted: TableType, found: TableType) -> Result<()
 
 /// A table of the data directory would be there again after the next start.
 fn check_origin(change: &Change, table: &dyn TableProvider) -> Result<()> {
-    let Some(table) = table.downcast_ref::<ListingTable>() else { return Ok(()) };
-    let Some(path) = table.table_paths().first().and_then(local_path) else { return Ok(()) };
+    let Some(table) = table.downcast_ref::<ListingTable>() else {
+        return Ok(());
+    };
+    let Some(path) = table.table_paths().first().and_then(local_path) else {
+        return Ok(());
+    };
     Err(Error::Unsupported {
         message: format!("table \"{}\" is there as long as its file is", change.name),
         hint: Some(format!("Remove \"{}\" and restart.", path.display())),

@@ -3,8 +3,10 @@
 //! An [`Engine`] belongs to a data directory. Everybody who asks something has a [`Session`] of their
 //! own: settings and prepared statements are the session's, tables and funnels are the engine's.
 
+mod cooperation;
 mod definitions;
 mod output;
+mod parameters;
 mod plan;
 mod session;
 pub mod settings;
@@ -42,7 +44,10 @@ pub struct EngineOptions {
 impl EngineOptions {
     /// The options with nothing but a data directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), memory_limit: None }
+        Self {
+            data_dir: data_dir.into(),
+            memory_limit: None,
+        }
     }
 }
 
@@ -133,10 +138,13 @@ fn base_state(options: &EngineOptions) -> Result<SessionState> {
         .with_config(config)
         .with_runtime_env(runtime(options)?)
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(cooperation::PauseInJoins))
         .build();
     let database = MemoryCatalogProvider::new();
     database.register_schema(DEFAULT_SCHEMA, Arc::new(MemorySchemaProvider::new()))?;
-    state.catalog_list().register_catalog(DATABASE.to_owned(), Arc::new(database));
+    state
+        .catalog_list()
+        .register_catalog(DATABASE.to_owned(), Arc::new(database));
     Ok(state)
 }
 

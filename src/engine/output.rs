@@ -53,13 +53,19 @@ fn rezone(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFu
         .columns()
         .iter()
         .zip(schema.fields())
-        .map(|(column, field)| match column.data_type() == field.data_type() {
-            true => Ok(Arc::clone(column)),
-            false => cast(column, field.data_type()),
-        })
+        .map(
+            |(column, field)| match column.data_type() == field.data_type() {
+                true => Ok(Arc::clone(column)),
+                false => cast(column, field.data_type()),
+            },
+        )
         .collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns,
+        &options,
+    )?)
 }
 
 /// The batch with its numbers and times as the texts that Postgres writes, where `is_text` says so of a
@@ -80,26 +86,38 @@ pub fn with_postgres_texts(
             columns[at] = Arc::new(texts);
         }
     }
-    let schema = Arc::new(Schema::new_with_metadata(fields, batch.schema().metadata().clone()));
+    let schema = Arc::new(Schema::new_with_metadata(
+        fields,
+        batch.schema().metadata().clone(),
+    ));
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        schema, columns, &options,
+    )?)
 }
 
 /// The texts of a column whose usual text isn't Postgres'; nothing for the others.
 fn postgres_texts(column: &ArrayRef) -> Result<Option<StringArray>, DataFusionError> {
     let texts = match column.data_type() {
-        DataType::Float64 => {
-            column.as_primitive::<Float64Type>().iter().map(|value| value.map(double_text)).collect()
-        }
-        DataType::Float32 => {
-            column.as_primitive::<Float32Type>().iter().map(|value| value.map(real_text)).collect()
-        }
+        DataType::Float64 => column
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(|value| value.map(double_text))
+            .collect(),
+        DataType::Float32 => column
+            .as_primitive::<Float32Type>()
+            .iter()
+            .map(|value| value.map(real_text))
+            .collect(),
         DataType::Timestamp(_, zone) => {
             let target = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
             let zone = zone.as_deref().map(str::parse::<Tz>).transpose()?;
             let instants = cast(column, &target)?;
             let instants = instants.as_primitive::<TimestampMicrosecondType>();
-            instants.iter().map(|value| value.and_then(|value| instant_text(value, zone))).collect()
+            instants
+                .iter()
+                .map(|value| value.and_then(|value| instant_text(value, zone)))
+                .collect()
         }
         _ => return Ok(None),
     };
@@ -112,7 +130,10 @@ fn instant_text(microseconds: i64, zone: Option<Tz>) -> Option<String> {
     let (local, offset) = match zone {
         Some(zone) => {
             let local = utc.with_timezone(&zone);
-            (local.naive_local(), offset_text(local.offset().fix().local_minus_utc()))
+            (
+                local.naive_local(),
+                offset_text(local.offset().fix().local_minus_utc()),
+            )
         }
         None => (utc.naive_utc(), String::new()),
     };
@@ -167,7 +188,9 @@ fn exponent_text(value: f64, scientific: &str) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
     }
-    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific.to_owned() };
+    let Some((digits, exponent)) = scientific.split_once('e') else {
+        return scientific.to_owned();
+    };
     match exponent.strip_prefix('-') {
         Some(exponent) => format!("{digits}e-{exponent:0>2}"),
         None => format!("{digits}e+{exponent:0>2}"),
@@ -179,7 +202,11 @@ fn exponent_text(value: f64, scientific: &str) -> String {
 /// # Errors
 /// XX000 for a type that has no Postgres text.
 pub fn text_rows(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
-    let internal = |message: String| Error::Query { fault: Fault::Internal, message, position: None };
+    let internal = |message: String| Error::Query {
+        fault: Fault::Internal,
+        message,
+        position: None,
+    };
     let fields = arrow_schema_to_pg_fields(&batch.schema(), &Format::UnifiedText, None)
         .map_err(|error| internal(error.to_string()))?;
     let texts = with_postgres_texts(batch, |_| true)?;
@@ -199,7 +226,9 @@ fn decode_row(mut data: &[u8], columns: usize) -> Option<Vec<Option<String>>> {
         let (length, rest) = data.split_first_chunk::<4>()?;
         match usize::try_from(i32::from_be_bytes(*length)) {
             Ok(length) => {
-                row.push(Some(String::from_utf8_lossy(rest.get(..length)?).into_owned()));
+                row.push(Some(
+                    String::from_utf8_lossy(rest.get(..length)?).into_owned(),
+                ));
                 data = &rest[length..];
             }
             Err(_) => {
@@ -241,13 +270,24 @@ mod tests {
     /// Expected: PostgreSQL 15.18, `SELECT to_timestamp(…)` in the zone.
     #[test]
     fn instants_are_written_as_postgres_writes_them() {
-        let shown = |microseconds: i64, zone: &str| {
-            instant_text(microseconds, zone.parse::<Tz>().ok())
-        };
+        let shown =
+            |microseconds: i64, zone: &str| instant_text(microseconds, zone.parse::<Tz>().ok());
         assert_eq!(shown(0, "UTC").as_deref(), Some("1970-01-01 00:00:00+00"));
-        assert_eq!(shown(1_500_000, "Asia/Shanghai").as_deref(), Some("1970-01-01 08:00:01.5+08"));
-        assert_eq!(shown(0, "Asia/Kolkata").as_deref(), Some("1970-01-01 05:30:00+05:30"));
-        assert_eq!(shown(0, "-03:30").as_deref(), Some("1969-12-31 20:30:00-03:30"));
-        assert_eq!(instant_text(10, None).as_deref(), Some("1970-01-01 00:00:00.00001"));
+        assert_eq!(
+            shown(1_500_000, "Asia/Shanghai").as_deref(),
+            Some("1970-01-01 08:00:01.5+08")
+        );
+        assert_eq!(
+            shown(0, "Asia/Kolkata").as_deref(),
+            Some("1970-01-01 05:30:00+05:30")
+        );
+        assert_eq!(
+            shown(0, "-03:30").as_deref(),
+            Some("1969-12-31 20:30:00-03:30")
+        );
+        assert_eq!(
+            instant_text(10, None).as_deref(),
+            Some("1970-01-01 00:00:00.00001")
+        );
     }
 }

@@ -66,14 +66,25 @@ impl FunnelLookup for StatementScope {
     }
 
     fn parameter(&self, index: usize) -> Option<ScalarValue> {
-        self.parameters.as_ref()?.get(index.checked_sub(1)?).cloned()
+        self.parameters
+            .as_ref()?
+            .get(index.checked_sub(1)?)
+            .cloned()
     }
 }
 
 /// The funnels that a statement names: the first argument of a table function, or `journeys.name`.
-fn referenced_funnels(statement: &EngineStatement, parameters: Option<&[ScalarValue]>) -> Vec<String> {
-    let Some(statement) = inner(statement) else { return Vec::new() };
-    let mut visitor = FunnelNames { parameters, names: Vec::new() };
+fn referenced_funnels(
+    statement: &EngineStatement,
+    parameters: Option<&[ScalarValue]>,
+) -> Vec<String> {
+    let Some(statement) = inner(statement) else {
+        return Vec::new();
+    };
+    let mut visitor = FunnelNames {
+        parameters,
+        names: Vec::new(),
+    };
     let _ = statement.visit(&mut visitor);
     let mut names = visitor.names;
     let _ = visit_relations(statement, |relation: &ObjectName| {
@@ -95,8 +106,14 @@ fn inner(statement: &EngineStatement) -> Option<&Statement> {
 
 /// `sales` of `journeys.sales`.
 fn journeys_relation(relation: &ObjectName) -> Option<String> {
-    let parts: Vec<_> = relation.0.iter().filter_map(|part| part.as_ident()).collect();
-    let [.., schema, name] = parts.as_slice() else { return None };
+    let parts: Vec<_> = relation
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident())
+        .collect();
+    let [.., schema, name] = parts.as_slice() else {
+        return None;
+    };
     let fold = |ident: &datafusion::sql::sqlparser::ast::Ident| match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
@@ -113,7 +130,10 @@ impl Visitor for FunnelNames<'_> {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table { args: Some(arguments), .. } = factor
+        if let TableFactor::Table {
+            args: Some(arguments),
+            ..
+        } = factor
             && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = arguments.args.first()
         {
             self.names.extend(self.text(first));

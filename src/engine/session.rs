@@ -1,6 +1,6 @@
 //! A session: who asks, with which settings, and the statements that they have prepared.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,8 +10,8 @@ use datafusion::common::{DFSchema, ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -22,7 +22,7 @@ use datafusion_funnel::error::FunnelError;
 use futures::TryStreamExt;
 
 use super::settings::Settings;
-use super::{Engine, definitions, output, plan};
+use super::{Engine, definitions, output, parameters, plan};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::sql::{self, Statement, StatementKind};
@@ -42,7 +42,9 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,23 +105,39 @@ pub struct Notice {
 
 impl Notice {
     pub(super) fn plain(message: String) -> Self {
-        Self { severity: "NOTICE", code: "00000", message, hint: None }
+        Self {
+            severity: "NOTICE",
+            code: "00000",
+            message,
+            hint: None,
+        }
     }
 }
 
 impl Outcome {
     pub(super) fn done(tag: impl Into<String>) -> Self {
-        Outcome::Done { tag: tag.into(), notices: Vec::new(), reported: Vec::new() }
+        Outcome::Done {
+            tag: tag.into(),
+            notices: Vec::new(),
+            reported: Vec::new(),
+        }
     }
 
     pub(super) fn noted(tag: &str, notice: Notice) -> Self {
-        Outcome::Done { tag: tag.to_owned(), notices: vec![notice], reported: Vec::new() }
+        Outcome::Done {
+            tag: tag.to_owned(),
+            notices: vec![notice],
+            reported: Vec::new(),
+        }
     }
 
     fn table(tag: &'static str, batch: RecordBatch) -> Self {
         let schema = batch.schema();
         let rows = futures::stream::iter([Ok(batch)]);
-        Outcome::Rows { tag, stream: Box::pin(RecordBatchStreamAdapter::new(schema, rows)) }
+        Outcome::Rows {
+            tag,
+            stream: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
+        }
     }
 }
 
@@ -188,8 +206,11 @@ impl Session {
     /// # Errors
     /// The statement's.
     pub async fn execute_statement(&self, statement: Statement) -> Result<Outcome> {
-        let prepared =
-            Prepared { statement, parameter_types: Vec::new(), described: Described::Later };
+        let prepared = Prepared {
+            statement,
+            parameter_types: Vec::new(),
+            described: Described::Later,
+        };
         self.execute(&prepared, Vec::new()).await
     }
 
@@ -205,7 +226,9 @@ impl Session {
     ) -> Result<Prepared> {
         let described = match &statement.kind {
             StatementKind::Engine(engine_statement) => {
-                return self.prepare_engine(&statement, engine_statement, declared).await;
+                return self
+                    .prepare_engine(&statement, engine_statement, declared)
+                    .await;
             }
             StatementKind::ShowFunnels => Described::Rows(catalog::show_funnels_schema()),
             StatementKind::ShowCreateFunnel(_) => Described::Rows(text_schema(&["create_funnel"])),
@@ -216,7 +239,11 @@ impl Session {
             StatementKind::Execute { name, .. } => self.prepared_named(name)?.described.clone(),
             _ => Described::Nothing,
         };
-        Ok(Prepared { statement, parameter_types: Vec::new(), described })
+        Ok(Prepared {
+            statement,
+            parameter_types: Vec::new(),
+            described,
+        })
     }
 
     /// What a prepared statement returns once its parameters have these values.
@@ -226,7 +253,9 @@ impl Session {
     pub async fn describe(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Described> {
         match (&prepared.described, &prepared.statement.kind) {
             (Described::Later, StatementKind::Engine(statement)) => {
-                let plan = self.plan(&prepared.statement, statement, Some(values)).await?;
+                let plan = self
+                    .plan(&prepared.statement, statement, Some(values))
+                    .await?;
                 Ok(self.describe_plan(&plan))
             }
             (described, _) => Ok(described.clone()),
@@ -241,7 +270,9 @@ impl Session {
         let statement = &prepared.statement;
         match &statement.kind {
             StatementKind::Engine(engine_statement) => {
-                let plan = self.plan(statement, engine_statement, Some(&values)).await?;
+                let plan = self
+                    .plan(statement, engine_statement, Some(&values))
+                    .await?;
                 self.run_plan(statement, plan, values).await
             }
             StatementKind::CreateFunnel(create) => {
@@ -252,7 +283,10 @@ impl Session {
                     true => Outcome::done("CREATE FUNNEL"),
                     false => Outcome::noted(
                         "CREATE FUNNEL",
-                        Notice::plain(format!("funnel \"{}\" already exists, skipping", create.name)),
+                        Notice::plain(format!(
+                            "funnel \"{}\" already exists, skipping",
+                            create.name
+                        )),
                     ),
                 })
             }
@@ -260,12 +294,20 @@ impl Session {
                 let missing = self.engine.catalog.drop_funnels(names, *if_exists)?;
                 let notices = missing
                     .iter()
-                    .map(|name| Notice::plain(format!("funnel \"{name}\" does not exist, skipping")))
+                    .map(|name| {
+                        Notice::plain(format!("funnel \"{name}\" does not exist, skipping"))
+                    })
                     .collect();
-                Ok(Outcome::Done { tag: "DROP FUNNEL".to_owned(), notices, reported: Vec::new() })
+                Ok(Outcome::Done {
+                    tag: "DROP FUNNEL".to_owned(),
+                    notices,
+                    reported: Vec::new(),
+                })
             }
             StatementKind::CommentOnFunnel { name, comment } => {
-                self.engine.catalog.comment_on_funnel(name, comment.clone())?;
+                self.engine
+                    .catalog
+                    .comment_on_funnel(name, comment.clone())?;
                 Ok(Outcome::done("COMMENT"))
             }
             StatementKind::ShowFunnels => {
@@ -285,8 +327,13 @@ impl Session {
             StatementKind::Begin => Ok(Outcome::done("BEGIN")),
             StatementKind::Commit => Ok(Outcome::done("COMMIT")),
             StatementKind::Rollback => Ok(Outcome::done("ROLLBACK")),
-            StatementKind::Prepare { name, types, statement } => {
-                self.prepare_named(name, types, statement.as_ref().clone()).await
+            StatementKind::Prepare {
+                name,
+                types,
+                statement,
+            } => {
+                self.prepare_named(name, types, statement.as_ref().clone())
+                    .await
             }
             StatementKind::Execute { name, values } => self.execute_named(name, values).await,
             StatementKind::Deallocate(name) => self.deallocate(name.as_deref()),
@@ -329,13 +376,18 @@ impl Session {
         let reported = lock(&self.settings).set(name, value)?;
         if name.eq_ignore_ascii_case("timezone") {
             let zone = self.setting("timezone")?;
-            self.set_engine_option("datafusion.execution.time_zone", Some(&zone)).await?;
+            self.set_engine_option("datafusion.execution.time_zone", Some(&zone))
+                .await?;
         }
         let reported = match reported {
             Some(wire_name) => vec![(wire_name, self.setting(name)?)],
             None => Vec::new(),
         };
-        Ok(Outcome::Done { tag: tag.to_owned(), notices: Vec::new(), reported })
+        Ok(Outcome::Done {
+            tag: tag.to_owned(),
+            notices: Vec::new(),
+            reported,
+        })
     }
 
     /// The settings that a client is told when it connects.
@@ -348,10 +400,18 @@ impl Session {
     async fn reset_all(&self) -> Result<Outcome> {
         let before = self.reported_settings();
         *lock(&self.settings) = Settings::default();
-        self.set_engine_option("datafusion.execution.time_zone", Some("UTC")).await?;
+        self.set_engine_option("datafusion.execution.time_zone", Some("UTC"))
+            .await?;
         let after = self.reported_settings();
-        let reported = after.into_iter().filter(|setting| !before.contains(setting)).collect();
-        Ok(Outcome::Done { tag: "RESET".to_owned(), notices: Vec::new(), reported })
+        let reported = after
+            .into_iter()
+            .filter(|setting| !before.contains(setting))
+            .collect();
+        Ok(Outcome::Done {
+            tag: "RESET".to_owned(),
+            notices: Vec::new(),
+            reported,
+        })
     }
 
     /// Settings of the engine belong to the session as well: its context is its own.
@@ -360,12 +420,16 @@ impl Session {
             Some(value) => format!("SET {name} = '{}'", value.replace('\'', "''")),
             None => format!("RESET {name}"),
         };
-        self.context.sql(&statement).await.map_err(|error| match error.find_root() {
-            DataFusionError::Configuration(_) => {
-                Error::InvalidSetting { message: error.strip_backtrace(), hint: None }
-            }
-            _ => Error::from(error),
-        })?;
+        self.context
+            .sql(&statement)
+            .await
+            .map_err(|error| match error.find_root() {
+                DataFusionError::Configuration(_) => Error::InvalidSetting {
+                    message: error.strip_backtrace(),
+                    hint: None,
+                },
+                _ => Error::from(error),
+            })?;
         Ok(())
     }
 
@@ -387,7 +451,8 @@ impl Session {
                 Arc::new(values.collect::<StringArray>()) as ArrayRef
             })
             .collect();
-        let batch = RecordBatch::try_new(text_schema(columns), arrays).map_err(DataFusionError::from)?;
+        let batch =
+            RecordBatch::try_new(text_schema(columns), arrays).map_err(DataFusionError::from)?;
         Ok(Outcome::table("SHOW", batch))
     }
 
@@ -403,18 +468,30 @@ impl Session {
         let is_rewritten = rewritten.is_some();
         let engine_statement = rewritten.unwrap_or_else(|| engine_statement.clone());
         let state = self.context.state();
-        plan::plan(state, &self.engine.catalog, engine_statement, values).await.map_err(|error| {
-            // A rewritten statement's places are not those of the user's text.
-            let sql = if is_rewritten { "" } else { statement.sql.as_ref() };
-            self.explain_error(Error::from_engine(&error, sql))
-        })
+        plan::plan(state, &self.engine.catalog, engine_statement, values)
+            .await
+            .map_err(|error| {
+                // A rewritten statement's places are not those of the user's text.
+                let sql = if is_rewritten {
+                    ""
+                } else {
+                    statement.sql.as_ref()
+                };
+                self.explain_error(Error::from_engine(&error, sql))
+            })
     }
 
     /// Adds what only the catalog knows: the names that a missing one is near to.
     fn explain_error(&self, error: Error) -> Error {
         use datafusion_funnel::error::Kind;
         let Error::Funnel {
-            error: FunnelError::Unknown { kind, name, place, mut existing },
+            error:
+                FunnelError::Unknown {
+                    kind,
+                    name,
+                    place,
+                    mut existing,
+                },
             position,
         } = error
         else {
@@ -438,7 +515,15 @@ impl Session {
             }
             _ => {}
         }
-        Error::Funnel { error: FunnelError::Unknown { kind, name, place, existing }, position }
+        Error::Funnel {
+            error: FunnelError::Unknown {
+                kind,
+                name,
+                place,
+                existing,
+            },
+            position,
+        }
     }
 
     fn rewrite_catalog_statement(
@@ -463,22 +548,36 @@ impl Session {
         declared: &[Option<DataType>],
     ) -> Result<Prepared> {
         let count = parameter_count(engine_statement).max(declared.len());
-        let (described, inferred) = match self.plan(statement, engine_statement, None).await {
-            Ok(plan) => (self.describe_plan(&plan), plan.get_parameter_types()?),
+        let plan = match self.plan(statement, engine_statement, None).await {
+            Ok(plan) => Some(plan),
             // The columns depend on a parameter: they are known when it is bound.
-            Err(Error::Funnel { error: FunnelError::UnboundParameter { .. }, .. }) => {
-                (Described::Later, HashMap::new())
-            }
+            Err(Error::Funnel {
+                error: FunnelError::UnboundParameter { .. },
+                ..
+            }) => None,
             Err(error) => return Err(error),
         };
-        let parameter_types = (0..count)
+        let inferred = plan
+            .as_ref()
+            .map(parameters::types)
+            .transpose()?
+            .unwrap_or_default();
+        let parameter_types: Vec<DataType> = (0..count)
             .map(|at| {
                 let declared = declared.get(at).cloned().flatten();
-                let inferred = inferred.get(&format!("${}", at + 1)).cloned().flatten();
+                let inferred = inferred.get(&format!("${}", at + 1)).cloned();
                 declared.or(inferred).unwrap_or(DataType::Utf8)
             })
             .collect();
-        Ok(Prepared { statement: statement.clone(), parameter_types, described })
+        let described = match plan {
+            Some(plan) => self.describe_plan(&parameters::assume(plan, &parameter_types)?),
+            None => Described::Later,
+        };
+        Ok(Prepared {
+            statement: statement.clone(),
+            parameter_types,
+            described,
+        })
     }
 
     fn describe_plan(&self, plan: &LogicalPlan) -> Described {
@@ -492,7 +591,8 @@ impl Session {
     }
 
     fn zone(&self) -> String {
-        self.setting("timezone").unwrap_or_else(|_| "UTC".to_owned())
+        self.setting("timezone")
+            .unwrap_or_else(|_| "UTC".to_owned())
     }
 
     async fn run_plan(
@@ -516,17 +616,17 @@ impl Session {
                 message: "COPY is not supported".to_owned(),
                 hint: Some("Use psql's \\g or \\o, or funnelsql sql --format csv.".to_owned()),
             }),
-            LogicalPlan::Statement(_) => {
-                Err(Error::Unsupported {
-                    message: "this statement is not supported".to_owned(),
-                    hint: None,
-                })
-            }
+            LogicalPlan::Statement(_) => Err(Error::Unsupported {
+                message: "this statement is not supported".to_owned(),
+                hint: None,
+            }),
             LogicalPlan::Dml(change) => {
                 let verb = change.op.to_string();
                 let stream = self.stream(LogicalPlan::Dml(change), sql).await?;
-                let batches: Vec<RecordBatch> =
-                    stream.try_collect().await.map_err(|error| Error::from_engine(&error, sql))?;
+                let batches: Vec<RecordBatch> = stream
+                    .try_collect()
+                    .await
+                    .map_err(|error| Error::from_engine(&error, sql))?;
                 Ok(Outcome::done(change_tag(&verb, changed_rows(&batches))))
             }
             plan => {
@@ -535,7 +635,10 @@ impl Session {
                     _ => "SELECT",
                 };
                 let stream = self.stream(plan, sql).await?;
-                Ok(Outcome::Rows { tag, stream: output::in_zone(stream, &self.zone()) })
+                Ok(Outcome::Rows {
+                    tag,
+                    stream: output::in_zone(stream, &self.zone()),
+                })
             }
         }
     }
@@ -572,7 +675,11 @@ impl Session {
         let expected = prepared.parameter_types.len();
         if expected != values.len() {
             let name = name.to_owned();
-            return Err(Error::ParameterCount { name, expected, given: values.len() });
+            return Err(Error::ParameterCount {
+                name,
+                expected,
+                given: values.len(),
+            });
         }
         let mut scalars = Vec::with_capacity(values.len());
         for (value, wanted) in values.iter().zip(&prepared.parameter_types) {
@@ -606,7 +713,9 @@ impl Session {
         let state = self.context.state();
         let schema = Arc::new(DFSchema::empty());
         let planned = state.create_logical_expr(&expression.to_string(), &schema)?;
-        let context = SimplifyContext::builder().with_schema(Arc::clone(&schema)).build();
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::clone(&schema))
+            .build();
         match ExprSimplifier::new(context).simplify(planned)? {
             Expr::Literal(value, _) => Ok(value),
             other => Err(Error::from(FunnelError::InvalidArgument {
@@ -632,8 +741,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn text_schema(columns: &[&str]) -> SchemaRef {
-    let fields: Vec<Field> =
-        columns.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|name| Field::new(*name, DataType::Utf8, true))
+        .collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -671,7 +782,13 @@ fn parameter_count(statement: &EngineStatement) -> usize {
 fn changed_rows(batches: &[RecordBatch]) -> u64 {
     batches
         .iter()
-        .filter_map(|batch| batch.columns().first()?.as_any().downcast_ref::<UInt64Array>())
+        .filter_map(|batch| {
+            batch
+                .columns()
+                .first()?
+                .as_any()
+                .downcast_ref::<UInt64Array>()
+        })
         .flat_map(|counts| counts.iter().flatten())
         .sum()
 }

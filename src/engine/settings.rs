@@ -16,15 +16,33 @@ struct Known {
 }
 
 const fn known(name: &'static str, default: &'static str, description: &'static str) -> Known {
-    Known { name, default, reported: false, fixed: false, description }
+    Known {
+        name,
+        default,
+        reported: false,
+        fixed: false,
+        description,
+    }
 }
 
 const fn reported(name: &'static str, default: &'static str, description: &'static str) -> Known {
-    Known { name, default, reported: true, fixed: false, description }
+    Known {
+        name,
+        default,
+        reported: true,
+        fixed: false,
+        description,
+    }
 }
 
 const fn fixed(name: &'static str, default: &'static str, description: &'static str) -> Known {
-    Known { name, default, reported: true, fixed: true, description }
+    Known {
+        name,
+        default,
+        reported: true,
+        fixed: true,
+        description,
+    }
 }
 
 /// The version of Postgres whose behaviour is the model. Clients choose their catalog queries by it.
@@ -34,27 +52,75 @@ const KNOWN: [Known; 24] = [
     reported("application_name", "", "The client's name for itself."),
     known("bytea_output", "hex", "How bytea is shown."),
     reported("client_encoding", "UTF8", "The client's character set."),
-    known("client_min_messages", "notice", "The least severe message that is sent."),
+    known(
+        "client_min_messages",
+        "notice",
+        "The least severe message that is sent.",
+    ),
     reported("datestyle", "ISO, MDY", "How dates are shown and read."),
-    known("default_transaction_isolation", "read committed", "Isolation of new transactions."),
-    known("default_transaction_read_only", "off", "Whether new transactions may write."),
-    known("extra_float_digits", "1", "Digits of floating-point numbers."),
-    known("idle_in_transaction_session_timeout", "0", "Longest idle time in a transaction."),
+    known(
+        "default_transaction_isolation",
+        "read committed",
+        "Isolation of new transactions.",
+    ),
+    known(
+        "default_transaction_read_only",
+        "off",
+        "Whether new transactions may write.",
+    ),
+    known(
+        "extra_float_digits",
+        "1",
+        "Digits of floating-point numbers.",
+    ),
+    known(
+        "idle_in_transaction_session_timeout",
+        "0",
+        "Longest idle time in a transaction.",
+    ),
     fixed("integer_datetimes", "on", "Times are 64-bit integers."),
     reported("intervalstyle", "postgres", "How intervals are shown."),
     fixed("is_superuser", "off", "Whether the user is a superuser."),
     known("lock_timeout", "0", "Longest wait for a lock."),
-    fixed("max_identifier_length", "63", "Longest identifier, in bytes."),
+    fixed(
+        "max_identifier_length",
+        "63",
+        "Longest identifier, in bytes.",
+    ),
     known("row_security", "on", "Whether row policies hold."),
-    known("search_path", "\"$user\", public", "Schemas that are searched for a table."),
+    known(
+        "search_path",
+        "\"$user\", public",
+        "Schemas that are searched for a table.",
+    ),
     fixed("server_encoding", "UTF8", "The server's character set."),
-    fixed("server_version", POSTGRES_VERSION, "The version of Postgres that is followed."),
+    fixed(
+        "server_version",
+        POSTGRES_VERSION,
+        "The version of Postgres that is followed.",
+    ),
     fixed("server_version_num", "150018", "The same as a number."),
-    fixed("standard_conforming_strings", "on", "Backslashes in strings are plain."),
+    fixed(
+        "standard_conforming_strings",
+        "on",
+        "Backslashes in strings are plain.",
+    ),
     known("statement_timeout", "0", "Longest run of a statement."),
-    reported("timezone", "UTC", "Where a day begins, and how instants are shown."),
-    known("transaction_isolation", "read committed", "Isolation of this transaction."),
-    known("transaction_read_only", "off", "Whether this transaction may write."),
+    reported(
+        "timezone",
+        "UTC",
+        "Where a day begins, and how instants are shown.",
+    ),
+    known(
+        "transaction_isolation",
+        "read committed",
+        "Isolation of this transaction.",
+    ),
+    known(
+        "transaction_read_only",
+        "off",
+        "Whether this transaction may write.",
+    ),
 ];
 
 /// The values of one session.
@@ -70,7 +136,10 @@ impl Settings {
     /// 42704 for one that there isn't.
     pub fn get(&self, name: &str) -> Result<&str> {
         let known = find(name)?;
-        Ok(self.changed.get(known.name).map_or(known.default, String::as_str))
+        Ok(self
+            .changed
+            .get(known.name)
+            .map_or(known.default, String::as_str))
     }
 
     /// Sets a setting; `None` gives it back its default. Returns its name as clients know it when they
@@ -84,7 +153,10 @@ impl Settings {
         if let Some(value) = value {
             if known.fixed && value != current {
                 let message = format!("parameter \"{name}\" cannot be changed");
-                return Err(Error::InvalidSetting { message, hint: None });
+                return Err(Error::InvalidSetting {
+                    message,
+                    hint: None,
+                });
             }
             let value = check(known.name, value)?;
             self.changed.insert(known.name, value);
@@ -97,7 +169,10 @@ impl Settings {
     /// All names, values and descriptions.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, &str, &'static str)> {
         KNOWN.iter().map(|known| {
-            let value = self.changed.get(known.name).map_or(known.default, String::as_str);
+            let value = self
+                .changed
+                .get(known.name)
+                .map_or(known.default, String::as_str);
             (known.name, value, known.description)
         })
     }
@@ -108,7 +183,10 @@ impl Settings {
             .iter()
             .filter(|known| known.reported)
             .map(|known| {
-                let value = self.changed.get(known.name).map_or(known.default, String::as_str);
+                let value = self
+                    .changed
+                    .get(known.name)
+                    .map_or(known.default, String::as_str);
                 (wire_name(known.name), value.to_owned())
             })
             .collect()
@@ -122,7 +200,10 @@ pub fn exists(name: &str) -> bool {
 
 fn find(name: &str) -> Result<&'static Known> {
     let lower = name.to_lowercase();
-    KNOWN.iter().find(|known| known.name == lower).ok_or_else(|| Error::UnknownSetting(name.to_owned()))
+    KNOWN
+        .iter()
+        .find(|known| known.name == lower)
+        .ok_or_else(|| Error::UnknownSetting(name.to_owned()))
 }
 
 /// Three settings have capitals in the protocol, and some clients look for them.
@@ -143,9 +224,12 @@ fn check(name: &str, value: &str) -> Result<String> {
     match name {
         "timezone" => {
             let zone = time_zone(value);
-            zone.parse::<datafusion::arrow::array::timezone::Tz>().map_err(|_| {
-                invalid(Some("Write a name such as Asia/Shanghai, or an offset such as +08:00."))
-            })?;
+            zone.parse::<datafusion::arrow::array::timezone::Tz>()
+                .map_err(|_| {
+                    invalid(Some(
+                        "Write a name such as Asia/Shanghai, or an offset such as +08:00.",
+                    ))
+                })?;
             Ok(zone)
         }
         "client_encoding" => {
@@ -156,9 +240,13 @@ fn check(name: &str, value: &str) -> Result<String> {
             }
         }
         "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
-            milliseconds(value).map(|_| value.to_owned()).ok_or_else(|| {
-                invalid(Some("Write milliseconds, or a number with a unit: 500ms, 30s, 5min, 1h."))
-            })
+            milliseconds(value)
+                .map(|_| value.to_owned())
+                .ok_or_else(|| {
+                    invalid(Some(
+                        "Write milliseconds, or a number with a unit: 500ms, 30s, 5min, 1h.",
+                    ))
+                })
         }
         _ => Ok(value.to_owned()),
     }
@@ -196,14 +284,32 @@ mod tests {
     #[test]
     fn a_setting_is_checked_kept_and_given_back() {
         let mut settings = Settings::default();
-        assert_eq!(settings.set("TimeZone", Some("Asia/Shanghai")).unwrap(), Some("TimeZone"));
+        assert_eq!(
+            settings.set("TimeZone", Some("Asia/Shanghai")).unwrap(),
+            Some("TimeZone")
+        );
         assert_eq!(settings.get("timezone").unwrap(), "Asia/Shanghai");
-        assert_eq!(settings.set("timezone", Some("Mars/Base")).unwrap_err().code(), "22023");
+        assert_eq!(
+            settings
+                .set("timezone", Some("Mars/Base"))
+                .unwrap_err()
+                .code(),
+            "22023"
+        );
         assert_eq!(settings.get("timezone").unwrap(), "Asia/Shanghai");
         settings.set("timezone", None).unwrap();
         assert_eq!(settings.get("timezone").unwrap(), "UTC");
-        assert_eq!(settings.set("no_such", Some("1")).unwrap_err().code(), "42704");
-        assert_eq!(settings.set("server_version", Some("9")).unwrap_err().code(), "22023");
+        assert_eq!(
+            settings.set("no_such", Some("1")).unwrap_err().code(),
+            "42704"
+        );
+        assert_eq!(
+            settings
+                .set("server_version", Some("9"))
+                .unwrap_err()
+                .code(),
+            "22023"
+        );
     }
 
     #[test]

@@ -40,7 +40,12 @@ pub use datafusion_funnel::definition::resolve::Part;
 pub fn parse(parser: &mut Parser, sql: &str) -> Result<Option<StatementKind>> {
     let syntax = |error: ParserError| syntax_error(&error, sql);
     if let Some(or_replace) = create_funnel(parser) {
-        let create = FunnelParser { parser, sql, positions: HashMap::new() }.create(or_replace)?;
+        let create = FunnelParser {
+            parser,
+            sql,
+            positions: HashMap::new(),
+        }
+        .create(or_replace)?;
         return Ok(Some(StatementKind::CreateFunnel(Box::new(create))));
     }
     if keyword_then_funnel(parser, &[Keyword::DROP]) {
@@ -53,7 +58,10 @@ pub fn parse(parser: &mut Parser, sql: &str) -> Result<Option<StatementKind>> {
         let name = name(parser).map_err(syntax)?;
         return Ok(Some(StatementKind::ShowCreateFunnel(name)));
     }
-    let next = [parser.peek_nth_token(0).token, parser.peek_nth_token(1).token];
+    let next = [
+        parser.peek_nth_token(0).token,
+        parser.peek_nth_token(1).token,
+    ];
     if is_word(&next[0], "show") && is_word(&next[1], "funnels") {
         parser.next_token();
         parser.next_token();
@@ -114,7 +122,9 @@ struct FunnelParser<'a, 'b> {
 
 impl FunnelParser<'_, '_> {
     fn create(mut self, or_replace: bool) -> Result<CreateFunnel> {
-        let if_not_exists = self.parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+        let if_not_exists =
+            self.parser
+                .parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
         let name = self.syntax(name)?;
         let template = match self.parser.parse_keyword(Keyword::FROM) {
             true => {
@@ -132,7 +142,15 @@ impl FunnelParser<'_, '_> {
             self.body(&mut body)?;
         }
         let positions = self.positions;
-        Ok(CreateFunnel { name, or_replace, if_not_exists, template, source, body, positions })
+        Ok(CreateFunnel {
+            name,
+            or_replace,
+            if_not_exists,
+            template,
+            source,
+            body,
+            positions,
+        })
     }
 
     fn source(&mut self) -> Result<Source> {
@@ -168,16 +186,52 @@ impl FunnelParser<'_, '_> {
             return Err(self.unknown_clause(&start.token.to_string(), place));
         };
         match clause.value.to_lowercase().as_str() {
-            "entity" => self.once(Part::Entity, "ENTITY", place, &mut body.entity, Self::expression),
+            "entity" => self.once(
+                Part::Entity,
+                "ENTITY",
+                place,
+                &mut body.entity,
+                Self::expression,
+            ),
             "time" => self.once(Part::Time, "TIME", place, &mut body.time, Self::expression),
-            "value" => self.once(Part::Value, "VALUE", place, &mut body.value, Self::expression),
-            "owner" => self.once(Part::Owner, "OWNER", place, &mut body.owner, Self::expression),
-            "window" => self.once(Part::Window, "WINDOW", place, &mut body.window, Self::interval),
-            "order" => self.once(Part::Order, "ORDER", place, &mut body.counting, Self::counting),
+            "value" => self.once(
+                Part::Value,
+                "VALUE",
+                place,
+                &mut body.value,
+                Self::expression,
+            ),
+            "owner" => self.once(
+                Part::Owner,
+                "OWNER",
+                place,
+                &mut body.owner,
+                Self::expression,
+            ),
+            "window" => self.once(
+                Part::Window,
+                "WINDOW",
+                place,
+                &mut body.window,
+                Self::interval,
+            ),
+            "order" => self.once(
+                Part::Order,
+                "ORDER",
+                place,
+                &mut body.counting,
+                Self::counting,
+            ),
             "lost" => self.once(Part::Lost, "LOST", place, &mut body.lost, Self::lost),
             "dimensions" => {
                 let given = &mut body.dimensions;
-                self.once(Part::Dimensions, "DIMENSIONS", place, given, Self::dimensions)
+                self.once(
+                    Part::Dimensions,
+                    "DIMENSIONS",
+                    place,
+                    given,
+                    Self::dimensions,
+                )
             }
             "stage" => {
                 if let Some(place) = place {
@@ -206,7 +260,10 @@ impl FunnelParser<'_, '_> {
                 name: name.to_owned(),
                 hint: "Write it once.".to_owned(),
             };
-            return Err(Error::Funnel { error, position: place });
+            return Err(Error::Funnel {
+                error,
+                position: place,
+            });
         }
         if let Some(place) = place {
             self.positions.insert(part, place);
@@ -227,7 +284,12 @@ impl FunnelParser<'_, '_> {
             true => Some(self.interval()?),
             false => None,
         };
-        Ok(StageDefinition { name, when, at, within })
+        Ok(StageDefinition {
+            name,
+            when,
+            at,
+            within,
+        })
     }
 
     /// `[AT time] [WHEN condition] [REASON expression]`
@@ -254,14 +316,20 @@ impl FunnelParser<'_, '_> {
             Token::SingleQuotedString(_) => parser.parse_literal_string(),
             _ => parser.parse_identifier().map(|ident| ident.value),
         })?;
-        Counting::parse(&name).map_err(|error| Error::Funnel { error, position: place })
+        Counting::parse(&name).map_err(|error| Error::Funnel {
+            error,
+            position: place,
+        })
     }
 
     /// `INTERVAL '180 days'`, `INTERVAL '180' DAY` or just the text.
     fn interval(&mut self) -> Result<Interval> {
         let place = self.position(self.parser.peek_token().span.start);
         let text = self.syntax(|parser| interval_text(&parser.parse_expr()?))?;
-        Interval::parse(&text).map_err(|error| Error::Funnel { error, position: place })
+        Interval::parse(&text).map_err(|error| Error::Funnel {
+            error,
+            position: place,
+        })
     }
 
     fn expression(&mut self) -> Result<String> {
@@ -301,8 +369,17 @@ impl FunnelParser<'_, '_> {
     }
 
     fn unknown_clause(&self, found: &str, position: Option<usize>) -> Error {
-        const CLAUSES: [&str; 9] =
-            ["ENTITY", "TIME", "STAGE", "LOST", "VALUE", "OWNER", "DIMENSIONS", "WINDOW", "ORDER"];
+        const CLAUSES: [&str; 9] = [
+            "ENTITY",
+            "TIME",
+            "STAGE",
+            "LOST",
+            "VALUE",
+            "OWNER",
+            "DIMENSIONS",
+            "WINDOW",
+            "ORDER",
+        ];
         let error = FunnelError::Unknown {
             kind: Kind::Clause,
             name: found.to_uppercase(),
@@ -322,9 +399,10 @@ fn dimension(parser: &mut Parser) -> Result<Dimension, ParserError> {
         false => column_name(&expression),
     };
     match name {
-        Some(name) => {
-            Ok(Dimension { name: identifier(name), expression: expression.to_string() })
-        }
+        Some(name) => Ok(Dimension {
+            name: identifier(name),
+            expression: expression.to_string(),
+        }),
         None => parser.expected("a column, or an expression with AS and a name", found),
     }
 }
@@ -343,14 +421,18 @@ fn interval_text(expression: &ast::Expr) -> Result<String, ParserError> {
         _ => None,
     };
     let found = match expression {
-        ast::Expr::Interval(interval) => text(&interval.value).map(|value| match &interval.leading_field {
-            Some(field) => format!("{value} {field}"),
-            None => value,
-        }),
+        ast::Expr::Interval(interval) => {
+            text(&interval.value).map(|value| match &interval.leading_field {
+                Some(field) => format!("{value} {field}"),
+                None => value,
+            })
+        }
         other => text(other),
     };
     found.ok_or_else(|| {
-        ParserError::ParserError(format!("Expected: an interval such as INTERVAL '180 days', found: {expression}"))
+        ParserError::ParserError(format!(
+            "Expected: an interval such as INTERVAL '180 days', found: {expression}"
+        ))
     })
 }
 
@@ -386,10 +468,19 @@ mod tests {
         assert_eq!(sales.source, Source::Table("crm.events".to_owned()));
         let names: Vec<&str> = sales.body.stages.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["acquired", "线索 激活", "qualified"]);
-        assert_eq!(sales.body.stages[1].when.as_deref(), Some("event = 'first_contact'"));
-        assert_eq!(sales.body.stages[1].within.as_ref().unwrap().text(), "24 hours");
+        assert_eq!(
+            sales.body.stages[1].when.as_deref(),
+            Some("event = 'first_contact'")
+        );
+        assert_eq!(
+            sales.body.stages[1].within.as_ref().unwrap().text(),
+            "24 hours"
+        );
         assert_eq!(sales.body.stages[2].at.as_deref(), Some("qualified_on"));
-        assert_eq!(sales.body.lost.unwrap().reason.as_deref(), Some("lost_reason"));
+        assert_eq!(
+            sales.body.lost.unwrap().reason.as_deref(),
+            Some("lost_reason")
+        );
         assert_eq!(sales.body.dimensions.unwrap()[1].name, "地区");
         assert_eq!(sales.body.window.unwrap().value().days, 180);
         assert_eq!(sales.body.counting, Some(Counting::Strict));
@@ -400,21 +491,37 @@ mod tests {
     fn a_template_needs_no_body() {
         let sales = create("create funnel x from template b2b_sales on (select * from events)");
         assert_eq!(sales.template.as_deref(), Some("b2b_sales"));
-        assert_eq!(sales.source, Source::Query("SELECT * FROM events".to_owned()));
+        assert_eq!(
+            sales.source,
+            Source::Query("SELECT * FROM events".to_owned())
+        );
     }
 
     #[test]
     fn faults_have_a_code_a_place_and_a_hint() {
         let fault = |sql: &str| {
             let error = parse(sql).unwrap_err();
-            (error.code(), error.position(), error.hint().unwrap_or_default())
+            (
+                error.code(),
+                error.position(),
+                error.hint().unwrap_or_default(),
+            )
         };
         let (code, place, hint) = fault("create funnel x on t (entitty id)");
         assert_eq!((code, place), ("42601", Some(23)));
         assert_eq!(hint, "Perhaps you meant clause \"ENTITY\".");
-        assert_eq!(fault("create funnel x on t (entity a, entity b)").1, Some(33));
-        assert_eq!(fault("create funnel x on t (window interval '0 days')").0, "22023");
-        assert_eq!(fault("create funnel x on t (window interval '-3 days')").0, "22023");
+        assert_eq!(
+            fault("create funnel x on t (entity a, entity b)").1,
+            Some(33)
+        );
+        assert_eq!(
+            fault("create funnel x on t (window interval '0 days')").0,
+            "22023"
+        );
+        assert_eq!(
+            fault("create funnel x on t (window interval '-3 days')").0,
+            "22023"
+        );
         assert_eq!(fault("create funnel x on t (order sideways)").0, "22023");
         assert_eq!(fault("create funnel x on t (stage a when").0, "42601");
         assert_eq!(fault("create funnel x on").0, "42601");
@@ -431,6 +538,9 @@ mod tests {
             StatementKind::DropFunnel { names, if_exists: true } if names == ["a", "b"]));
         assert!(matches!(kind("comment on funnel a is 'x'"),
             StatementKind::CommentOnFunnel { comment: Some(c), .. } if c == "x"));
-        assert!(matches!(kind("select 1 as funnel"), StatementKind::Engine(_)));
+        assert!(matches!(
+            kind("select 1 as funnel"),
+            StatementKind::Engine(_)
+        ));
     }
 }

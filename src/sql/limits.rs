@@ -73,11 +73,21 @@ impl OpenParentheses {
     }
 
     fn operators(&self) -> usize {
-        self.inner.operators + self.outer.iter().map(|chain| chain.operators).sum::<usize>()
+        self.inner.operators
+            + self
+                .outer
+                .iter()
+                .map(|chain| chain.operators)
+                .sum::<usize>()
     }
 
     fn relations(&self) -> usize {
-        self.inner.relations + self.outer.iter().map(|chain| chain.relations).sum::<usize>()
+        self.inner.relations
+            + self
+                .outer
+                .iter()
+                .map(|chain| chain.relations)
+                .sum::<usize>()
     }
 }
 
@@ -92,8 +102,13 @@ fn check_chain(length: usize, longest: usize, what: &str) -> Result<()> {
 }
 
 fn is_relation_operator(token: &Token) -> bool {
-    let Token::Word(word) = token else { return false };
-    matches!(word.keyword, Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::JOIN)
+    let Token::Word(word) = token else {
+        return false;
+    };
+    matches!(
+        word.keyword,
+        Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::JOIN
+    )
 }
 
 /// Everything that isn't known to stay flat counts as an operator.
@@ -137,12 +152,34 @@ mod tests {
         let code = |sql: &str| parse(sql).err().map(|error| error.code());
         let chain = |n: usize, operator: &str| vec!["1"; n].join(operator);
         assert_eq!(code(&format!("select {}", chain(1_000, " + "))), None);
-        assert_eq!(code(&format!("select {}", chain(10_000, " + "))), Some("54001"));
-        assert_eq!(code(&format!("select {}", chain(10_000, "+(1,2)+"))), Some("54001"));
-        assert_eq!(code(&format!("select 1 where 1 in ({})", chain(50_000, ", "))), None);
-        assert_eq!(code(&chain(2_000, " union all select ").replacen('1', "select 1", 1)), Some("54001"));
-        assert_eq!(code(&format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000))), Some("54001"));
+        assert_eq!(
+            code(&format!("select {}", chain(10_000, " + "))),
+            Some("54001")
+        );
+        assert_eq!(
+            code(&format!("select {}", chain(10_000, "+(1,2)+"))),
+            Some("54001")
+        );
+        assert_eq!(
+            code(&format!("select 1 where 1 in ({})", chain(50_000, ", "))),
+            None
+        );
+        assert_eq!(
+            code(&chain(2_000, " union all select ").replacen('1', "select 1", 1)),
+            Some("54001")
+        );
+        assert_eq!(
+            code(&format!(
+                "select {}1{}",
+                "(".repeat(5_000),
+                ")".repeat(5_000)
+            )),
+            Some("54001")
+        );
         assert_eq!(code(&format!("select '{}'", "x".repeat(10 << 20))), None);
-        assert_eq!(code(&format!("select {}1", "- ".repeat(10_000))), Some("54001"));
+        assert_eq!(
+            code(&format!("select {}1", "- ".repeat(10_000))),
+            Some("54001")
+        );
     }
 }

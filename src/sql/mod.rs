@@ -17,8 +17,8 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 use crate::error::{Error, Result, character_position, syntax_error};
 
-pub use funnel::{CreateFunnel, Part};
 pub use datafusion_funnel::definition::template::FunnelBody;
+pub use funnel::{CreateFunnel, Part};
 
 /// One statement of a text.
 #[derive(Debug, Clone)]
@@ -131,7 +131,11 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
             return Err(syntax_error(&found, sql));
         }
         let text = slice(sql, start, end.span.start);
-        statements.push(Statement { kind, sql: Arc::clone(&source), text });
+        statements.push(Statement {
+            kind,
+            sql: Arc::clone(&source),
+            text,
+        });
     }
 }
 
@@ -139,8 +143,14 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
 fn slice(sql: &str, start: Location, end: Location) -> String {
     let place = |location: Location| character_position(sql, location.line, location.column);
     let from = place(start).unwrap_or(1) - 1;
-    let to = place(end).map_or(usize::MAX, |position| position - 1).max(from);
-    let text: String = sql.chars().skip(from).take(to.saturating_sub(from)).collect();
+    let to = place(end)
+        .map_or(usize::MAX, |position| position - 1)
+        .max(from);
+    let text: String = sql
+        .chars()
+        .skip(from)
+        .take(to.saturating_sub(from))
+        .collect();
     text.trim_end().to_owned()
 }
 
@@ -149,7 +159,9 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
     if let Some(kind) = own {
         return Ok(kind);
     }
-    if let Some(kind) = parse_session(&mut parser.parser).map_err(|error| syntax_error(&error, sql))? {
+    if let Some(kind) =
+        parse_session(&mut parser.parser).map_err(|error| syntax_error(&error, sql))?
+    {
         return Ok(kind);
     }
     let statement = parser.parse_statement().map_err(|error| match &error {
@@ -183,7 +195,12 @@ fn parse_session(parser: &mut Parser) -> Result<Option<StatementKind>, ParserErr
             return parser.expected("the name of a setting", parser.peek_token());
         }
         // SHOW TABLES and the like are DataFusion's.
-        let others = [Keyword::TABLES, Keyword::COLUMNS, Keyword::FUNCTIONS, Keyword::CREATE];
+        let others = [
+            Keyword::TABLES,
+            Keyword::COLUMNS,
+            Keyword::FUNCTIONS,
+            Keyword::CREATE,
+        ];
         if parser.peek_one_of_keywords(&others).is_some() {
             parser.prev_token();
             return Ok(None);
@@ -210,40 +227,72 @@ fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKin
         ast::Statement::Set(set) => from_set(set)?,
         ast::Statement::StartTransaction { .. } => StatementKind::Begin,
         ast::Statement::Commit { .. } => StatementKind::Commit,
-        ast::Statement::Rollback { savepoint: None, .. } => StatementKind::Rollback,
-        ast::Statement::Prepare { name, data_types, statement } => {
+        ast::Statement::Rollback {
+            savepoint: None, ..
+        } => StatementKind::Rollback,
+        ast::Statement::Prepare {
+            name,
+            data_types,
+            statement,
+        } => {
             let text = statement.to_string();
             let kind = from_ast(*statement, source)?;
-            let statement = Statement { kind, sql: Arc::clone(source), text };
+            let statement = Statement {
+                kind,
+                sql: Arc::clone(source),
+                text,
+            };
             let statement = Box::new(statement);
-            StatementKind::Prepare { name: identifier(name), types: data_types, statement }
+            StatementKind::Prepare {
+                name: identifier(name),
+                types: data_types,
+                statement,
+            }
         }
-        ast::Statement::Execute { name: Some(name), parameters, immediate: false, .. } => {
+        ast::Statement::Execute {
+            name: Some(name),
+            parameters,
+            immediate: false,
+            ..
+        } => {
             let name = name.to_string().replace('"', "");
-            StatementKind::Execute { name, values: parameters }
+            StatementKind::Execute {
+                name,
+                values: parameters,
+            }
         }
         ast::Statement::Deallocate { name, .. } => {
             let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
             StatementKind::Deallocate((!all).then(|| identifier(name)))
         }
-        ast::Statement::Discard { object_type: ast::DiscardObject::ALL } => StatementKind::DiscardAll,
+        ast::Statement::Discard {
+            object_type: ast::DiscardObject::ALL,
+        } => StatementKind::DiscardAll,
         other => StatementKind::Engine(Box::new(EngineStatement::Statement(Box::new(other)))),
     })
 }
 
 fn from_set(set: ast::Set) -> Result<StatementKind> {
     match set {
-        ast::Set::SingleAssignment { variable, values, .. } => {
+        ast::Set::SingleAssignment {
+            variable, values, ..
+        } => {
             let name = variable.to_string().replace('"', "").to_lowercase();
             let values: Vec<String> = values.iter().map(setting_value).collect();
             let value = values.join(", ");
             let default = value.eq_ignore_ascii_case("default");
-            Ok(StatementKind::Set { name, value: (!default).then_some(value) })
+            Ok(StatementKind::Set {
+                name,
+                value: (!default).then_some(value),
+            })
         }
         ast::Set::SetTimeZone { value, .. } => {
             let value = setting_value(&value);
             let default = ["default", "local"].contains(&value.to_lowercase().as_str());
-            Ok(StatementKind::Set { name: "timezone".to_owned(), value: (!default).then_some(value) })
+            Ok(StatementKind::Set {
+                name: "timezone".to_owned(),
+                value: (!default).then_some(value),
+            })
         }
         ast::Set::SetNames { charset_name, .. } => Ok(StatementKind::Set {
             name: "client_encoding".to_owned(),
@@ -254,7 +303,10 @@ fn from_set(set: ast::Set) -> Result<StatementKind> {
             name: "transaction_isolation".to_owned(),
             value: None,
         }),
-        other => Err(Error::Unsupported { message: format!("{other} is not supported"), hint: None }),
+        other => Err(Error::Unsupported {
+            message: format!("{other} is not supported"),
+            hint: None,
+        }),
     }
 }
 
@@ -318,16 +370,29 @@ mod tests {
     #[test]
     fn settings_have_one_shape() {
         let kind = |sql: &str| parse(sql).unwrap().remove(0).kind;
-        for sql in ["SET TimeZone = 'Asia/Shanghai'", "set time zone 'Asia/Shanghai'"] {
-            let StatementKind::Set { name, value } = kind(sql) else { panic!("{sql}") };
-            assert_eq!((name.as_str(), value.as_deref()), ("timezone", Some("Asia/Shanghai")));
+        for sql in [
+            "SET TimeZone = 'Asia/Shanghai'",
+            "set time zone 'Asia/Shanghai'",
+        ] {
+            let StatementKind::Set { name, value } = kind(sql) else {
+                panic!("{sql}")
+            };
+            assert_eq!(
+                (name.as_str(), value.as_deref()),
+                ("timezone", Some("Asia/Shanghai"))
+            );
         }
         for sql in ["RESET timezone", "SET timezone TO DEFAULT"] {
-            let StatementKind::Set { value, .. } = kind(sql) else { panic!("{sql}") };
+            let StatementKind::Set { value, .. } = kind(sql) else {
+                panic!("{sql}")
+            };
             assert_eq!(value, None, "{sql}");
         }
         assert!(matches!(kind("SHOW time zone"), StatementKind::Show(name) if name == "timezone"));
         assert!(matches!(kind("ABORT"), StatementKind::Rollback));
-        assert!(matches!(kind("DEALLOCATE ALL"), StatementKind::Deallocate(None)));
+        assert!(matches!(
+            kind("DEALLOCATE ALL"),
+            StatementKind::Deallocate(None)
+        ));
     }
 }

@@ -89,7 +89,11 @@ impl Place {
             );
             if let Some(address) = line.strip_prefix("ready: listening on ") {
                 let address = address.trim_end().to_owned();
-                return Served { child, stderr, address };
+                return Served {
+                    child,
+                    stderr,
+                    address,
+                };
             }
             said.push_str(&line);
         }
@@ -111,12 +115,32 @@ impl Served {
     /// Sends SIGTERM and waits for the end.
     fn terminate(mut self) -> Ended {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let code = self.child.wait().unwrap().code().expect("it ends by itself, not by the signal");
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let code = self
+            .child
+            .wait()
+            .unwrap()
+            .code()
+            .expect("it ends by itself, not by the signal");
         let (mut stdout, mut stderr) = (String::new(), String::new());
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut stdout)
+            .unwrap();
         self.stderr.read_to_string(&mut stderr).unwrap();
-        Ended { code, stdout, stderr }
+        Ended {
+            code,
+            stdout,
+            stderr,
+        }
     }
 }
 
@@ -130,13 +154,19 @@ impl Drop for Served {
 
 #[track_caller]
 fn check(ended: &Ended, code: i32, stdout: &str, stderr: &str) {
-    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (code, stdout, stderr));
+    assert_eq!(
+        (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+        (code, stdout, stderr)
+    );
 }
 
 #[test]
 fn commands_and_files_run_in_their_order_in_one_session() {
     let place = Place::new();
-    place.write("a.sql", "\\set zone 'Asia/Shanghai'\nSET timezone = :'zone';");
+    place.write(
+        "a.sql",
+        "\\set zone 'Asia/Shanghai'\nSET timezone = :'zone';",
+    );
     let arguments = [
         "-c",
         "SHOW timezone",
@@ -184,7 +214,12 @@ fn csv_and_json_have_nothing_but_data_on_stdout() {
     check(&place.sql(&["-c", sql, "--format", "csv"]), 0, csv, "SET\n");
     let json = "[{\"lead_id\":1,\"c\":\"referral,\",\"amount\":1.5},\n\
                 {\"lead_id\":2,\"c\":\"线上研讨会,\",\"amount\":null}]\n[]\n";
-    check(&place.sql(&["-c", sql, "--format", "json"]), 0, json, "SET\n");
+    check(
+        &place.sql(&["-c", sql, "--format", "json"]),
+        0,
+        json,
+        "SET\n",
+    );
 }
 
 #[test]
@@ -192,7 +227,12 @@ fn stdin_is_read_where_no_other_source_is_given_and_for_a_dash() {
     let place = Place::new();
     let script = "\u{feff}select 1 as a;\nselect 2 as b";
     let expected = "a\n1\nb\n2\n";
-    check(&place.sql_with_stdin(&["--format=csv"], script), 0, expected, "");
+    check(
+        &place.sql_with_stdin(&["--format=csv"], script),
+        0,
+        expected,
+        "",
+    );
     let ended = place.sql_with_stdin(&["--format=csv", "-f", "-", "-c", "select 3 as c"], script);
     check(&ended, 0, &format!("{expected}c\n3\n"), "");
 }
@@ -214,7 +254,16 @@ fn a_script_has_variables_with_defaults() {
          \\q\nnot read any more",
     );
     let run = |variable: &str| {
-        place.sql(&["-v", "column=a\"b", "-v", variable, "-f", "report.sql", "--format", "csv"])
+        place.sql(&[
+            "-v",
+            "column=a\"b",
+            "-v",
+            variable,
+            "-f",
+            "report.sql",
+            "--format",
+            "csv",
+        ])
     };
     let expected = "leads of referral\n:channel,literal,\"a\"\"b\"\n2,:channel,7\n";
     check(&run("other="), 0, expected, "");
@@ -223,7 +272,9 @@ fn a_script_has_variables_with_defaults() {
     check(
         &run("channel=x' or 'a' = 'a"),
         0,
-        &expected.replace("线上研讨会", "x' or 'a' = 'a").replace("\n1", "\n0"),
+        &expected
+            .replace("线上研讨会", "x' or 'a' = 'a")
+            .replace("\n1", "\n0"),
         "",
     );
 }
@@ -238,21 +289,41 @@ fn a_script_that_fails_stops_there_with_3_and_says_where() {
     let stderr = "funnelsql:bad.sql:4: ERROR:  42703: column \"chanel\" does not exist\n\
                   LINE 2:   chanel\n          ^\n\
                   HINT:  Perhaps you meant column \"channel\".\n";
-    check(&place.sql(&["-f", "bad.sql", "-c", "select 3", "--format=csv"]), 3, "a\n1\n", stderr);
+    check(
+        &place.sql(&["-f", "bad.sql", "-c", "select 3", "--format=csv"]),
+        3,
+        "a\n1\n",
+        stderr,
+    );
     let ended = place.sql_with_stdin(&["--format=csv"], "select 1 as a;\nselect 1/0 as b;");
-    check(&ended, 3, "a\n1\n", "funnelsql:<stdin>:2: ERROR:  22012: division by zero\n");
+    check(
+        &ended,
+        3,
+        "a\n1\n",
+        "funnelsql:<stdin>:2: ERROR:  22012: division by zero\n",
+    );
 }
 
 #[test]
 fn a_command_that_fails_ends_the_run_with_1() {
-    let ended =
-        Place::new().sql(&["-c", "select 1 as a; select nope", "-c", "select 2", "--format=csv"]);
+    let ended = Place::new().sql(&[
+        "-c",
+        "select 1 as a; select nope",
+        "-c",
+        "select 2",
+        "--format=csv",
+    ]);
     let stderr =
         "ERROR:  42703: column \"nope\" does not exist\nLINE 1: select nope\n               ^\n";
     check(&ended, 1, "a\n1\n", stderr);
     let ended = Place::new().sql(&["-f", "absent.sql"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
-    assert!(ended.stderr.starts_with("ERROR:  58030: can't read \"absent.sql\": "), "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .starts_with("ERROR:  58030: can't read \"absent.sql\": "),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -260,7 +331,12 @@ fn commands_of_psql_that_need_psql_are_named() {
     let place = Place::new();
     let stderr = "funnelsql:<stdin>:2: ERROR:  0A000: command \\d is psql's and not supported here\n\
                   HINT:  Start funnelsql serve and run the script with psql.\n";
-    check(&place.sql_with_stdin(&[], "\\unset a\n\\d crm.leads\n"), 3, "", stderr);
+    check(
+        &place.sql_with_stdin(&[], "\\unset a\n\\d crm.leads\n"),
+        3,
+        "",
+        stderr,
+    );
     let stderr = "funnelsql:<stdin>:1: ERROR:  42601: \\if has no \\endif before the end\n";
     check(&place.sql_with_stdin(&[], "\\if true"), 3, "", stderr);
 }
@@ -268,7 +344,12 @@ fn commands_of_psql_that_need_psql_are_named() {
 #[test]
 fn notices_go_to_stderr() {
     let ended = Place::new().sql(&["-c", "DROP FUNNEL IF EXISTS sales"]);
-    check(&ended, 0, "DROP FUNNEL\n", "NOTICE:  funnel \"sales\" does not exist, skipping\n");
+    check(
+        &ended,
+        0,
+        "DROP FUNNEL\n",
+        "NOTICE:  funnel \"sales\" does not exist, skipping\n",
+    );
 }
 
 #[test]
@@ -276,7 +357,11 @@ fn wrong_usage_ends_with_2() {
     let place = Place::new();
     for arguments in [&["--format", "xml"][..], &["-v", "a b=1"], &["select 1"]] {
         let ended = place.sql(arguments);
-        assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (2, ""),
+            "{arguments:?}"
+        );
         assert!(ended.stderr.starts_with("error: "), "{ended:?}");
     }
 }
@@ -287,7 +372,12 @@ fn help_has_an_example_and_no_colour() {
     for command in ["serve", "sql", "demo"] {
         let ended = place.run(&[command, "--help"], "");
         assert_eq!(ended.code, 0);
-        assert!(ended.stdout.contains(&format!("\nExample:\n  funnelsql {command} ")), "{ended:?}");
+        assert!(
+            ended
+                .stdout
+                .contains(&format!("\nExample:\n  funnelsql {command} ")),
+            "{ended:?}"
+        );
         assert!(!ended.stdout.contains('\u{1b}'));
     }
     let version = format!("funnelsql {}\n", env!("CARGO_PKG_VERSION"));
@@ -298,7 +388,11 @@ fn help_has_an_example_and_no_colour() {
 fn a_server_says_when_it_is_ready_and_ends_well_on_sigterm() {
     let place = Place::new();
     let served = place.serve(&["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"]);
-    assert!(served.address.starts_with("127.0.0.1:"), "{}", served.address);
+    assert!(
+        served.address.starts_with("127.0.0.1:"),
+        "{}",
+        served.address
+    );
     let ended = served.terminate();
     assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
 }
@@ -330,11 +424,21 @@ fn faults_in_the_configuration_say_what_to_write() {
         ),
     ] {
         place.write("f.toml", text);
-        check(&place.run(&["serve", "--config", "f.toml"], ""), 2, "", stderr);
+        check(
+            &place.run(&["serve", "--config", "f.toml"], ""),
+            2,
+            "",
+            stderr,
+        );
     }
     let ended = place.run(&["serve", "--config", "absent.toml"], "");
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains("can't read configuration file \"absent.toml\""), "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("can't read configuration file \"absent.toml\""),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -370,25 +474,52 @@ fn printed_queries(text: &str) -> Vec<String> {
 #[test]
 fn the_demo_makes_data_and_prints_what_to_paste() {
     for (language, folder, funnels, won) in [
-        ("en", "funnelsql-demo-en", ["sales", "sales_history", "sales_wide"], "won"),
-        ("zh", "funnelsql-demo-zh", ["销售", "销售_历程", "销售_宽表"], "成交转化"),
+        (
+            "en",
+            "funnelsql-demo-en",
+            ["sales", "sales_history", "sales_wide"],
+            "won",
+        ),
+        (
+            "zh",
+            "funnelsql-demo-zh",
+            ["销售", "销售_历程", "销售_宽表"],
+            "成交转化",
+        ),
     ] {
         let place = Place::new();
-        let arguments = ["demo", "--lang", language, "--leads", "300", "--listen", "127.0.0.1:0"];
+        let arguments = [
+            "demo",
+            "--lang",
+            language,
+            "--leads",
+            "300",
+            "--listen",
+            "127.0.0.1:0",
+        ];
         let served = place.serve(&arguments);
-        let connect = format!("\n  psql -h 127.0.0.1 -p {} -U analyst funnelsql\n", served.port());
+        let connect = format!(
+            "\n  psql -h 127.0.0.1 -p {} -U analyst funnelsql\n",
+            served.port()
+        );
         let ended = served.terminate();
         assert_eq!(ended.code, 0);
         assert!(ended.stdout.contains(&connect), "{ended:?}");
         let queries = printed_queries(&ended.stdout);
         assert_eq!(queries.len(), 2);
         let run = |sql: &str| {
-            let ended = place.run(&["sql", "--data-dir", folder, "--format", "csv", "-c", sql], "");
+            let ended = place.run(
+                &["sql", "--data-dir", folder, "--format", "csv", "-c", sql],
+                "",
+            );
             assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
             ended.stdout
         };
         let stages = run(&queries[0]);
-        assert!(stages.starts_with("stage,entered,passed,lost,open,rate,bar\n"), "{stages}");
+        assert!(
+            stages.starts_with("stage,entered,passed,lost,open,rate,bar\n"),
+            "{stages}"
+        );
         assert!(stages.contains(&format!("\n{won},")), "{stages}");
         assert_eq!(stages.lines().count(), 1 + 6);
         assert_eq!(run(&queries[1]).lines().count(), 1 + 6);
@@ -410,12 +541,27 @@ fn the_demo_keeps_data_that_are_there() {
     let place = Place::new();
     let start = |leads: &str| {
         place
-            .serve(&["demo", "--leads", leads, "--listen", "127.0.0.1:0", "--data-dir", "d"])
+            .serve(&[
+                "demo",
+                "--leads",
+                leads,
+                "--listen",
+                "127.0.0.1:0",
+                "--data-dir",
+                "d",
+            ])
             .terminate()
     };
     assert_eq!((start("20").code, start("30").code), (0, 0));
     let ended = place.run(
-        &["sql", "--data-dir", "d", "--format=csv", "-c", "select count(*) as n from crm.leads"],
+        &[
+            "sql",
+            "--data-dir",
+            "d",
+            "--format=csv",
+            "-c",
+            "select count(*) as n from crm.leads",
+        ],
         "",
     );
     check(&ended, 0, "n\n20\n", "");
@@ -463,7 +609,11 @@ fn psql(place: &Place, served: &Served, arguments: &[&str]) -> String {
         .env("LC_ALL", "C.UTF-8")
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 

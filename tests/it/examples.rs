@@ -24,19 +24,29 @@ struct Demo {
 impl Demo {
     async fn new(language: Language) -> Self {
         let folder = TempDir::new().unwrap();
-        let options = SampleOptions { language, ..SampleOptions::default() };
+        let options = SampleOptions {
+            language,
+            ..SampleOptions::default()
+        };
         write_sample(&folder.path().join("tables/crm"), &options).unwrap();
         let funnels = match language {
             Language::English => include_str!("../../src/cli/demo/funnels_en.sql"),
             Language::Chinese => include_str!("../../src/cli/demo/funnels_zh.sql"),
         };
         let demo = Self { folder };
-        demo.engine().await.session("funnelsql").run(funnels).await.unwrap();
+        demo.engine()
+            .await
+            .session("funnelsql")
+            .run(funnels)
+            .await
+            .unwrap();
         demo
     }
 
     async fn engine(&self) -> std::sync::Arc<Engine> {
-        Engine::open(EngineOptions::new(self.folder.path())).await.unwrap()
+        Engine::open(EngineOptions::new(self.folder.path()))
+            .await
+            .unwrap()
     }
 
     /// What `funnelsql sql` prints, without the blanks at the ends of lines.
@@ -74,7 +84,12 @@ fn check_stored(path: &Path, found: &str) {
         fs::write(path, found).unwrap();
     }
     let stored = fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(found, stored, "{}: UPDATE_EXAMPLES=1 stores what happens", path.display());
+    assert_eq!(
+        found,
+        stored,
+        "{}: UPDATE_EXAMPLES=1 stores what happens",
+        path.display()
+    );
 }
 
 fn saved_queries() -> Vec<PathBuf> {
@@ -94,10 +109,21 @@ async fn every_saved_query_prints_its_stored_result() {
     for path in saved_queries() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let printed = demo.printed(&["-f", path.to_str().unwrap()]);
-        check_stored(&project().join(format!("queries/results/{name}.txt")), &printed);
+        check_stored(
+            &project().join(format!("queries/results/{name}.txt")),
+            &printed,
+        );
         let header = fs::read_to_string(&path).unwrap();
-        for part in ["-- Question: ", "-- Variables", "-- Columns", "-- Run: psql "] {
-            assert!(header.contains(part), "{name} has no {part:?} in its header");
+        for part in [
+            "-- Question: ",
+            "-- Variables",
+            "-- Columns",
+            "-- Run: psql ",
+        ] {
+            assert!(
+                header.contains(part),
+                "{name} has no {part:?} in its header"
+            );
         }
     }
 }
@@ -111,19 +137,29 @@ async fn every_saved_query_gives_the_same_over_the_wire() {
         listen: "127.0.0.1:0".to_owned(),
         shutdown_grace: std::time::Duration::from_secs(1),
     };
-    let server = Server::bind(std::sync::Arc::clone(&engine), options).await.unwrap();
+    let server = Server::bind(std::sync::Arc::clone(&engine), options)
+        .await
+        .unwrap();
     let address = server.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
     let mut config = tokio_postgres::Config::new();
-    config.host("127.0.0.1").port(address.port()).user("analyst").dbname("funnelsql");
+    config
+        .host("127.0.0.1")
+        .port(address.port())
+        .user("analyst")
+        .dbname("funnelsql");
     let client = connect(&config).await;
     for path in saved_queries() {
         for statement in statements(&path) {
             let rows = client.simple_query(&statement).await.unwrap();
-            assert_eq!(wire_rows(&rows), engine_rows(&session, &statement).await, "{statement}");
+            assert_eq!(
+                wire_rows(&rows),
+                engine_rows(&session, &statement).await,
+                "{statement}"
+            );
         }
         check_psql(&path, address.port());
     }
@@ -154,9 +190,11 @@ fn wire_rows(messages: &[SimpleQueryMessage]) -> Vec<Vec<Option<String>>> {
     messages
         .iter()
         .filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
-            }
+            SimpleQueryMessage::Row(row) => Some(
+                (0..row.len())
+                    .map(|at| row.get(at).map(str::to_owned))
+                    .collect(),
+            ),
             _ => None,
         })
         .collect()
@@ -177,7 +215,18 @@ async fn engine_rows(session: &Session, statement: &str) -> Vec<Vec<Option<Strin
 fn check_psql(path: &Path, port: u16) {
     let port = port.to_string();
     let output = Command::new("psql")
-        .args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", "analyst", "-d", "funnelsql", "-f"])
+        .args([
+            "-X",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "analyst",
+            "-d",
+            "funnelsql",
+            "-f",
+        ])
         .arg(path)
         .env("PGCLIENTENCODING", "UTF8")
         .output();
@@ -185,11 +234,20 @@ fn check_psql(path: &Path, port: u16) {
         eprintln!("skipped: psql is not installed");
         return;
     };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let name = path.file_stem().unwrap().to_str().unwrap();
     let stored = project().join(format!("queries/results/{name}.txt"));
     let printed = trimmed(&String::from_utf8(output.stdout).unwrap());
-    assert_eq!(printed, fs::read_to_string(stored).unwrap(), "{}", path.display());
+    assert_eq!(
+        printed,
+        fs::read_to_string(stored).unwrap(),
+        "{}",
+        path.display()
+    );
 }
 
 /// A query of a document and what the document says that it prints.
@@ -214,7 +272,10 @@ fn shown(lines: &[String]) -> Vec<Shown> {
             continue;
         }
         if let Some(text) = line.strip_prefix(PROMPTS[0]) {
-            found.push(Shown { query: text.to_owned(), result: at + 1..at + 1 });
+            found.push(Shown {
+                query: text.to_owned(),
+                result: at + 1..at + 1,
+            });
         } else if let (Some(text), Some(last)) = (line.strip_prefix(PROMPTS[1]), found.last_mut()) {
             last.query.push('\n');
             last.query.push_str(text);
@@ -252,10 +313,21 @@ async fn the_sessions_in_the_documents_are_real() {
 
 /// Where the pages of the reference are: the functions' own documentation.
 const REFERENCE: [(&str, &[&str]); 3] = [
-    ("Table functions", &["table/journeys.rs", "table/stage_conversion.rs", "table/cohort_cycle.rs"]),
+    (
+        "Table functions",
+        &[
+            "table/journeys.rs",
+            "table/stage_conversion.rs",
+            "table/cohort_cycle.rs",
+        ],
+    ),
     (
         "Rates and their uncertainty",
-        &["scalar/rate_ci.rs", "scalar/rate_diff_ci.rs", "aggregate/cumulative_incidence.rs"],
+        &[
+            "scalar/rate_ci.rs",
+            "scalar/rate_diff_ci.rs",
+            "aggregate/cumulative_incidence.rs",
+        ],
     ),
     (
         "What the table functions are made of",
@@ -320,9 +392,21 @@ fn the_reference_is_the_functions_own_documentation() {
         }
     }
     for function in datafusion_funnel::functions() {
-        assert!(reference.contains(&function.name), "{} is in no page", function.name);
-        assert!(!function.description.is_empty(), "{} has no description", function.name);
-        assert!(!function.arguments.is_empty(), "{} lists no arguments", function.name);
+        assert!(
+            reference.contains(&function.name),
+            "{} is in no page",
+            function.name
+        );
+        assert!(
+            !function.description.is_empty(),
+            "{} has no description",
+            function.name
+        );
+        assert!(
+            !function.arguments.is_empty(),
+            "{} lists no arguments",
+            function.name
+        );
     }
     check_stored(&project().join("docs/functions.md"), &reference);
 }

@@ -34,7 +34,11 @@ impl AsyncDB for Database {
                 Outcome::Done { .. } => DBOutput::StatementComplete(0),
                 Outcome::Rows { stream, .. } => {
                     let schema = stream.schema();
-                    let types = schema.fields().iter().map(|f| column_type(f.data_type())).collect();
+                    let types = schema
+                        .fields()
+                        .iter()
+                        .map(|f| column_type(f.data_type()))
+                        .collect();
                     let batches: Vec<_> = stream
                         .try_collect()
                         .await
@@ -88,13 +92,20 @@ async fn session(folder: &TempDir) -> Session {
 
 async fn run(script: &str) -> Result<(), TestError> {
     let folder = TempDir::new().expect("a temporary folder");
-    let mut runner = Runner::new(|| async { Ok(Database { session: session(&folder).await }) });
+    let mut runner = Runner::new(|| async {
+        Ok(Database {
+            session: session(&folder).await,
+        })
+    });
     runner.run_script_async(script).await
 }
 
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("the folder is part of the project").flatten() {
+    for entry in fs::read_dir(folder)
+        .expect("the folder is part of the project")
+        .flatten()
+    {
         let path = entry.path();
         if path.is_dir() {
             found.extend(files(&path, extension));
@@ -131,7 +142,12 @@ fn examples(source: &str) -> Vec<String> {
     let mut example: Option<String> = None;
     for line in source.lines() {
         let line = line.trim_start();
-        let Some(text) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else { continue };
+        let Some(text) = line
+            .strip_prefix("///")
+            .or_else(|| line.strip_prefix("//!"))
+        else {
+            continue;
+        };
         let text = text.strip_prefix(' ').unwrap_or(text);
         match (&mut example, text.trim_end()) {
             (None, "```slt") => example = Some(String::new()),
@@ -153,7 +169,9 @@ async fn every_example_of_the_documentation_is_true() {
         let source = fs::read_to_string(&path).expect("a readable source");
         for (at, example) in examples(&source).iter().enumerate() {
             let name = format!("{} example {}", path.display(), at + 1);
-            run(example).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            run(example)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
             count += 1;
         }
     }

@@ -6,9 +6,14 @@ use tempfile::TempDir;
 /// A session over the sample company, with one funnel of each shape.
 async fn session(folder: &TempDir) -> Session {
     let tables = folder.path().join("tables/crm");
-    let options = funnelsql::sample::SampleOptions { leads: 600, ..Default::default() };
+    let options = funnelsql::sample::SampleOptions {
+        leads: 600,
+        ..Default::default()
+    };
     funnelsql::sample::write_sample(&tables, &options).expect("sample data");
-    let engine = Engine::open(EngineOptions::new(folder.path())).await.expect("an engine");
+    let engine = Engine::open(EngineOptions::new(folder.path()))
+        .await
+        .expect("an engine");
     let session = engine.session("analyst");
     session
         .run(
@@ -28,18 +33,30 @@ async fn session(folder: &TempDir) -> Session {
 }
 
 async fn rows(session: &Session, sql: &str) -> Vec<Vec<Option<String>>> {
-    let batches = session.query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    batches.iter().flat_map(|batch| text_rows(batch).expect("text")).collect()
+    let batches = session
+        .query(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    batches
+        .iter()
+        .flat_map(|batch| text_rows(batch).expect("text"))
+        .collect()
 }
 
 async fn explained(session: &Session, sql: &str) -> String {
     let rows = rows(session, &format!("EXPLAIN {sql}")).await;
-    rows.into_iter().flatten().flatten().collect::<Vec<_>>().join("\n")
+    rows.into_iter()
+        .flatten()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The lines of a plan that read a file.
 fn scans(plan: &str) -> Vec<&str> {
-    plan.lines().filter(|line| line.contains("DataSourceExec") && line.contains("parquet")).collect()
+    plan.lines()
+        .filter(|line| line.contains("DataSourceExec") && line.contains("parquet"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,13 +66,19 @@ async fn a_filter_on_a_dimension_reaches_the_scan() {
     for funnel in ["log", "wide"] {
         for query in [
             format!("SELECT * FROM journeys('{funnel}') WHERE channel = 'webinar'"),
-            format!("SELECT * FROM stage_conversion('{funnel}', by => 'channel') WHERE channel = 'webinar'"),
+            format!(
+                "SELECT * FROM stage_conversion('{funnel}', by => 'channel') WHERE channel = 'webinar'"
+            ),
             format!("SELECT * FROM stage_conversion('{funnel}', where => channel = 'webinar')"),
-            format!("SELECT * FROM cohort_cycle('{funnel}', by => 'channel') WHERE channel = 'webinar'"),
+            format!(
+                "SELECT * FROM cohort_cycle('{funnel}', by => 'channel') WHERE channel = 'webinar'"
+            ),
         ] {
             let plan = explained(&session, &query).await;
             let pruned = scans(&plan).iter().any(|scan| {
-                scan.contains("channel_min") && scan.contains("webinar") && scan.contains("predicate=")
+                scan.contains("channel_min")
+                    && scan.contains("webinar")
+                    && scan.contains("predicate=")
             });
             assert!(pruned, "{query}\n{plan}");
         }
@@ -77,7 +100,11 @@ async fn a_filter_outside_gives_the_rows_that_a_filter_of_all_of_them_gives() {
     for funnel in ["log", "wide"] {
         for filter in filters {
             let asked = format!("SELECT * FROM journeys('{funnel}', as_of => '2026-07-01')");
-            let pushed = rows(&session, &format!("{asked} WHERE {filter} ORDER BY lead_id")).await;
+            let pushed = rows(
+                &session,
+                &format!("{asked} WHERE {filter} ORDER BY lead_id"),
+            )
+            .await;
             // LIMIT keeps a filter from being pushed below it.
             let held = rows(
                 &session,
@@ -94,21 +121,40 @@ async fn a_filter_outside_gives_the_rows_that_a_filter_of_all_of_them_gives() {
 async fn a_filter_on_the_entity_and_as_of_reach_the_scan() {
     let folder = TempDir::new().unwrap();
     let session = session(&folder).await;
-    let plan =
-        explained(&session, "SELECT * FROM journeys('log', as_of => '2025-03-01') WHERE lead_id = 17").await;
+    let plan = explained(
+        &session,
+        "SELECT * FROM journeys('log', as_of => '2025-03-01') WHERE lead_id = 17",
+    )
+    .await;
     let scan = scans(&plan);
-    assert!(scan.iter().any(|line| line.contains("lead_id_min")), "{plan}");
-    assert!(scan.iter().any(|line| line.contains("occurred_at_min")), "{plan}");
+    assert!(
+        scan.iter().any(|line| line.contains("lead_id_min")),
+        "{plan}"
+    );
+    assert!(
+        scan.iter().any(|line| line.contains("occurred_at_min")),
+        "{plan}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn explain_shows_the_journeys_inside_and_reads_only_what_is_asked_for() {
     let folder = TempDir::new().unwrap();
     let session = session(&folder).await;
-    let plan = explained(&session, "SELECT stage, entered FROM stage_conversion('log')").await;
-    assert!(plan.contains("journey(") && plan.contains("Unnest"), "{plan}");
+    let plan = explained(
+        &session,
+        "SELECT stage, entered FROM stage_conversion('log')",
+    )
+    .await;
+    assert!(
+        plan.contains("journey(") && plan.contains("Unnest"),
+        "{plan}"
+    );
     let scan = scans(&plan).join("\n");
-    assert!(scan.contains("event") && !scan.contains("amount") && !scan.contains("region"), "{scan}");
+    assert!(
+        scan.contains("event") && !scan.contains("amount") && !scan.contains("region"),
+        "{scan}"
+    );
 }
 
 /// The three shapes of one company tell the same story, as far as their records do.

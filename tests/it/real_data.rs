@@ -12,7 +12,9 @@ type Rows = Vec<Vec<Option<String>>>;
 
 /// The file of that name, or `None` where the data aren't there.
 fn data(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/data")
+        .join(name);
     match path.canonicalize() {
         Ok(path) => Some(path),
         Err(_) => {
@@ -25,12 +27,17 @@ fn data(name: &str) -> Option<PathBuf> {
 /// A session over a data directory of its own, which lives as long as the first of the two.
 async fn session() -> (TempDir, Session) {
     let folder = TempDir::new().unwrap();
-    let engine = Engine::open(EngineOptions::new(folder.path())).await.unwrap();
+    let engine = Engine::open(EngineOptions::new(folder.path()))
+        .await
+        .unwrap();
     (folder, engine.session("analyst"))
 }
 
 async fn run(session: &Session, sql: &str) {
-    session.run(sql).await.unwrap_or_else(|error| panic!("{sql}\n{}: {error}", error.code()));
+    session
+        .run(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}\n{}: {error}", error.code()));
 }
 
 async fn rows(session: &Session, sql: &str) -> Rows {
@@ -38,7 +45,10 @@ async fn rows(session: &Session, sql: &str) -> Rows {
         .query(sql)
         .await
         .unwrap_or_else(|error| panic!("{sql}\n{}: {error}", error.code()));
-    batches.iter().flat_map(|batch| text_rows(batch).unwrap()).collect()
+    batches
+        .iter()
+        .flat_map(|batch| text_rows(batch).unwrap())
+        .collect()
 }
 
 /// The rows, with their values between bars and `-` for NULL.
@@ -46,17 +56,29 @@ async fn check(session: &Session, sql: &str, expected: &[&str]) {
     let found: Vec<String> = rows(session, sql)
         .await
         .into_iter()
-        .map(|row| row.into_iter().map(|v| v.unwrap_or_else(|| "-".to_owned())).collect::<Vec<_>>().join("|"))
+        .map(|row| {
+            row.into_iter()
+                .map(|v| v.unwrap_or_else(|| "-".to_owned()))
+                .collect::<Vec<_>>()
+                .join("|")
+        })
         .collect();
     assert_eq!(found, expected, "{sql}");
 }
 
 async fn number(session: &Session, sql: &str) -> i64 {
-    rows(session, sql).await[0][0].as_deref().unwrap().parse().unwrap()
+    rows(session, sql).await[0][0]
+        .as_deref()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 fn external_table(name: &str, file: &Path, format: &str, options: &str) -> String {
-    format!("CREATE EXTERNAL TABLE {name} STORED AS {format} LOCATION '{}' {options};", file.display())
+    format!(
+        "CREATE EXTERNAL TABLE {name} STORED AS {format} LOCATION '{}' {options};",
+        file.display()
+    )
 }
 
 const CSV: &str = "OPTIONS ('format.has_header' 'true')";
@@ -64,7 +86,8 @@ const CSV: &str = "OPTIONS ('format.has_header' 'true')";
 /// The CRM's files as they are. `deals` reads the pipeline as a wide table; `deal_log` makes events of it.
 const CRM_FUNNELS: &str = "
 CREATE VIEW staffed AS
-  SELECT p.*, t.manager, t.regional_office FROM pipeline p JOIN teams t ON p.sales_agent = t.sales_agent;
+  SELECT p.*, t.manager, date_trunc('quarter', p.close_date) AS quarter
+  FROM pipeline p JOIN teams t ON p.sales_agent = t.sales_agent;
 
 CREATE FUNNEL deals ON staffed (
   ENTITY opportunity_id,
@@ -74,16 +97,16 @@ CREATE FUNNEL deals ON staffed (
   LOST AT close_date WHEN deal_stage = 'Lost',
   VALUE close_value,
   OWNER sales_agent,
-  DIMENSIONS (manager, date_trunc('quarter', close_date) AS quarter)
+  DIMENSIONS (manager, quarter)
 );
 
 CREATE FUNNEL deal_log ON (
   SELECT opportunity_id, coalesce(engage_date, DATE '2017-12-31') AS happened_on, 'prospecting' AS event,
-    sales_agent, manager, close_date, close_value FROM staffed
+    sales_agent, manager, quarter, close_value FROM staffed
   UNION ALL
-  SELECT opportunity_id, engage_date, 'engaging', sales_agent, manager, close_date, close_value FROM staffed
+  SELECT opportunity_id, engage_date, 'engaging', sales_agent, manager, quarter, close_value FROM staffed
   UNION ALL
-  SELECT opportunity_id, close_date, lower(deal_stage), sales_agent, manager, close_date, close_value
+  SELECT opportunity_id, close_date, lower(deal_stage), sales_agent, manager, quarter, close_value
   FROM staffed WHERE deal_stage IN ('Won', 'Lost')
 ) (
   ENTITY opportunity_id,
@@ -94,28 +117,44 @@ CREATE FUNNEL deal_log ON (
   LOST WHEN event = 'lost',
   VALUE close_value,
   OWNER sales_agent,
-  DIMENSIONS (manager, date_trunc('quarter', close_date) AS quarter)
+  DIMENSIONS (manager, quarter)
 );";
 
 async fn crm() -> Option<(TempDir, Session)> {
     let folder = data("maven-crm")?;
     let (directory, session) = session().await;
-    run(&session, &external_table("pipeline", &folder.join("sales_pipeline.csv"), "CSV", CSV)).await;
-    run(&session, &external_table("teams", &folder.join("sales_teams.csv"), "CSV", CSV)).await;
-    run(&session, &external_table("products", &folder.join("products.csv"), "CSV", CSV)).await;
+    run(
+        &session,
+        &external_table("pipeline", &folder.join("sales_pipeline.csv"), "CSV", CSV),
+    )
+    .await;
+    run(
+        &session,
+        &external_table("teams", &folder.join("sales_teams.csv"), "CSV", CSV),
+    )
+    .await;
+    run(
+        &session,
+        &external_table("products", &folder.join("products.csv"), "CSV", CSV),
+    )
+    .await;
     run(&session, CRM_FUNNELS).await;
     Some((directory, session))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_crm_gives_its_published_figures_as_a_wide_table_and_as_a_log() {
-    let Some((_directory, session)) = crm().await else { return };
+    let Some((_directory, session)) = crm().await else {
+        return;
+    };
     for funnel in ["deals", "deal_log"] {
         let stages = format!("stage_conversion('{funnel}', as_of => '2018-01-01')");
         // Won 4,238, lost 2,473, engaging 1,589 and prospecting 500; revenue 10,005,534.
         check(
             &session,
-            &format!("SELECT stage, entered, passed, lost, open, expired, amount::bigint FROM {stages}"),
+            &format!(
+                "SELECT stage, entered, passed, lost, open, expired, amount::bigint FROM {stages}"
+            ),
             &[
                 "prospecting|8800|8300|0|500|0|10005534",
                 "engaging|8300|4238|2473|1589|0|10005534",
@@ -129,7 +168,12 @@ async fn the_crm_gives_its_published_figures_as_a_wide_table_and_as_a_log() {
                 "SELECT status, furthest_stage, count(*), sum(value)::bigint
                  FROM journeys('{funnel}', as_of => '2018-01-01') GROUP BY 1, 2 ORDER BY 3 DESC"
             ),
-            &["won|won|4238|10005534", "lost|engaging|2473|0", "open|engaging|1589|-", "open|prospecting|500|-"],
+            &[
+                "won|won|4238|10005534",
+                "lost|engaging|2473|0",
+                "open|engaging|1589|-",
+                "open|prospecting|500|-",
+            ],
         )
         .await;
         // A win rate in hundredths of a percent has a denominator: the closed deals, all deals (the last
@@ -148,7 +192,9 @@ async fn the_crm_gives_its_published_figures_as_a_wide_table_and_as_a_log() {
         .await;
         check(
             &session,
-            &format!("SELECT round(10000 * rate)::bigint, k, n FROM {stages} WHERE stage = 'engaging'"),
+            &format!(
+                "SELECT round(10000 * rate)::bigint, k, n FROM {stages} WHERE stage = 'engaging'"
+            ),
             &["5106|4238|8300"],
         )
         .await;
@@ -157,7 +203,9 @@ async fn the_crm_gives_its_published_figures_as_a_wide_table_and_as_a_log() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_crm_gives_its_cycle_quarters_and_managers() {
-    let Some((_directory, session)) = crm().await else { return };
+    let Some((_directory, session)) = crm().await else {
+        return;
+    };
     for funnel in ["deals", "deal_log"] {
         let at = "as_of => '2018-01-01'";
         // median_days of a stage is the wait for the next one, of those that came there: of engaging, the
@@ -208,7 +256,9 @@ async fn the_crm_gives_its_cycle_quarters_and_managers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_crm_is_the_same_as_a_wide_table_and_as_a_log() {
-    let Some((_directory, session)) = crm().await else { return };
+    let Some((_directory, session)) = crm().await else {
+        return;
+    };
     let stages = |funnel: &str, counting: &str| {
         format!(
             "SELECT manager, quarter, stage_no, stage, entered, passed, lost, open, expired, k, n, rate, lo, hi,
@@ -220,23 +270,36 @@ async fn the_crm_is_the_same_as_a_wide_table_and_as_a_log() {
     for counting in ["ordered", "strict", "any"] {
         let wide = rows(&session, &stages("deals", counting)).await;
         assert!(wide.len() > 60, "{} rows", wide.len());
-        assert_eq!(wide, rows(&session, &stages("deal_log", counting)).await, "{counting}");
+        assert_eq!(
+            wide,
+            rows(&session, &stages("deal_log", counting)).await,
+            "{counting}"
+        );
     }
     let journeys = |funnel: &str| {
         format!("SELECT * FROM journeys('{funnel}', as_of => '2017-10-15') ORDER BY opportunity_id")
     };
     let wide = rows(&session, &journeys("deals")).await;
-    assert!(wide == rows(&session, &journeys("deal_log")).await, "the journeys differ");
+    assert!(
+        wide == rows(&session, &journeys("deal_log")).await,
+        "the journeys differ"
+    );
     assert_eq!(
         wide.len() as i64,
-        number(&session, "SELECT count(*) FROM pipeline WHERE engage_date <= '2017-10-15'").await,
+        number(
+            &session,
+            "SELECT count(*) FROM pipeline WHERE engage_date <= '2017-10-15'"
+        )
+        .await,
     );
 }
 
 /// `GTXPro` of the pipeline is `GTX Pro` in the products: an inner join loses its deals, silently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_join_over_the_crm_loses_what_plain_sql_loses() {
-    let Some((_directory, session)) = crm().await else { return };
+    let Some((_directory, session)) = crm().await else {
+        return;
+    };
     for (join, expected) in [("JOIN", "7320"), ("LEFT JOIN", "8800")] {
         run(
             &session,
@@ -261,8 +324,14 @@ async fn a_join_over_the_crm_loses_what_plain_sql_loses() {
 }
 
 /// The shop's way to a purchase, in its order.
-const STEPS: [&str; 6] =
-    ["product_view", "add_to_cart", "cart", "shipping_details", "payment_details", "purchase"];
+const STEPS: [&str; 6] = [
+    "product_view",
+    "add_to_cart",
+    "cart",
+    "shipping_details",
+    "payment_details",
+    "purchase",
+];
 
 async fn shop() -> Option<(TempDir, Session)> {
     let file = data("ecom/ecom.csv.gz")?;
@@ -273,8 +342,10 @@ async fn shop() -> Option<(TempDir, Session)> {
 }
 
 fn shop_funnel(name: &str, entity: &str, steps: &[&str], window_days: i64) -> String {
-    let stages: Vec<String> =
-        steps.iter().map(|step| format!("STAGE {step} WHEN event = '{step}'")).collect();
+    let stages: Vec<String> = steps
+        .iter()
+        .map(|step| format!("STAGE {step} WHEN event = '{step}'"))
+        .collect();
     format!(
         "CREATE FUNNEL {name} ON clicks (
            ENTITY {entity}, TIME \"timestamp\", {}, DIMENSIONS (platform),
@@ -290,7 +361,9 @@ type Events = Vec<(i64, usize)>;
 /// Which steps the entity reached, by the definition of the way of counting and nothing else.
 fn reached(events: &Events, window_days: i64, counting: &str) -> Option<[bool; STEPS.len()]> {
     let first = |step: usize, from: i64| {
-        let times = events.iter().filter(|(at, what)| *what == step && *at >= from);
+        let times = events
+            .iter()
+            .filter(|(at, what)| *what == step && *at >= from);
         times.map(|(at, _)| *at).min()
     };
     let start = match counting {
@@ -298,8 +371,11 @@ fn reached(events: &Events, window_days: i64, counting: &str) -> Option<[bool; S
         _ => events.iter().map(|(at, _)| *at).min()?,
     };
     let end = start + window_days * 86_400;
-    let within: BTreeSet<usize> =
-        events.iter().filter(|(at, _)| (start..=end).contains(at)).map(|(_, step)| *step).collect();
+    let within: BTreeSet<usize> = events
+        .iter()
+        .filter(|(at, _)| (start..=end).contains(at))
+        .map(|(_, step)| *step)
+        .collect();
     let mut result = [false; STEPS.len()];
     match counting {
         // A later step counts for the ones before it.
@@ -325,7 +401,9 @@ fn reached(events: &Events, window_days: i64, counting: &str) -> Option<[bool; S
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shop_has_the_counts_of_its_description() {
-    let Some((_directory, session)) = shop().await else { return };
+    let Some((_directory, session)) = shop().await else {
+        return;
+    };
     check(
         &session,
         "SELECT count(*), count(DISTINCT user_id), count(DISTINCT session_id),
@@ -341,34 +419,51 @@ async fn the_shop_has_the_counts_of_its_description() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shop_is_counted_as_by_brute_force() {
-    let Some((_directory, session)) = shop().await else { return };
+    let Some((_directory, session)) = shop().await else {
+        return;
+    };
     // Sessions skip steps and go back; of a user's 30 days the steps happen to be complete.
     for (entity, window_days) in [("session_id", 1), ("user_id", 30), ("user_id", 3)] {
         let name = format!("{entity}_{window_days}");
         run(&session, &shop_funnel(&name, entity, &STEPS, window_days)).await;
         let mut entities: BTreeMap<String, Events> = BTreeMap::new();
-        let sql = format!("SELECT {entity}, event, extract(epoch FROM \"timestamp\")::bigint FROM clicks");
+        let sql = format!(
+            "SELECT {entity}, event, extract(epoch FROM \"timestamp\")::bigint FROM clicks"
+        );
         for row in rows(&session, &sql).await {
-            let [Some(who), Some(event), Some(at)] = row.as_slice() else { panic!("a NULL in {row:?}") };
+            let [Some(who), Some(event), Some(at)] = row.as_slice() else {
+                panic!("a NULL in {row:?}")
+            };
             if let Some(step) = STEPS.iter().position(|step| step == event) {
-                entities.entry(who.clone()).or_default().push((at.parse().unwrap(), step));
+                entities
+                    .entry(who.clone())
+                    .or_default()
+                    .push((at.parse().unwrap(), step));
             }
         }
         for counting in ["ordered", "strict", "any"] {
             let (mut entered, mut passed) = ([0; STEPS.len()], [0; STEPS.len()]);
-            for reached in entities.values().filter_map(|events| reached(events, window_days, counting)) {
+            for reached in entities
+                .values()
+                .filter_map(|events| reached(events, window_days, counting))
+            {
                 for step in 0..STEPS.len() {
                     let is_last = step + 1 == STEPS.len();
                     entered[step] += i64::from(reached[step]);
-                    passed[step] +=
-                        i64::from(reached[step] && (is_last || reached[step + 1..].contains(&true)));
+                    passed[step] += i64::from(
+                        reached[step] && (is_last || reached[step + 1..].contains(&true)),
+                    );
                 }
             }
             // Every window is over, so nothing is open.
             let expected: Vec<String> = (0..STEPS.len())
                 .map(|at| {
                     let (entered, passed) = (entered[at], passed[at]);
-                    format!("{}|{entered}|{passed}|{}|0|{passed}|{entered}", STEPS[at], entered - passed)
+                    format!(
+                        "{}|{entered}|{passed}|{}|0|{passed}|{entered}",
+                        STEPS[at],
+                        entered - passed
+                    )
                 })
                 .collect();
             let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
@@ -378,7 +473,10 @@ async fn the_shop_is_counted_as_by_brute_force() {
             );
             check(&session, &sql, &expected).await;
             if counting != "any" {
-                assert!(entered.is_sorted_by(|a, b| a >= b), "{name}, {counting}: {entered:?}");
+                assert!(
+                    entered.is_sorted_by(|a, b| a >= b),
+                    "{name}, {counting}: {entered:?}"
+                );
             }
         }
     }
@@ -398,12 +496,22 @@ async fn rate(session: &Session, funnel: &str, period: [&str; 2], platform: &str
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shop_shows_its_payment_incident() {
-    let Some((_directory, session)) = shop().await else { return };
-    run(&session, &shop_funnel("payment", "session_id", &["payment_details", "purchase"], 1)).await;
-    let [_, rate_during, hi_during] = rate(&session, "payment", ["2024-05-19", "2024-06-08"], "%").await;
+    let Some((_directory, session)) = shop().await else {
+        return;
+    };
+    run(
+        &session,
+        &shop_funnel("payment", "session_id", &["payment_details", "purchase"], 1),
+    )
+    .await;
+    let [_, rate_during, hi_during] =
+        rate(&session, "payment", ["2024-05-19", "2024-06-08"], "%").await;
     for other in [["2024-01-01", "2024-05-19"], ["2024-06-08", "2024-07-01"]] {
         let [lo, rate, _] = rate(&session, "payment", other, "%").await;
-        assert!(hi_during < lo, "{other:?}: {rate} from {lo}; during: {rate_during} to {hi_during}");
+        assert!(
+            hi_during < lo,
+            "{other:?}: {rate} from {lo}; during: {rate_during} to {hi_during}"
+        );
     }
     // Orders that were paid in the incident: less than half of what the time before would give.
     assert!(rate_during < 0.25, "{rate_during}");
@@ -411,22 +519,41 @@ async fn the_shop_shows_its_payment_incident() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shop_shows_its_bug_on_mobile_and_not_on_desktop() {
-    let Some((_directory, session)) = shop().await else { return };
-    run(&session, &shop_funnel("delivery", "session_id", &["shipping_details", "payment_details"], 1)).await;
+    let Some((_directory, session)) = shop().await else {
+        return;
+    };
+    run(
+        &session,
+        &shop_funnel(
+            "delivery",
+            "session_id",
+            &["shipping_details", "payment_details"],
+            1,
+        ),
+    )
+    .await;
     let during = ["2024-04-09", "2024-05-10"];
     for other in [["2024-01-01", "2024-04-09"], ["2024-05-10", "2024-07-01"]] {
         let [_, _, mobile_hi] = rate(&session, "delivery", during, "mobile").await;
         let [lo, ..] = rate(&session, "delivery", other, "mobile").await;
-        assert!(mobile_hi < lo, "{other:?}: from {lo}; during: to {mobile_hi}");
+        assert!(
+            mobile_hi < lo,
+            "{other:?}: from {lo}; during: to {mobile_hi}"
+        );
         let [_, _, desktop_hi] = rate(&session, "delivery", during, "desktop").await;
         let [lo, ..] = rate(&session, "delivery", other, "desktop").await;
-        assert!(desktop_hi > lo, "{other:?}: from {lo}; during: to {desktop_hi}");
+        assert!(
+            desktop_hi > lo,
+            "{other:?}: from {lo}; during: to {desktop_hi}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_retailer_gives_its_revenue_and_its_repeat_purchases() {
-    let Some(file) = data("online-retail/onlineretail.parquet") else { return };
+    let Some(file) = data("online-retail/onlineretail.parquet") else {
+        return;
+    };
     let (_directory, session) = session().await;
     run(&session, &external_table("retail", &file, "PARQUET", "")).await;
     check(
@@ -452,7 +579,12 @@ async fn the_retailer_gives_its_revenue_and_its_repeat_purchases() {
          )",
     )
     .await;
-    check(&session, "SELECT count(*) FROM purchases WHERE customer IS NULL", &["3710"]).await;
+    check(
+        &session,
+        "SELECT count(*) FROM purchases WHERE customer IS NULL",
+        &["3710"],
+    )
+    .await;
     check(
         &session,
         "SELECT count(*), count(customer) FROM journeys('repeats', as_of => '2011-12-31')",
@@ -470,7 +602,11 @@ async fn the_retailer_gives_its_revenue_and_its_repeat_purchases() {
         "SELECT stage, entered, open, k, n, round(10000 * rate)::bigint
          FROM stage_conversion('repeats', as_of => '2011-12-31')",
         &[
-            &format!("first_purchase|4372|{0}|{repeated}|4372|{1}", 4372 - repeated, (repeated * 20_000 + 4372) / 8744),
+            &format!(
+                "first_purchase|4372|{0}|{repeated}|4372|{1}",
+                4372 - repeated,
+                (repeated * 20_000 + 4372) / 8744
+            ),
             &format!("repeat_purchase|{repeated}|0|{repeated}|{repeated}|-"),
         ],
     )

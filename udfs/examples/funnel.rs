@@ -11,7 +11,10 @@ use datafusion_funnel::definition::model::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     // The functions give their rows in the order of the stages; this keeps it.
-    let config = SessionConfig::new().set_bool("datafusion.sql_parser.enable_subquery_sort_elimination", false);
+    let config = SessionConfig::new().set_bool(
+        "datafusion.sql_parser.enable_subquery_sort_elimination",
+        false,
+    );
     let context = SessionContext::new_with_config(config);
     let funnels = datafusion_funnel::register_all(&context)?;
     let events = "CREATE TABLE events AS SELECT * FROM (VALUES
@@ -51,7 +54,11 @@ fn sales() -> Result<FunnelDefinition> {
         source: Source::Table("events".to_owned()),
         entity: "customer".to_owned(),
         time: Some("at".to_owned()),
-        stages: vec![stage("lead", "lead"), stage("proposed", "proposal"), stage("won", "signed")],
+        stages: vec![
+            stage("lead", "lead"),
+            stage("proposed", "proposal"),
+            stage("won", "signed"),
+        ],
         lost: Some(LostDefinition {
             when: Some("what = 'lost'".to_owned()),
             at: None,
@@ -59,7 +66,10 @@ fn sales() -> Result<FunnelDefinition> {
         }),
         value: None,
         owner: None,
-        dimensions: vec![Dimension { name: "channel".to_owned(), expression: "channel".to_owned() }],
+        dimensions: vec![Dimension {
+            name: "channel".to_owned(),
+            expression: "channel".to_owned(),
+        }],
         window: Some(Interval::parse("30 days")?),
         counting: Counting::Ordered,
         comment: None,

@@ -153,7 +153,12 @@ impl FunnelError {
     /// What to write instead, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            FunnelError::Unknown { kind, name, existing, .. } => unknown_hint(*kind, name, existing),
+            FunnelError::Unknown {
+                kind,
+                name,
+                existing,
+                ..
+            } => unknown_hint(*kind, name, existing),
             FunnelError::Duplicate { hint, .. }
             | FunnelError::InvalidDefinition { hint, .. }
             | FunnelError::InvalidArgument { hint, .. }
@@ -195,11 +200,17 @@ fn unknown_hint(kind: Kind, name: &str, existing: &[String]) -> Option<String> {
         return Some(format!("Perhaps you meant {kind} \"{near}\"."));
     }
     match (existing.is_empty(), kind) {
-        (true, Kind::Funnel) => Some("There is no funnel yet; CREATE FUNNEL defines one.".to_owned()),
+        (true, Kind::Funnel) => {
+            Some("There is no funnel yet; CREATE FUNNEL defines one.".to_owned())
+        }
         (true, _) => None,
         (false, _) => {
             const SHOWN: usize = 20;
-            let mut names = existing.iter().take(SHOWN).map(|n| format!("\"{n}\"")).collect::<Vec<_>>();
+            let mut names = existing
+                .iter()
+                .take(SHOWN)
+                .map(|n| format!("\"{n}\""))
+                .collect::<Vec<_>>();
             if existing.len() > SHOWN {
                 names.push("…".to_owned());
             }
@@ -255,7 +266,9 @@ mod tests {
 
     #[test]
     fn it_is_found_again_inside_a_wrapped_error() {
-        let error = FunnelError::OutOfRange { message: "too far".to_owned() };
+        let error = FunnelError::OutOfRange {
+            message: "too far".to_owned(),
+        };
         let wrapped = error.clone().into_datafusion().context("while planning");
         assert_eq!(FunnelError::find(&wrapped), Some(&error));
     }

@@ -136,10 +136,18 @@ pub enum FunctionKind {
 pub fn functions() -> Vec<FunctionInfo> {
     let mut infos = table::infos();
     infos.extend(scalar_functions().iter().map(|function| {
-        info(function.name(), FunctionKind::Scalar, function.documentation())
+        info(
+            function.name(),
+            FunctionKind::Scalar,
+            function.documentation(),
+        )
     }));
     infos.extend(aggregate_functions().iter().map(|function| {
-        info(function.name(), FunctionKind::Aggregate, function.documentation())
+        info(
+            function.name(),
+            FunctionKind::Aggregate,
+            function.documentation(),
+        )
     }));
     infos.sort_by(|a, b| a.name.cmp(&b.name));
     infos
@@ -162,10 +170,20 @@ const RESULTS: [(&str, &str); 11] = [
 
 /// A function by its own documentation.
 fn info(name: &str, kind: FunctionKind, documentation: Option<&Documentation>) -> FunctionInfo {
-    let syntax = documentation.map(|text| text.syntax_example.as_str()).unwrap_or_default();
-    let arguments = syntax.split_once('(').map(|(_, rest)| rest.trim_end_matches(')')).unwrap_or_default();
-    let description = documentation.map(|text| text.description.as_str()).unwrap_or_default();
-    let result = RESULTS.iter().find(|(function, _)| *function == name).map(|(_, result)| *result);
+    let syntax = documentation
+        .map(|text| text.syntax_example.as_str())
+        .unwrap_or_default();
+    let arguments = syntax
+        .split_once('(')
+        .map(|(_, rest)| rest.trim_end_matches(')'))
+        .unwrap_or_default();
+    let description = documentation
+        .map(|text| text.description.as_str())
+        .unwrap_or_default();
+    let result = RESULTS
+        .iter()
+        .find(|(function, _)| *function == name)
+        .map(|(_, result)| *result);
     FunctionInfo {
         name: name.to_owned(),
         kind,

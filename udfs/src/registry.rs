@@ -24,7 +24,11 @@ impl FunnelRegistry {
     ///
     /// # Errors
     /// Every fault of the definition; see [`resolve`].
-    pub async fn define(&self, context: &SessionContext, definition: FunnelDefinition) -> Result<()> {
+    pub async fn define(
+        &self,
+        context: &SessionContext,
+        definition: FunnelDefinition,
+    ) -> Result<()> {
         let name = definition.name.clone();
         let resolved = resolve(&context.state(), &Arc::new(definition))
             .await

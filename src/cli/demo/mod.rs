@@ -48,13 +48,32 @@ pub struct Arguments {
 /// # Errors
 /// F0000 when the address is taken; 58030 when the directory can't be written.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { lang: language, listen, data_dir, leads } = arguments;
+    let Arguments {
+        lang: language,
+        listen,
+        data_dir,
+        leads,
+    } = arguments;
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(text::default_data_dir(language)));
     check_address(&listen).await?;
-    make_data(&data_dir, SampleOptions { leads, language, ..SampleOptions::default() }).await?;
+    make_data(
+        &data_dir,
+        SampleOptions {
+            leads,
+            language,
+            ..SampleOptions::default()
+        },
+    )
+    .await?;
     let engine = open_engine(&data_dir, None).await?;
-    engine.session("funnelsql").run(text::funnels(language)).await?;
-    let options = ServerOptions { listen, shutdown_grace: DEFAULT_GRACE };
+    engine
+        .session("funnelsql")
+        .run(text::funnels(language))
+        .await?;
+    let options = ServerOptions {
+        listen,
+        shutdown_grace: DEFAULT_GRACE,
+    };
     let server = Server::bind(engine, options).await?;
     let mut out = io::stdout();
     write!(out, "{}", text::welcome(language, server.local_addr()?))?;
@@ -81,10 +100,18 @@ async fn make_data(data_dir: &Path, options: SampleOptions) -> Result<(), Failur
     let tables = data_dir.join(TABLES_FOLDER);
     let schema = tables.join(SCHEMA);
     if schema.exists() {
-        writeln!(io::stderr(), "{}", text::data_found(options.language, &schema))?;
+        writeln!(
+            io::stderr(),
+            "{}",
+            text::data_found(options.language, &schema)
+        )?;
         return Ok(());
     }
-    writeln!(io::stderr(), "{}", text::making_data(options.language, &schema, options.leads))?;
+    writeln!(
+        io::stderr(),
+        "{}",
+        text::making_data(options.language, &schema, options.leads)
+    )?;
     // The folder gets its name when all tables are in it: after a run that was stopped midway the next
     // one starts anew.
     let partial = data_dir.join(format!("{SCHEMA}.partial"));

@@ -41,8 +41,11 @@ pub fn making_data(language: Language, folder: &Path, leads: usize) -> String {
 
 /// How to connect and what to ask first.
 pub fn welcome(language: Language, address: SocketAddr) -> String {
-    let connect =
-        format!("psql -h {} -p {} -U analyst {DATABASE}", reachable(address.ip()), address.port());
+    let connect = format!(
+        "psql -h {} -p {} -U analyst {DATABASE}",
+        reachable(address.ip()),
+        address.port()
+    );
     let [stages, channels] = queries(language);
     match language {
         Language::English => format!(

@@ -16,13 +16,19 @@ pub struct Writer {
 
 impl Writer {
     pub fn new(schema: &SchemaRef) -> Self {
-        Self { schema: SchemaRef::clone(schema), has_header: false }
+        Self {
+            schema: SchemaRef::clone(schema),
+            has_header: false,
+        }
     }
 
     pub fn write(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
         self.header(out)?;
         for row in text_rows(batch)? {
-            write_record(row.iter().map(|value| value.as_deref().unwrap_or_default()), out)?;
+            write_record(
+                row.iter().map(|value| value.as_deref().unwrap_or_default()),
+                out,
+            )?;
         }
         Ok(())
     }
@@ -37,7 +43,13 @@ impl Writer {
             return Ok(());
         }
         self.has_header = true;
-        write_record(self.schema.fields().iter().map(|field| field.name().as_str()), out)
+        write_record(
+            self.schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str()),
+            out,
+        )
     }
 }
 
@@ -63,8 +75,11 @@ mod tests {
     #[test]
     fn fields_are_quoted_where_they_have_to_be() {
         let mut out = Vec::new();
-        write_record(["a b", "a,b", "a\"b", "a\nb", "\r", "\\.", "", "线索"].into_iter(), &mut out)
-            .unwrap();
+        write_record(
+            ["a b", "a,b", "a\"b", "a\nb", "\r", "\\.", "", "线索"].into_iter(),
+            &mut out,
+        )
+        .unwrap();
         let expected = "a b,\"a,b\",\"a\"\"b\",\"a\nb\",\"\r\",\"\\.\",,线索\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

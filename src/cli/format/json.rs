@@ -21,7 +21,10 @@ pub struct Writer {
 
 impl Writer {
     pub fn new(schema: &SchemaRef) -> Self {
-        Self { schema: with_unique_names(schema), has_rows: false }
+        Self {
+            schema: with_unique_names(schema),
+            has_rows: false,
+        }
     }
 
     pub fn write(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
@@ -34,8 +37,9 @@ impl Writer {
         let batch =
             RecordBatch::try_new_with_options(schema, columns, &options).map_err(engine_error)?;
         let mut objects = Vec::new();
-        let mut writer =
-            WriterBuilder::new().with_explicit_nulls(true).build::<_, OneOnALine>(&mut objects);
+        let mut writer = WriterBuilder::new()
+            .with_explicit_nulls(true)
+            .build::<_, OneOnALine>(&mut objects);
         writer.write(&batch).map_err(engine_error)?;
         writer.finish().map_err(engine_error)?;
         out.write_all(if self.has_rows { b",\n" } else { b"[" })?;
@@ -64,7 +68,11 @@ impl JsonFormat for OneOnALine {
 /// A JSON object has a name once, a result may have it twice: `a`, `a_2`, `a_3`.
 fn with_unique_names(schema: &Schema) -> SchemaRef {
     let mut taken: HashSet<String> = HashSet::new();
-    let given: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let given: HashSet<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     let fields: Vec<Field> = schema
         .fields()
         .iter()
@@ -122,7 +130,9 @@ mod tests {
     #[test]
     fn no_rows_are_an_empty_array() {
         let mut out = Vec::new();
-        Writer::new(&Arc::new(Schema::empty())).finish(&mut out).unwrap();
+        Writer::new(&Arc::new(Schema::empty()))
+            .finish(&mut out)
+            .unwrap();
         assert_eq!(out, b"[]\n");
     }
 
@@ -131,7 +141,11 @@ mod tests {
         let field = |name: &str| Field::new(name, DataType::Int64, true);
         let schema = Schema::new(vec![field("a"), field("a"), field("a_2"), field("a")]);
         let unique = with_unique_names(&schema);
-        let names: Vec<&str> = unique.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> = unique
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         assert_eq!(names, ["a", "a_3", "a_2", "a_4"]);
     }
 }

@@ -35,16 +35,25 @@ impl Table {
             .map(|field| {
                 let header = Cell::new(field.name());
                 let width = header.width();
-                Column { header, width, right_aligned: is_number(field.data_type()) }
+                Column {
+                    header,
+                    width,
+                    right_aligned: is_number(field.data_type()),
+                }
             })
             .collect();
-        Self { columns, rows: Vec::new() }
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
     }
 
     pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         for row in text_rows(batch)? {
-            let cells: Vec<Cell> =
-                row.iter().map(|value| Cell::new(value.as_deref().unwrap_or_default())).collect();
+            let cells: Vec<Cell> = row
+                .iter()
+                .map(|value| Cell::new(value.as_deref().unwrap_or_default()))
+                .collect();
             for (column, cell) in self.columns.iter_mut().zip(&cells) {
                 column.width = column.width.max(cell.width());
             }
@@ -63,13 +72,22 @@ impl Table {
     }
 
     fn write_header(&self, out: &mut dyn Write) -> io::Result<()> {
-        let lines = self.columns.iter().map(|column| column.header.0.len()).max().unwrap_or(0);
+        let lines = self
+            .columns
+            .iter()
+            .map(|column| column.header.0.len())
+            .max()
+            .unwrap_or(0);
         for line in 0..lines {
             for (at, column) in self.columns.iter().enumerate() {
                 let (text, width) = column.header.line(line);
                 let blanks = column.width - width;
                 let (before, after) = (blanks / 2, blanks.div_ceil(2));
-                let more = if line + 1 < column.header.0.len() { "+" } else { " " };
+                let more = if line + 1 < column.header.0.len() {
+                    "+"
+                } else {
+                    " "
+                };
                 write!(out, " {:before$}{text}{:after$}{more}", "", "")?;
                 if at + 1 < self.columns.len() {
                     write!(out, "|")?;
@@ -77,8 +95,11 @@ impl Table {
             }
             writeln!(out)?;
         }
-        let rules: Vec<String> =
-            self.columns.iter().map(|column| "-".repeat(column.width)).collect();
+        let rules: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| "-".repeat(column.width))
+            .collect();
         writeln!(out, "-{}-", rules.join("-+-"))
     }
 
@@ -128,7 +149,9 @@ impl Cell {
     }
 
     fn line(&self, at: usize) -> (&str, usize) {
-        self.0.get(at).map_or(("", 0), |(text, width)| (text.as_str(), *width))
+        self.0
+            .get(at)
+            .map_or(("", 0), |(text, width)| (text.as_str(), *width))
     }
 }
 
@@ -156,8 +179,14 @@ fn printable(line: &str) -> String {
 
 /// Whether the type's values are aligned to the right: the numbers of Postgres.
 fn is_number(data_type: &DataType) -> bool {
-    const NUMBERS: [Type; 6] =
-        [Type::INT2, Type::INT4, Type::INT8, Type::FLOAT4, Type::FLOAT8, Type::NUMERIC];
+    const NUMBERS: [Type; 6] = [
+        Type::INT2,
+        Type::INT4,
+        Type::INT8,
+        Type::FLOAT4,
+        Type::FLOAT8,
+        Type::NUMERIC,
+    ];
     into_pg_type(data_type).is_ok_and(|pg_type| NUMBERS.contains(&pg_type) || pg_type == Type::OID)
 }
 
@@ -197,7 +226,10 @@ mod tests {
         let found = written(vec![
             ("stage", texts(&[Some("acquired"), None, Some("线索获取")])),
             ("n", numbers(&[Some(1), None, Some(20000)])),
-            ("long_header", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))),
+            (
+                "long_header",
+                Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])),
+            ),
         ]);
         let expected = [
             "  stage   |   n   | long_header ",
@@ -260,7 +292,10 @@ mod tests {
     #[test]
     fn control_characters_are_written_out() {
         assert_eq!(
-            written(vec![("c", texts(&[Some("a\tb\r\u{1}")])), ("n", numbers(&[Some(1)]))]),
+            written(vec![
+                ("c", texts(&[Some("a\tb\r\u{1}")])),
+                ("n", numbers(&[Some(1)]))
+            ]),
             "        c        | n \n-----------------+---\n a       b\\r\\x01 | 1\n(1 row)\n\n"
         );
         assert_eq!(

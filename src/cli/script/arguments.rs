@@ -98,7 +98,9 @@ fn double_quoted(input: &mut Input, command: &str) -> Result<String> {
 
 fn take_on_line(input: &mut Input, command: &str) -> Result<char> {
     match input.peek(0) {
-        None | Some('\n') => Err(command_error(format!("quotes in \\{command} aren't closed"))),
+        None | Some('\n') => Err(command_error(format!(
+            "quotes in \\{command} aren't closed"
+        ))),
         Some(c) => {
             input.take();
             Ok(c)

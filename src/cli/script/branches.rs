@@ -37,12 +37,16 @@ impl Branches {
 
     /// Whether what stands here is run.
     pub fn active(&self) -> bool {
-        self.0.last().is_none_or(|branch| branch.state == State::Taken)
+        self.0
+            .last()
+            .is_none_or(|branch| branch.state == State::Taken)
     }
 
     /// Whether an `\elif` here has to look at its condition.
     pub fn elif_counts(&self) -> bool {
-        self.0.last().is_none_or(|branch| branch.state == State::Waiting)
+        self.0
+            .last()
+            .is_none_or(|branch| branch.state == State::Waiting)
     }
 
     /// `\if condition`
@@ -52,7 +56,11 @@ impl Branches {
             true if is_true("if", condition)? => State::Taken,
             true => State::Waiting,
         };
-        self.0.push(Branch { state, last: false, start });
+        self.0.push(Branch {
+            state,
+            last: false,
+            start,
+        });
         Ok(None)
     }
 
@@ -82,9 +90,9 @@ impl Branches {
     fn innermost(&mut self, command: &str) -> Result<&mut Branch> {
         match self.0.last_mut() {
             None => Err(without_if(command)),
-            Some(branch) if branch.last => {
-                Err(command_error(format!("\\{command} can't stand behind \\else")))
-            }
+            Some(branch) if branch.last => Err(command_error(format!(
+                "\\{command} can't stand behind \\else"
+            ))),
             Some(branch) => Ok(branch),
         }
     }
@@ -118,7 +126,10 @@ fn is_true(command: &str, condition: &[String]) -> Result<bool> {
     let message = format!("\\{command} needs a Boolean, not \"{text}\"");
     let hint =
         "Write true or false, a variable that holds one, or :{?name} to ask whether it is set.";
-    Err(Error::InvalidSetting { message, hint: Some(hint.to_owned()) })
+    Err(Error::InvalidSetting {
+        message,
+        hint: Some(hint.to_owned()),
+    })
 }
 
 fn without_if(command: &str) -> Error {

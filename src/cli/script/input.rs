@@ -14,7 +14,11 @@ pub struct Input {
 impl Input {
     /// The characters of a text.
     pub fn new(text: &str) -> Self {
-        Self { rest: text.chars().rev().collect(), variables: Vec::new(), line: 1 }
+        Self {
+            rest: text.chars().rev().collect(),
+            variables: Vec::new(),
+            line: 1,
+        }
     }
 
     /// The line of the next character, from 1.
@@ -30,7 +34,10 @@ impl Input {
 
     /// Whether these characters are next.
     pub fn starts_with(&self, expected: &[char]) -> bool {
-        expected.iter().enumerate().all(|(at, c)| self.peek(at) == Some(*c))
+        expected
+            .iter()
+            .enumerate()
+            .all(|(at, c)| self.peek(at) == Some(*c))
     }
 
     /// Takes the next character.
@@ -39,7 +46,11 @@ impl Input {
         if c == '\n' && !self.in_variable() {
             self.line += 1;
         }
-        while self.variables.last().is_some_and(|(_, behind)| self.rest.len() <= *behind) {
+        while self
+            .variables
+            .last()
+            .is_some_and(|(_, behind)| self.rest.len() <= *behind)
+        {
             self.variables.pop();
         }
         Some(c)

@@ -74,7 +74,9 @@ impl Script {
                 }
                 Found::End => {
                     self.line = self.input.line();
-                    return Err(command_error("\\if has no \\endif before the end".to_owned()));
+                    return Err(command_error(
+                        "\\if has no \\endif before the end".to_owned(),
+                    ));
                 }
                 Found::Backslash => {
                     if let Some(command) = self.command(variables)? {
@@ -205,8 +207,10 @@ impl Script {
 
     /// An identifier, keyword or number. `E'…'` is the one that changes how the quotes behind it read.
     fn copy_word(&mut self) {
-        let length =
-            (0..).map_while(|at| self.input.peek(at)).take_while(|c| is_word_part(*c)).count();
+        let length = (0..)
+            .map_while(|at| self.input.peek(at))
+            .take_while(|c| is_word_part(*c))
+            .count();
         let escapes = length == 1 && matches!(self.input.peek(0), Some('e' | 'E'));
         self.copy(length);
         if escapes && self.input.peek(0) == Some('\'') {
@@ -223,8 +227,12 @@ impl Script {
             true => Reference::read(|at| self.input.peek(at)),
             false => None,
         };
-        let Some((reference, length)) = reference else { return self.copy(1) };
-        let Some(text) = variables.expand(&reference) else { return self.copy(length) };
+        let Some((reference, length)) = reference else {
+            return self.copy(1);
+        };
+        let Some(text) = variables.expand(&reference) else {
+            return self.copy(length);
+        };
         match reference {
             // A variable inside its own text stays as it is written.
             Reference::Plain(name) if self.input.is_expanding(&name) => self.copy(length),
@@ -284,7 +292,10 @@ enum Found {
 
 /// An error about a backslash command.
 fn command_error(message: String) -> Error {
-    Error::Syntax { message, position: None }
+    Error::Syntax {
+        message,
+        position: None,
+    }
 }
 
 fn is_word_start(c: char) -> bool {

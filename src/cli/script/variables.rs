@@ -37,7 +37,9 @@ impl Variables {
 
     /// All names and values, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// What a reference stands for; nothing where its variable isn't set, and the reference stays as it
@@ -47,9 +49,14 @@ impl Variables {
             Reference::Plain(name) => self.get(name).map(str::to_owned),
             Reference::Literal(name) => self.get(name).map(|value| quoted(value, '\'')),
             Reference::Identifier(name) => self.get(name).map(|value| quoted(value, '"')),
-            Reference::IsSet(name) => {
-                Some(if self.get(name).is_some() { "TRUE" } else { "FALSE" }.to_owned())
-            }
+            Reference::IsSet(name) => Some(
+                if self.get(name).is_some() {
+                    "TRUE"
+                } else {
+                    "FALSE"
+                }
+                .to_owned(),
+            ),
         }
     }
 }
@@ -77,7 +84,10 @@ impl Reference {
 }
 
 fn name_from(peek: &impl Fn(usize) -> Option<char>, start: usize) -> String {
-    (start..).map_while(peek).take_while(|c| is_name_character(*c)).collect()
+    (start..)
+        .map_while(peek)
+        .take_while(|c| is_name_character(*c))
+        .collect()
 }
 
 /// Whether a text can be a variable's name: letters of any script, digits and underscores.

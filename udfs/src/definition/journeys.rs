@@ -69,7 +69,9 @@ pub fn journeys(funnel: &ResolvedFunnel, options: &JourneyOptions) -> Result<Log
         }
         Shape::Wide { stages, lost } => from_rows(funnel, options, stages, lost.as_ref())?,
     };
-    LogicalPlanBuilder::from(grouped).project(columns(funnel, options)?)?.build()
+    LogicalPlanBuilder::from(grouped)
+        .project(columns(funnel, options)?)?
+        .build()
 }
 
 fn from_events(
@@ -92,9 +94,17 @@ fn from_events(
         instant.alias(TIME),
         stage_mask(stages)?.alias(STAGES),
         lost.cloned().unwrap_or_else(|| lit(false)).alias(LOST),
-        funnel.reason.clone().unwrap_or_else(|| lit(ScalarValue::Utf8(None))).alias(REASON),
+        funnel
+            .reason
+            .clone()
+            .unwrap_or_else(|| lit(ScalarValue::Utf8(None)))
+            .alias(REASON),
     ];
-    projected.extend(attributes(funnel).into_iter().map(|(name, value, _)| value.alias(name)));
+    projected.extend(
+        attributes(funnel)
+            .into_iter()
+            .map(|(name, value, _)| value.alias(name)),
+    );
     let mut aggregates = vec![journey_call(funnel, options).alias(JOURNEY)];
     for (name, _, end) in attributes(funnel) {
         aggregates.push(at_end(&name, end)?.alias(&name));
@@ -122,8 +132,18 @@ fn attributes(funnel: &ResolvedFunnel) -> Vec<(String, Expr, End)> {
         .enumerate()
         .map(|(at, (_, value))| (dimension_name(at), value.clone(), End::Earliest))
         .collect();
-    attributes.extend(funnel.value.iter().map(|value| (VALUE.to_owned(), value.clone(), End::Latest)));
-    attributes.extend(funnel.owner.iter().map(|owner| (OWNER.to_owned(), owner.clone(), End::Latest)));
+    attributes.extend(
+        funnel
+            .value
+            .iter()
+            .map(|value| (VALUE.to_owned(), value.clone(), End::Latest)),
+    );
+    attributes.extend(
+        funnel
+            .owner
+            .iter()
+            .map(|owner| (OWNER.to_owned(), owner.clone(), End::Latest)),
+    );
     attributes
 }
 
@@ -133,12 +153,19 @@ fn dimension_name(at: usize) -> String {
 
 fn at_end(name: &str, end: End) -> Result<Expr> {
     let value = column(name);
-    let order = vec![column(TIME).sort(true, false), value.clone().sort(true, false)];
+    let order = vec![
+        column(TIME).sort(true, false),
+        value.clone().sort(true, false),
+    ];
     let function = match end {
         End::Earliest => first_value_udaf(),
         End::Latest => last_value_udaf(),
     };
-    function.call(vec![value.clone()]).order_by(order).filter(value.is_not_null()).build()
+    function
+        .call(vec![value.clone()])
+        .order_by(order)
+        .filter(value.is_not_null())
+        .build()
 }
 
 /// Bit k - 1 for stage k. A NULL condition sets no bit.
@@ -207,12 +234,21 @@ fn from_rows(
         Some(lost) => known(lost)?,
         None => lit(ScalarValue::try_from(&instant_type())?),
     });
-    arguments.push(funnel.reason.clone().unwrap_or_else(|| lit(ScalarValue::Utf8(None))));
+    arguments.push(
+        funnel
+            .reason
+            .clone()
+            .unwrap_or_else(|| lit(ScalarValue::Utf8(None))),
+    );
     let mut projected = vec![
         funnel.entity.clone().alias(ENTITY),
         journey_row_udf().call(arguments).alias(JOURNEY),
     ];
-    projected.extend(attributes(funnel).into_iter().map(|(name, value, _)| value.alias(name)));
+    projected.extend(
+        attributes(funnel)
+            .into_iter()
+            .map(|(name, value, _)| value.alias(name)),
+    );
     LogicalPlanBuilder::from(funnel.source.clone())
         .filter(funnel.entity.clone().is_not_null().and(started))?
         .project(projected)?
@@ -229,17 +265,26 @@ fn columns(funnel: &ResolvedFunnel, options: &JourneyOptions) -> Result<Vec<Expr
         .when(past.clone(), lit("expired"))
         .otherwise(lit("open"))?;
     let unfinished = journey(field::OUTCOME).is_null();
-    let ended = when(unfinished.and(past.clone()), deadline.clone())
-        .otherwise(journey(field::ENDED_AT))?;
+    let ended =
+        when(unfinished.and(past.clone()), deadline.clone()).otherwise(journey(field::ENDED_AT))?;
     let furthest_stage = stage_name(funnel, &journey(field::FURTHEST))?;
-    let lost_stage = when(status.clone().in_list(vec![lit("lost"), lit("expired")], false), furthest_stage.clone())
-        .end()?;
+    let lost_stage = when(
+        status
+            .clone()
+            .in_list(vec![lit("lost"), lit("expired")], false),
+        furthest_stage.clone(),
+    )
+    .end()?;
     let mut columns = vec![column(ENTITY).alias(&funnel.entity_name)];
     for (at, (name, _)) in funnel.dimensions.iter().enumerate() {
         columns.push(column(&dimension_name(at)).alias(name));
     }
     let owner = funnel.owner.as_ref().map(|_| column(OWNER));
-    columns.push(owner.unwrap_or_else(|| lit(ScalarValue::Utf8(None))).alias("owner"));
+    columns.push(
+        owner
+            .unwrap_or_else(|| lit(ScalarValue::Utf8(None)))
+            .alias("owner"),
+    );
     columns.push(journey(field::STARTED_AT).alias("started_at"));
     for (at, stage) in funnel.stage_names().iter().enumerate() {
         columns.push(entered_at(at).alias(stage_column(stage)));
@@ -251,7 +296,9 @@ fn columns(funnel: &ResolvedFunnel, options: &JourneyOptions) -> Result<Vec<Expr
         ended.alias("ended_at"),
         lost_stage.alias("lost_stage"),
         journey(field::LOST_REASON).alias("lost_reason"),
-        value.unwrap_or_else(|| lit(ScalarValue::Float64(None))).alias("value"),
+        value
+            .unwrap_or_else(|| lit(ScalarValue::Float64(None)))
+            .alias("value"),
         journey(field::SKIPPED).alias("skipped"),
         journey(field::REENTERED).alias("reentered"),
         journey(field::BACK_MOVES).alias("back_moves"),

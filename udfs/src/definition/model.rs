@@ -90,7 +90,9 @@ pub struct Dimension {
 }
 
 /// How entries into stages count; see [`crate::aggregate::journey`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Counting {
     /// A later stage counts for the ones it skipped.
@@ -153,11 +155,20 @@ impl Interval {
         };
         let value = parse_interval_month_day_nano(text)
             .map_err(|_| invalid(format!("\"{text}\" is not an interval")))?;
-        let parts = [i64::from(value.months), i64::from(value.days), value.nanoseconds];
+        let parts = [
+            i64::from(value.months),
+            i64::from(value.days),
+            value.nanoseconds,
+        ];
         if parts.iter().any(|part| *part < 0) || parts.iter().all(|part| *part == 0) {
-            return Err(invalid(format!("interval \"{text}\" is not longer than zero")));
+            return Err(invalid(format!(
+                "interval \"{text}\" is not longer than zero"
+            )));
         }
-        Ok(Self { text: text.trim().to_owned(), value })
+        Ok(Self {
+            text: text.trim().to_owned(),
+            value,
+        })
     }
 
     /// The text inside `INTERVAL '…'`.

@@ -44,13 +44,19 @@ pub struct ResolveError {
 
 impl ResolveError {
     fn new(part: Part, error: impl Into<DataFusionError>) -> Self {
-        Self { part: Some(part), error: error.into() }
+        Self {
+            part: Some(part),
+            error: error.into(),
+        }
     }
 }
 
 impl From<FunnelError> for ResolveError {
     fn from(error: FunnelError) -> Self {
-        Self { part: None, error: error.into() }
+        Self {
+            part: None,
+            error: error.into(),
+        }
     }
 }
 
@@ -109,7 +115,11 @@ pub enum Shape {
 impl ResolvedFunnel {
     /// The stages' names, first to last.
     pub fn stage_names(&self) -> Vec<String> {
-        self.definition.stages.iter().map(|stage| stage.name.clone()).collect()
+        self.definition
+            .stages
+            .iter()
+            .map(|stage| stage.name.clone())
+            .collect()
     }
 
     /// How entries count unless a query says otherwise.
@@ -153,7 +163,10 @@ pub async fn resolve(
         .await
         .map_err(|error| ResolveError::new(Part::Source, error))?;
     let mut plan = |expr: &ast::Expr, schema: &DFSchema| {
-        let expr = ast::ExprWithAlias { expr: expr.clone(), alias: None };
+        let expr = ast::ExprWithAlias {
+            expr: expr.clone(),
+            alias: None,
+        };
         state.create_logical_expr_from_sql_expr(expr, schema)
     };
     resolve_over(&mut plan, source, definition)
@@ -173,7 +186,11 @@ pub fn resolve_over(
     definition: &Arc<FunnelDefinition>,
 ) -> Result<ResolvedFunnel, ResolveError> {
     let schema = Arc::clone(source.schema());
-    let mut resolver = Resolver { plan, schema: &schema, place: place(&definition.source) };
+    let mut resolver = Resolver {
+        plan,
+        schema: &schema,
+        place: place(&definition.source),
+    };
     let entity = resolver.expression(Part::Entity, &definition.entity)?;
     let entity_name = column_name(&entity);
     let funnel = ResolvedFunnel {
@@ -185,7 +202,10 @@ pub fn resolve_over(
         value: resolver.cast_to(Part::Value, definition.value.as_deref(), &DataType::Float64)?,
         owner: resolver.cast_to(Part::Owner, definition.owner.as_deref(), &DataType::Utf8)?,
         dimensions: resolver.dimensions(definition)?,
-        window: definition.window.as_ref().map(super::model::Interval::value),
+        window: definition
+            .window
+            .as_ref()
+            .map(super::model::Interval::value),
         source,
     };
     check_names(&funnel)?;
@@ -203,7 +223,12 @@ pub async fn source_columns(
     let plan = plan_source(state, source)
         .await
         .map_err(|error| ResolveError::new(Part::Source, error))?;
-    Ok(plan.schema().fields().iter().map(|field| field.name().clone()).collect())
+    Ok(plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect())
 }
 
 /// What can be seen without the source.
@@ -212,25 +237,46 @@ pub async fn source_columns(
 /// 42P17 and 42710, as [`resolve`].
 pub fn check_clauses(definition: &FunnelDefinition) -> Result<(), ResolveError> {
     let invalid = |part, message: &str, hint: &str| {
-        let error = FunnelError::InvalidDefinition { message: message.into(), hint: hint.into() };
-        Err(ResolveError { part, error: error.into() })
+        let error = FunnelError::InvalidDefinition {
+            message: message.into(),
+            hint: hint.into(),
+        };
+        Err(ResolveError {
+            part,
+            error: error.into(),
+        })
     };
     let stages = &definition.stages;
     if definition.entity.is_empty() {
-        return invalid(None, "a funnel needs ENTITY", "Add a clause such as ENTITY lead_id.");
+        return invalid(
+            None,
+            "a funnel needs ENTITY",
+            "Add a clause such as ENTITY lead_id.",
+        );
     }
     if stages.len() < 2 {
         let message = format!("a funnel needs at least two stages, not {}", stages.len());
-        return invalid(None, &message, "Add clauses such as STAGE won WHEN event = 'signed'.");
+        return invalid(
+            None,
+            &message,
+            "Add clauses such as STAGE won WHEN event = 'signed'.",
+        );
     }
     if stages.len() > MOST_STAGES {
-        let message = format!("a funnel has at most {MOST_STAGES} stages, not {}", stages.len());
+        let message = format!(
+            "a funnel has at most {MOST_STAGES} stages, not {}",
+            stages.len()
+        );
         return invalid(None, &message, "Leave out stages, or define two funnels.");
     }
     for (at, stage) in stages.iter().enumerate() {
         if stages[..at].iter().any(|before| before.name == stage.name) {
             let hint = "Give each stage a name of its own.".to_owned();
-            let error = FunnelError::Duplicate { kind: Kind::Stage, name: stage.name.clone(), hint };
+            let error = FunnelError::Duplicate {
+                kind: Kind::Stage,
+                name: stage.name.clone(),
+                hint,
+            };
             return Err(ResolveError::new(Part::Stage(at), error));
         }
     }
@@ -240,25 +286,40 @@ pub fn check_clauses(definition: &FunnelDefinition) -> Result<(), ResolveError> 
 /// Either `TIME` and a condition for every stage, or a time `AT` every stage.
 fn check_shape(definition: &FunnelDefinition) -> Result<(), ResolveError> {
     let invalid = |part, message: String, hint: &str| {
-        let error = FunnelError::InvalidDefinition { message, hint: hint.into() };
-        Err(ResolveError { part, error: error.into() })
+        let error = FunnelError::InvalidDefinition {
+            message,
+            hint: hint.into(),
+        };
+        Err(ResolveError {
+            part,
+            error: error.into(),
+        })
     };
     let wide = definition.stages.iter().any(|stage| stage.at.is_some());
     for (index, stage) in definition.stages.iter().enumerate() {
         let part = Some(Part::Stage(index));
         if wide && stage.at.is_none() {
             let message = format!("stage \"{}\" has no AT, and other stages have", stage.name);
-            return invalid(part, message, "A wide table needs AT with the date of every stage.");
+            return invalid(
+                part,
+                message,
+                "A wide table needs AT with the date of every stage.",
+            );
         }
         if !wide && stage.when.is_none() {
             let message = format!("stage \"{}\" has neither WHEN nor AT", stage.name);
-            let hint = "Add WHEN with the condition of a row that enters the stage, or AT with its date.";
+            let hint =
+                "Add WHEN with the condition of a row that enters the stage, or AT with its date.";
             return invalid(part, message, hint);
         }
     }
     if wide && definition.time.is_some() {
         let message = "TIME stands beside stages with AT".to_owned();
-        return invalid(Some(Part::Time), message, "Leave TIME out: each stage has its own time.");
+        return invalid(
+            Some(Part::Time),
+            message,
+            "Leave TIME out: each stage has its own time.",
+        );
     }
     if !wide && definition.time.is_none() {
         let hint = "Add a clause such as TIME occurred_at, or give each stage AT with its date.";
@@ -267,17 +328,28 @@ fn check_shape(definition: &FunnelDefinition) -> Result<(), ResolveError> {
     match &definition.lost {
         Some(lost) if wide && lost.at.is_none() => {
             let hint = "Add AT with the date of the loss.";
-            invalid(Some(Part::Lost), "LOST has no AT, and the stages have".to_owned(), hint)
+            invalid(
+                Some(Part::Lost),
+                "LOST has no AT, and the stages have".to_owned(),
+                hint,
+            )
         }
         Some(lost) if !wide && (lost.when.is_none() || lost.at.is_some()) => {
             let hint = "Write LOST WHEN with the condition of a row that ends the journey.";
-            invalid(Some(Part::Lost), "LOST of a funnel over events needs WHEN, not AT".to_owned(), hint)
+            invalid(
+                Some(Part::Lost),
+                "LOST of a funnel over events needs WHEN, not AT".to_owned(),
+                hint,
+            )
         }
         _ => Ok(()),
     }
 }
 
-async fn plan_source(state: &SessionState, source: &Source) -> Result<LogicalPlan, DataFusionError> {
+async fn plan_source(
+    state: &SessionState,
+    source: &Source,
+) -> Result<LogicalPlan, DataFusionError> {
     let sql = match source {
         Source::Table(table) => format!("SELECT * FROM {table}"),
         Source::Query(query) => query.clone(),
@@ -300,8 +372,12 @@ async fn plan_source(state: &SessionState, source: &Source) -> Result<LogicalPla
 /// DataFusion names a missing table and nothing else; the nearest name is what a user needs.
 async fn check_table(state: &SessionState, table: &TableReference) -> Result<(), DataFusionError> {
     let catalog = &state.config_options().catalog;
-    let resolved = table.clone().resolve(&catalog.default_catalog, &catalog.default_schema);
-    let Some(provider) = state.catalog_list().catalog(&resolved.catalog) else { return Ok(()) };
+    let resolved = table
+        .clone()
+        .resolve(&catalog.default_catalog, &catalog.default_schema);
+    let Some(provider) = state.catalog_list().catalog(&resolved.catalog) else {
+        return Ok(());
+    };
     if let Some(schema) = provider.schema(&resolved.schema)
         && schema.table(&resolved.table).await?.is_some()
     {
@@ -327,7 +403,9 @@ pub fn table_names(state: &SessionState) -> Vec<String> {
         if ["information_schema", "pg_catalog", "journeys"].contains(&schema.as_str()) {
             continue;
         }
-        let tables = catalog.schema(&schema).map(|provider| provider.table_names());
+        let tables = catalog
+            .schema(&schema)
+            .map(|provider| provider.table_names());
         names.extend(tables.unwrap_or_default().into_iter().map(|table| {
             match schema == options.default_schema {
                 true => table,
@@ -377,20 +455,33 @@ impl Resolver<'_, '_> {
         let expression = parse_expression(text).and_then(|sql| (self.plan)(&sql, self.schema));
         // An error of the type comes late, with the whole plan; asking for it brings it forward.
         expression
-            .and_then(|expression| expression.get_type(self.schema).map(|_| expression.unalias()))
+            .and_then(|expression| {
+                expression
+                    .get_type(self.schema)
+                    .map(|_| expression.unalias())
+            })
             .map_err(|error| ResolveError::new(part, self.name_column(error)))
     }
 
     /// An unknown column, in the words of the definition.
     fn name_column(&self, error: DataFusionError) -> DataFusionError {
         use datafusion::common::SchemaError;
-        let DataFusionError::SchemaError(fault, _) = error.find_root() else { return error };
-        let SchemaError::FieldNotFound { field, .. } = fault.as_ref() else { return error };
+        let DataFusionError::SchemaError(fault, _) = error.find_root() else {
+            return error;
+        };
+        let SchemaError::FieldNotFound { field, .. } = fault.as_ref() else {
+            return error;
+        };
         FunnelError::Unknown {
             kind: Kind::Column,
             name: field.name.clone(),
             place: self.place.clone(),
-            existing: self.schema.fields().iter().map(|field| field.name().clone()).collect(),
+            existing: self
+                .schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect(),
         }
         .into()
     }
@@ -476,7 +567,10 @@ impl Resolver<'_, '_> {
     }
 
     fn reason(&mut self, definition: &FunnelDefinition) -> Result<Option<Expr>, ResolveError> {
-        let reason = definition.lost.as_ref().and_then(|lost| lost.reason.as_deref());
+        let reason = definition
+            .lost
+            .as_ref()
+            .and_then(|lost| lost.reason.as_deref());
         self.cast_to(Part::Lost, reason, &DataType::Utf8)
     }
 
@@ -499,7 +593,10 @@ impl Resolver<'_, '_> {
         Ok(Some(expression.cast_to(target, self.schema)?))
     }
 
-    fn dimensions(&mut self, definition: &FunnelDefinition) -> Result<Vec<(String, Expr)>, ResolveError> {
+    fn dimensions(
+        &mut self,
+        definition: &FunnelDefinition,
+    ) -> Result<Vec<(String, Expr)>, ResolveError> {
         definition
             .dimensions
             .iter()
@@ -513,19 +610,30 @@ impl Resolver<'_, '_> {
 
 /// No two columns of `journeys` may have one name.
 fn check_names(funnel: &ResolvedFunnel) -> Result<(), ResolveError> {
-    let mut taken: Vec<String> = JOURNEY_COLUMNS.iter().map(|name| (*name).to_owned()).collect();
+    let mut taken: Vec<String> = JOURNEY_COLUMNS
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect();
     taken.extend(funnel.stage_names().iter().map(|stage| stage_column(stage)));
     let hint = "Give it another name with AS.".to_owned();
     if taken.contains(&funnel.entity_name) {
         let hint = "Give the column another name in the funnel's source query.".to_owned();
         let name = funnel.entity_name.clone();
-        let error = FunnelError::Duplicate { kind: Kind::Column, name, hint };
+        let error = FunnelError::Duplicate {
+            kind: Kind::Column,
+            name,
+            hint,
+        };
         return Err(ResolveError::new(Part::Entity, error));
     }
     taken.push(funnel.entity_name.clone());
     for (name, _) in &funnel.dimensions {
         if taken.contains(name) {
-            let error = FunnelError::Duplicate { kind: Kind::Dimension, name: name.clone(), hint };
+            let error = FunnelError::Duplicate {
+                kind: Kind::Dimension,
+                name: name.clone(),
+                hint,
+            };
             return Err(ResolveError::new(Part::Dimensions, error));
         }
         taken.push(name.clone());

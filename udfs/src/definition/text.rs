@@ -25,21 +25,39 @@ impl fmt::Display for FunnelDefinition {
                 .iter()
                 .map(|dimension| match dimension.expression == dimension.name {
                     true => identifier(&dimension.name),
-                    false => format!("{} AS {}", dimension.expression, identifier(&dimension.name)),
+                    false => format!(
+                        "{} AS {}",
+                        dimension.expression,
+                        identifier(&dimension.name)
+                    ),
                 })
                 .collect();
             clauses.push(format!("DIMENSIONS ({})", dimensions.join(", ")));
         }
-        clauses.extend(self.window.iter().map(|window| format!("WINDOW INTERVAL {}", literal(window.text()))));
+        clauses.extend(
+            self.window
+                .iter()
+                .map(|window| format!("WINDOW INTERVAL {}", literal(window.text()))),
+        );
         if self.counting != Counting::default() {
             clauses.push(format!("ORDER {}", self.counting));
         }
-        writeln!(f, "CREATE FUNNEL {} ON {} (", identifier(&self.name), source_text(&self.source))?;
+        writeln!(
+            f,
+            "CREATE FUNNEL {} ON {} (",
+            identifier(&self.name),
+            source_text(&self.source)
+        )?;
         writeln!(f, "  {}", clauses.join(",\n  "))?;
         f.write_str(");")?;
         match &self.comment {
             Some(comment) => {
-                write!(f, "\nCOMMENT ON FUNNEL {} IS {};", identifier(&self.name), literal(comment))
+                write!(
+                    f,
+                    "\nCOMMENT ON FUNNEL {} IS {};",
+                    identifier(&self.name),
+                    literal(comment)
+                )
             }
             None => Ok(()),
         }
@@ -72,7 +90,9 @@ fn push(clause: &mut String, word: &str, text: Option<&str>) {
 /// A name as SQL needs it: bare where that is the same name, in quotes elsewhere.
 pub fn identifier(name: &str) -> String {
     let mut characters = name.chars();
-    let bare = characters.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_')
+    let bare = characters
+        .next()
+        .is_some_and(|c| c.is_ascii_lowercase() || c == '_')
         && characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !RESERVED.contains(&name);
     match bare {

@@ -49,7 +49,9 @@ impl OptimizerRule for DimensionFilter {
         plan: LogicalPlan,
         _config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        let LogicalPlan::Filter(filter) = &plan else { return Ok(Transformed::no(plan)) };
+        let LogicalPlan::Filter(filter) = &plan else {
+            return Ok(Transformed::no(plan));
+        };
         match choose(&filter.input, &filter.predicate)? {
             Some(input) => {
                 let chosen = plan.with_new_exprs(plan.expressions(), vec![input])?;
@@ -67,11 +69,18 @@ fn choose(input: &LogicalPlan, predicate: &Expr) -> Result<Option<LogicalPlan>> 
         LogicalPlan::Projection(projection) => {
             let below = |name: &str| passed_through(&projection.expr, name);
             let conjuncts = split_conjunction(predicate).into_iter();
-            let renamed: Vec<Expr> =
-                conjuncts.filter_map(|conjunct| rename(conjunct, &below)).collect();
-            let Some(predicate) = conjunction(renamed) else { return Ok(None) };
-            let Some(chosen) = choose(&projection.input, &predicate)? else { return Ok(None) };
-            input.with_new_exprs(input.expressions(), vec![chosen]).map(Some)
+            let renamed: Vec<Expr> = conjuncts
+                .filter_map(|conjunct| rename(conjunct, &below))
+                .collect();
+            let Some(predicate) = conjunction(renamed) else {
+                return Ok(None);
+            };
+            let Some(chosen) = choose(&projection.input, &predicate)? else {
+                return Ok(None);
+            };
+            input
+                .with_new_exprs(input.expressions(), vec![chosen])
+                .map(Some)
         }
         LogicalPlan::Aggregate(aggregate) => choose_entities(aggregate, predicate),
         _ => Ok(None),
@@ -79,15 +88,22 @@ fn choose(input: &LogicalPlan, predicate: &Expr) -> Result<Option<LogicalPlan>> 
 }
 
 fn choose_entities(aggregate: &Aggregate, predicate: &Expr) -> Result<Option<LogicalPlan>> {
-    let [Expr::Column(entity)] = aggregate.group_expr.as_slice() else { return Ok(None) };
+    let [Expr::Column(entity)] = aggregate.group_expr.as_slice() else {
+        return Ok(None);
+    };
     if !aggregate.aggr_expr.iter().any(is_journey) || has_chosen(&aggregate.input) {
         return Ok(None);
     }
     let attribute = |name: &str| attribute_of(&aggregate.aggr_expr, name);
     let mut input = LogicalPlanBuilder::from(aggregate.input.as_ref().clone());
     let mut is_chosen = false;
-    for conjunct in split_conjunction(predicate).into_iter().filter(|it| is_selective(it)) {
-        let Some(of_row) = rename(conjunct, &attribute) else { continue };
+    for conjunct in split_conjunction(predicate)
+        .into_iter()
+        .filter(|it| is_selective(it))
+    {
+        let Some(of_row) = rename(conjunct, &attribute) else {
+            continue;
+        };
         let entities = LogicalPlanBuilder::from(aggregate.input.as_ref().clone())
             .filter(of_row)?
             .project(vec![Expr::Column(entity.clone()).alias(CHOSEN)])?
@@ -100,7 +116,11 @@ fn choose_entities(aggregate: &Aggregate, predicate: &Expr) -> Result<Option<Log
         return Ok(None);
     }
     let groups = aggregate.group_expr.clone();
-    let chosen = Aggregate::try_new(Arc::new(input.build()?), groups, aggregate.aggr_expr.clone())?;
+    let chosen = Aggregate::try_new(
+        Arc::new(input.build()?),
+        groups,
+        aggregate.aggr_expr.clone(),
+    )?;
     Ok(Some(LogicalPlan::Aggregate(chosen)))
 }
 
@@ -119,11 +139,17 @@ fn passed_through(expressions: &[Expr], name: &str) -> Option<Column> {
 /// The column of the rows whose earliest or latest value the aggregate's column `name` is.
 fn attribute_of(aggregates: &[Expr], name: &str) -> Option<Column> {
     aggregates.iter().find_map(|expression| {
-        let Expr::Alias(alias) = expression else { return None };
-        let Expr::AggregateFunction(function) = alias.expr.as_ref() else { return None };
+        let Expr::Alias(alias) = expression else {
+            return None;
+        };
+        let Expr::AggregateFunction(function) = alias.expr.as_ref() else {
+            return None;
+        };
         let is_value_of_a_row = ["first_value", "last_value"].contains(&function.func.name());
         match function.params.args.as_slice() {
-            [Expr::Column(column)] if alias.name == name && is_value_of_a_row => Some(column.clone()),
+            [Expr::Column(column)] if alias.name == name && is_value_of_a_row => {
+                Some(column.clone())
+            }
             _ => None,
         }
     })
@@ -141,7 +167,11 @@ fn has_chosen(input: &LogicalPlan) -> bool {
     match input {
         LogicalPlan::Join(join) => {
             join.join_type == JoinType::LeftSemi
-                && join.right.schema().field_with_unqualified_name(CHOSEN).is_ok()
+                && join
+                    .right
+                    .schema()
+                    .field_with_unqualified_name(CHOSEN)
+                    .is_ok()
         }
         // Projections and filters are moved around the join by other rules.
         LogicalPlan::Projection(_) | LogicalPlan::Filter(_) => {
@@ -155,7 +185,9 @@ fn has_chosen(input: &LogicalPlan) -> bool {
 fn rename(expression: &Expr, below: &dyn Fn(&str) -> Option<Column>) -> Option<Expr> {
     let mut is_complete = true;
     let renamed = expression.clone().transform(|part| {
-        let Expr::Column(old) = &part else { return Ok(Transformed::no(part)) };
+        let Expr::Column(old) = &part else {
+            return Ok(Transformed::no(part));
+        };
         Ok(match below(&old.name) {
             Some(new) => Transformed::yes(Expr::Column(new)),
             None => {
@@ -185,7 +217,10 @@ fn is_selective(predicate: &Expr) -> bool {
         Expr::InList(list) => {
             !list.negated
                 && matches!(list.expr.as_ref(), Expr::Column(_))
-                && list.list.iter().all(|value| matches!(value, Expr::Literal(..)))
+                && list
+                    .list
+                    .iter()
+                    .all(|value| matches!(value, Expr::Literal(..)))
         }
         _ => false,
     }

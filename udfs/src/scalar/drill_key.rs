@@ -11,11 +11,11 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
+use datafusion::logical_expr::scalar_doc_sections::DOC_SECTION_STRING;
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use datafusion::logical_expr::scalar_doc_sections::DOC_SECTION_STRING;
 
 use crate::error::FunnelError;
 
@@ -31,7 +31,9 @@ struct DrillKey {
 
 impl DrillKey {
     fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
+        Self {
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
     }
 }
 
@@ -70,7 +72,10 @@ impl ScalarUDFImpl for DrillKey {
                 "The cell of a table as JSON, to come back to the rows behind it.",
                 "drill_key(fixed bigint, name text, value text, ...)",
             )
-            .with_argument("fixed", "How many of the pairs describe the call; the others are the segment.")
+            .with_argument(
+                "fixed",
+                "How many of the pairs describe the call; the others are the segment.",
+            )
             .with_argument("name, value", "Pairs of a name and a value.")
             .build()
         });

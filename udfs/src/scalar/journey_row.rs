@@ -28,11 +28,11 @@ use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::cast::{as_string_array, as_timestamp_microsecond_array};
 use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::logical_expr::scalar_doc_sections::DOC_SECTION_OTHER;
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
-use datafusion::logical_expr::scalar_doc_sections::DOC_SECTION_OTHER;
 
 use crate::aggregate::journey::arguments::{
     Argument, check_types, coerce, counting, not_literal, window, wrong_count,

@@ -23,7 +23,9 @@ pub const ARGUMENTS: [&str; 6] = ["entity", "time", "stage", "stages", "value", 
 /// # Errors
 /// 42883 for an argument that is missing, and every fault of a definition.
 pub fn take(arguments: &mut Arguments, first: &SqlExpr) -> Result<Option<ResolvedFunnel>> {
-    let SqlExpr::Subquery(query) = first else { return Ok(None) };
+    let SqlExpr::Subquery(query) = first else {
+        return Ok(None);
+    };
     let definition = Arc::new(definition(arguments, query.to_string())?);
     let relation = TableFactor::Derived {
         lateral: false,
@@ -35,10 +37,12 @@ pub fn take(arguments: &mut Arguments, first: &SqlExpr) -> Result<Option<Resolve
     let plain = |ResolveError { error, .. }: ResolveError| error;
     check_clauses(&definition).map_err(plain)?;
     let context = arguments.context();
-    let mut plan_expression = |sql: &SqlExpr, schema: &datafusion::common::DFSchema| -> Result<Expr> {
-        context.sql_to_expr(sql.clone(), schema)
-    };
-    resolve_over(&mut plan_expression, source, &definition).map(Some).map_err(plain)
+    let mut plan_expression = |sql: &SqlExpr,
+                               schema: &datafusion::common::DFSchema|
+     -> Result<Expr> { context.sql_to_expr(sql.clone(), schema) };
+    resolve_over(&mut plan_expression, source, &definition)
+        .map(Some)
+        .map_err(plain)
 }
 
 /// Refuses arguments of a query for a stored funnel, which has them already.
@@ -50,7 +54,8 @@ pub fn refuse(arguments: &mut Arguments) -> Result<()> {
         if arguments.take(name).is_some() {
             return Err(FunnelError::WrongCall {
                 message: format!("{name} describes a funnel over a query, and this one is defined"),
-                hint: "Write a query in place of the funnel's name: ((SELECT …), entity => …).".to_owned(),
+                hint: "Write a query in place of the funnel's name: ((SELECT …), entity => …)."
+                    .to_owned(),
             }
             .into());
         }
@@ -78,7 +83,9 @@ fn definition(arguments: &mut Arguments, query: String) -> Result<FunnelDefiniti
         time: Some(identifier(&time)),
         stages: stages.collect(),
         lost: None,
-        value: arguments.take_text("value")?.map(|value| identifier(&value)),
+        value: arguments
+            .take_text("value")?
+            .map(|value| identifier(&value)),
         owner: None,
         dimensions: Vec::new(),
         window: window.as_deref().map(Interval::parse).transpose()?,

@@ -62,11 +62,22 @@ impl<'a> Arguments<'a> {
             }
             if named.iter().any(|(other, _)| *other == name) {
                 let hint = "Write it once.".to_owned();
-                return Err(FunnelError::Duplicate { kind: Kind::Argument, name, hint }.into());
+                return Err(FunnelError::Duplicate {
+                    kind: Kind::Argument,
+                    name,
+                    hint,
+                }
+                .into());
             }
             named.push((name, value));
         }
-        Ok(Self { function, positional, named, context, lookup })
+        Ok(Self {
+            function,
+            positional,
+            named,
+            context,
+            lookup,
+        })
     }
 
     /// The one argument without a name.
@@ -100,7 +111,12 @@ impl<'a> Arguments<'a> {
 
     /// The session's time zone.
     pub fn time_zone(&self) -> String {
-        let zone = &self.context.context_provider().options().execution.time_zone;
+        let zone = &self
+            .context
+            .context_provider()
+            .options()
+            .execution
+            .time_zone;
         zone.clone().unwrap_or_else(|| crate::UTC.to_owned())
     }
 
@@ -146,7 +162,9 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// As [`Arguments::text`].
     pub fn take_text(&mut self, name: &str) -> Result<Option<String>> {
-        let Some(value) = self.take(name) else { return Ok(None) };
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
         Ok(self.text(name, &value)?.map(Text::into_string))
     }
 
@@ -155,7 +173,9 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// As [`Arguments::text`].
     pub fn take_names(&mut self, name: &str) -> Result<(Vec<String>, bool)> {
-        let Some(value) = self.take(name) else { return Ok((Vec::new(), false)) };
+        let Some(value) = self.take(name) else {
+            return Ok((Vec::new(), false));
+        };
         let elements = match list(&value) {
             Some(elements) => elements,
             None => {
@@ -186,12 +206,21 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// 22023 for anything else.
     pub fn take_numbers(&mut self, name: &str) -> Result<Option<Vec<i64>>> {
-        let Some(value) = self.take(name) else { return Ok(None) };
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
         let single = [&value];
         let elements = list(&value).unwrap_or_else(|| single.to_vec());
-        let numbers = elements.iter().map(|element| self.number(name, element)).collect::<Result<Vec<i64>>>()?;
+        let numbers = elements
+            .iter()
+            .map(|element| self.number(name, element))
+            .collect::<Result<Vec<i64>>>()?;
         match numbers.is_empty() || numbers.iter().any(|number| *number <= 0) {
-            true => Err(self.invalid(name, &value.to_string(), "positive whole numbers, such as [30, 60, 90]")),
+            true => Err(self.invalid(
+                name,
+                &value.to_string(),
+                "positive whole numbers, such as [30, 60, 90]",
+            )),
             false => Ok(Some(numbers)),
         }
     }
@@ -199,7 +228,10 @@ impl<'a> Arguments<'a> {
     fn number(&self, name: &str, value: &SqlExpr) -> Result<i64> {
         let invalid = || self.invalid(name, &value.to_string(), "a whole number");
         match value {
-            SqlExpr::UnaryOp { op: UnaryOperator::Minus, expr } => Ok(-self.number(name, expr)?),
+            SqlExpr::UnaryOp {
+                op: UnaryOperator::Minus,
+                expr,
+            } => Ok(-self.number(name, expr)?),
             SqlExpr::Value(inner) => match &inner.value {
                 Value::Number(text, _) => text.parse().map_err(|_| invalid()),
                 Value::Placeholder(_) => match self.text(name, value)? {
@@ -217,13 +249,18 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// 22023 for anything else.
     pub fn take_bool(&mut self, name: &str) -> Result<bool> {
-        let Some(value) = self.take(name) else { return Ok(false) };
+        let Some(value) = self.take(name) else {
+            return Ok(false);
+        };
         if let SqlExpr::Value(inner) = &value
             && let Value::Boolean(given) = inner.value
         {
             return Ok(given);
         }
-        match self.text(name, &value)?.map(|text| text.into_string().to_lowercase()) {
+        match self
+            .text(name, &value)?
+            .map(|text| text.into_string().to_lowercase())
+        {
             Some(text) if ["true", "t", "on", "yes", "1"].contains(&text.as_str()) => Ok(true),
             Some(text) if ["false", "f", "off", "no", "0"].contains(&text.as_str()) => Ok(false),
             _ => Err(self.invalid(name, &value.to_string(), "true or false")),
@@ -236,7 +273,9 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// 42804 for a value of another type.
     pub fn take_instant(&mut self, name: &str) -> Result<Option<Expr>> {
-        let Some(value) = self.take(name) else { return Ok(None) };
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
         if matches!(&value, SqlExpr::Value(inner) if inner.value == Value::Null) {
             return Ok(None);
         }
@@ -258,7 +297,9 @@ impl<'a> Arguments<'a> {
                 Ok(Some(to_instant(&expression, &schema, &zone)?))
             }
             found => Err(FunnelError::WrongType {
-                message: format!("{name} must be a date or timestamp, but {written} is of type {found}"),
+                message: format!(
+                    "{name} must be a date or timestamp, but {written} is of type {found}"
+                ),
                 hint: format!("Write {name} => '2026-01-01'."),
             }
             .into()),
@@ -270,7 +311,9 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// 42703 for an unknown column, 42804 for what is no condition, 42601 for a text that can't be read.
     pub fn take_condition(&mut self, name: &str, schema: &DFSchema) -> Result<Option<Expr>> {
-        let Some(value) = self.take(name) else { return Ok(None) };
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
         let value = match &value {
             SqlExpr::Value(_) => match self.text(name, &value)? {
                 Some(text) => parse_expression(&text.into_string())?,
@@ -320,8 +363,14 @@ fn split(function: &str, argument: FunctionArg) -> Result<(Option<String>, SqlEx
     let (name, value) = match argument {
         FunctionArg::Unnamed(value) => (None, value),
         FunctionArg::Named { name, arg, .. } => (Some(fold(&name)), arg),
-        FunctionArg::ExprNamed { name: SqlExpr::Identifier(name), arg, .. } => (Some(fold(&name)), arg),
-        FunctionArg::ExprNamed { name, .. } => return Err(wrong(&format!("an argument called {name}"))),
+        FunctionArg::ExprNamed {
+            name: SqlExpr::Identifier(name),
+            arg,
+            ..
+        } => (Some(fold(&name)), arg),
+        FunctionArg::ExprNamed { name, .. } => {
+            return Err(wrong(&format!("an argument called {name}")));
+        }
     };
     match value {
         FunctionArgExpr::Expr(value) => Ok((name, value)),
@@ -355,12 +404,17 @@ fn list(value: &SqlExpr) -> Option<Vec<&SqlExpr>> {
 }
 
 fn split_names(text: &str) -> Vec<String> {
-    text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    text.split(',')
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// A text that is no date is a fault of the call, found before anything runs.
 fn check_instant(expression: &Expr, zoned: &DataType, name: &str) -> Result<()> {
-    let Expr::Literal(value, _) = expression else { return Ok(()) };
+    let Expr::Literal(value, _) = expression else {
+        return Ok(());
+    };
     if value.cast_to(zoned).is_ok() {
         return Ok(());
     }

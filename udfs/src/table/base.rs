@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::functions::datetime::expr_fn::now;
 use datafusion::functions::string::expr_fn::concat;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when};
-use datafusion::common::DFSchema;
 
 use super::adhoc;
 use super::arguments::Arguments;
@@ -44,13 +44,17 @@ pub struct Segments {
 impl Segments {
     /// The columns as they are grouped and ordered by; their names can't meet a function's own.
     pub fn grouped(&self) -> Vec<Expr> {
-        (0..self.names.len()).map(|at| column(&grouped_name(at))).collect()
+        (0..self.names.len())
+            .map(|at| column(&grouped_name(at)))
+            .collect()
     }
 
     /// The columns of `journeys` under the names of [`Segments::grouped`].
     pub fn projected(&self) -> Vec<Expr> {
         let columns = self.names.iter().enumerate();
-        columns.map(|(at, name)| column(name).alias(grouped_name(at))).collect()
+        columns
+            .map(|(at, name)| column(name).alias(grouped_name(at)))
+            .collect()
     }
 
     /// Those that are in a result with the columns `own`, under their own names. One that the result
@@ -70,7 +74,12 @@ impl Segments {
     pub fn pairs(&self) -> Vec<Expr> {
         let columns = self.names.iter().enumerate();
         columns
-            .flat_map(|(at, name)| [lit(name.as_str()), cast(column(&grouped_name(at)), DataType::Utf8)])
+            .flat_map(|(at, name)| {
+                [
+                    lit(name.as_str()),
+                    cast(column(&grouped_name(at)), DataType::Utf8),
+                ]
+            })
             .collect()
     }
 
@@ -111,13 +120,24 @@ impl Base {
             Some(instant) => instant,
             None => cast(now(), instant_type()),
         };
-        let options = JourneyOptions { counting, as_of, time_zone: arguments.time_zone() };
+        let options = JourneyOptions {
+            counting,
+            as_of,
+            time_zone: arguments.time_zone(),
+        };
         let plan = journeys(&funnel, &options)?;
         let since = arguments.take_instant("since")?;
         let until = arguments.take_instant("until")?;
         let plan = chosen(plan, since.as_ref(), until.as_ref(), arguments)?;
         let segments = take_segments(arguments, &funnel, plan.schema())?;
-        Ok(Self { funnel, options, plan, segments, since, until })
+        Ok(Self {
+            funnel,
+            options,
+            plan,
+            segments,
+            since,
+            until,
+        })
     }
 
     /// Whether a journey's whole window lies before `as_of`.
@@ -164,8 +184,21 @@ fn take_segments(
     schema: &DFSchema,
 ) -> Result<Segments> {
     let (names, bound) = arguments.take_names("by")?;
-    let mut possible: Vec<String> = funnel.dimensions.iter().map(|(name, _)| name.clone()).collect();
-    possible.extend(["owner", "status", "furthest_stage", "lost_stage", "lost_reason"].map(str::to_owned));
+    let mut possible: Vec<String> = funnel
+        .dimensions
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
+    possible.extend(
+        [
+            "owner",
+            "status",
+            "furthest_stage",
+            "lost_stage",
+            "lost_reason",
+        ]
+        .map(str::to_owned),
+    );
     possible.push(funnel.entity_name.clone());
     for (at, name) in names.iter().enumerate() {
         if !possible.contains(name) || schema.field_with_unqualified_name(name).is_err() {
@@ -179,9 +212,16 @@ fn take_segments(
         }
         if names[..at].contains(name) {
             let hint = "Write it once.".to_owned();
-            let error = FunnelError::Duplicate { kind: Kind::Dimension, name: name.clone(), hint };
+            let error = FunnelError::Duplicate {
+                kind: Kind::Dimension,
+                name: name.clone(),
+                hint,
+            };
             return Err(error.into());
         }
     }
-    Ok(Segments { names, shown: !bound })
+    Ok(Segments {
+        names,
+        shown: !bound,
+    })
 }

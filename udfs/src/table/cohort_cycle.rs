@@ -71,13 +71,25 @@ fn info() -> FunctionInfo {
                     \"where\" text DEFAULT NULL"
             .to_owned(),
         result: "SETOF record".to_owned(),
-        description: "How many of each cohort reached a stage by the same age, with maturity.".to_owned(),
+        description: "How many of each cohort reached a stage by the same age, with maturity."
+            .to_owned(),
     }
 }
 
 /// The function's own columns.
-const COLUMNS: [&str; 11] =
-    ["segment", "cohort", "n", "age", "k", "rate", "lo", "hi", "mature", "n_full_window", "status"];
+const COLUMNS: [&str; 11] = [
+    "segment",
+    "cohort",
+    "n",
+    "age",
+    "k",
+    "rate",
+    "lo",
+    "hi",
+    "mature",
+    "n_full_window",
+    "status",
+];
 
 const PERIODS: [&str; 5] = ["day", "week", "month", "quarter", "year"];
 const DEFAULT_AGES: [i64; 3] = [30, 60, 90];
@@ -91,12 +103,17 @@ struct Cohorts {
 }
 
 fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
-    let every = arguments.take_text("every")?.unwrap_or_else(|| "month".to_owned()).to_lowercase();
+    let every = arguments
+        .take_text("every")?
+        .unwrap_or_else(|| "month".to_owned())
+        .to_lowercase();
     if !PERIODS.contains(&every.as_str()) {
         let periods = format!("one of {}", PERIODS.join(", "));
         return Err(arguments.invalid("every", &format!("\"{every}\""), &periods));
     }
-    let ages = arguments.take_numbers("ages")?.unwrap_or_else(|| DEFAULT_AGES.to_vec());
+    let ages = arguments
+        .take_numbers("ages")?
+        .unwrap_or_else(|| DEFAULT_AGES.to_vec());
     let partial = arguments.take_bool("partial")?;
     // Over a query, `stage` names the column of the stages.
     let stage = match arguments.is_over_query() {
@@ -105,7 +122,12 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
     };
     let base = Base::take(arguments)?;
     let stage_idx = stage_idx(&base, stage.as_deref())?;
-    let cohorts = Cohorts { every, ages, stage_idx, partial };
+    let cohorts = Cohorts {
+        every,
+        ages,
+        stage_idx,
+        partial,
+    };
     let watched = watched(&base, &cohorts)?;
     let grouped = group(&base, &cohorts, watched)?;
     finish(&base, &cohorts, grouped)
@@ -113,16 +135,21 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
 
 fn stage_idx(base: &Base, name: Option<&str>) -> Result<usize> {
     let stages = base.funnel.stage_names();
-    let Some(name) = name else { return Ok(stages.len() - 1) };
-    stages.iter().position(|stage| stage == name).ok_or_else(|| {
-        FunnelError::Unknown {
-            kind: Kind::Stage,
-            name: name.to_owned(),
-            place: format!(" in funnel \"{}\"", base.funnel.definition.name),
-            existing: stages,
-        }
-        .into()
-    })
+    let Some(name) = name else {
+        return Ok(stages.len() - 1);
+    };
+    stages
+        .iter()
+        .position(|stage| stage == name)
+        .ok_or_else(|| {
+            FunnelError::Unknown {
+                kind: Kind::Stage,
+                name: name.to_owned(),
+                place: format!(" in funnel \"{}\"", base.funnel.definition.name),
+                existing: stages,
+            }
+            .into()
+        })
 }
 
 /// Each journey with its cohort, how long it took or has been watched, and how that ended.
@@ -134,7 +161,10 @@ fn watched(base: &Base, cohorts: &Cohorts) -> Result<LogicalPlan> {
         .collect();
     let reached_at = coalesce(later);
     let as_of = base.options.as_of.clone();
-    let watched_until = least(vec![as_of, coalesce(vec![column(hidden::DEADLINE), base.options.as_of.clone()])]);
+    let watched_until = least(vec![
+        as_of,
+        coalesce(vec![column(hidden::DEADLINE), base.options.as_of.clone()]),
+    ]);
     let lost = column("status").eq(lit("lost"));
     let outcome = when(reached_at.clone().is_not_null(), lit("won"))
         .when(lost.clone(), lit("lost"))
@@ -149,7 +179,9 @@ fn watched(base: &Base, cohorts: &Cohorts) -> Result<LogicalPlan> {
         outcome.alias("__outcome"),
         days_since_start(base.options.as_of.clone()).alias("__watched"),
     ]);
-    LogicalPlanBuilder::from(base.plan.clone()).project(columns)?.build()
+    LogicalPlanBuilder::from(base.plan.clone())
+        .project(columns)?
+        .build()
 }
 
 /// The first day of the period, by the session's calendar.
@@ -178,13 +210,18 @@ fn group(base: &Base, cohorts: &Cohorts, watched: LogicalPlan) -> Result<Logical
         .map(|(at, age)| vec![lit(*age), lit(i64::try_from(at + 1).unwrap_or(i64::MAX))])
         .collect();
     let ages = LogicalPlanBuilder::values(rows)?
-        .project(vec![column("column1").alias("age"), column("column2").alias("__age_no")])?
+        .project(vec![
+            column("column1").alias("age"),
+            column("column2").alias("__age_no"),
+        ])?
         .build()?;
     let age = cast(column("age"), DataType::Float64);
     let counted = |name: &str, of: Expr| -> Result<Expr> {
         Ok(count(lit(1)).filter(of).build()?.alias(name))
     };
-    let won_by = column("__outcome").eq(lit("won")).and(column("__days").lt_eq(age.clone()));
+    let won_by = column("__outcome")
+        .eq(lit("won"))
+        .and(column("__days").lt_eq(age.clone()));
     let full = column("__watched").gt_eq(age);
     let mut totals = vec![
         count(lit(1)).alias("n"),
@@ -197,7 +234,10 @@ fn group(base: &Base, cohorts: &Cohorts, watched: LogicalPlan) -> Result<Logical
     }
     let mut groups = base.segments.grouped();
     groups.extend([column("cohort"), column("age"), column("__age_no")]);
-    LogicalPlanBuilder::from(watched).cross_join(ages)?.aggregate(groups, totals)?.build()
+    LogicalPlanBuilder::from(watched)
+        .cross_join(ages)?
+        .aggregate(groups, totals)?
+        .build()
 }
 
 fn incidence(cohorts: &Cohorts) -> Expr {
@@ -219,7 +259,10 @@ fn finish(base: &Base, cohorts: &Cohorts, grouped: LogicalPlan) -> Result<Logica
     let none = lit(ScalarValue::Float64(None));
     let estimate = |name: &str| -> Expr {
         match cohorts.partial {
-            true => get_field(array_element(column("__incidence"), column("__age_no")), name),
+            true => get_field(
+                array_element(column("__incidence"), column("__age_no")),
+                name,
+            ),
             false => none.clone(),
         }
     };
@@ -245,7 +288,18 @@ fn finish(base: &Base, cohorts: &Cohorts, grouped: LogicalPlan) -> Result<Logica
         column("n_full_window"),
         status.alias("status"),
     ]);
-    let mut order: Vec<_> = base.segments.grouped().into_iter().map(|name| name.sort(true, false)).collect();
-    order.extend([column("cohort").sort(true, false), column("age").sort(true, false)]);
-    LogicalPlanBuilder::from(grouped).sort(order)?.project(columns)?.build()
+    let mut order: Vec<_> = base
+        .segments
+        .grouped()
+        .into_iter()
+        .map(|name| name.sort(true, false))
+        .collect();
+    order.extend([
+        column("cohort").sort(true, false),
+        column("age").sort(true, false),
+    ]);
+    LogicalPlanBuilder::from(grouped)
+        .sort(order)?
+        .project(columns)?
+        .build()
 }

@@ -51,8 +51,9 @@ fn info() -> FunctionInfo {
                     \"where\" text DEFAULT NULL"
             .to_owned(),
         result: "SETOF record".to_owned(),
-        description: "One row for each entity of a funnel: when it reached each stage, how it ended."
-            .to_owned(),
+        description:
+            "One row for each entity of a funnel: when it reached each stage, how it ended."
+                .to_owned(),
     }
 }
 
@@ -70,7 +71,12 @@ pub fn public(funnel: &ResolvedFunnel, options: &JourneyOptions) -> Result<Logic
 }
 
 fn without_hidden(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let hidden = [hidden::STEPS, hidden::MATURE, hidden::DEADLINE, hidden::FURTHEST];
+    let hidden = [
+        hidden::STEPS,
+        hidden::MATURE,
+        hidden::DEADLINE,
+        hidden::FURTHEST,
+    ];
     let public: Vec<_> = plan
         .schema()
         .fields()

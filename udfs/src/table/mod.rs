@@ -45,8 +45,11 @@ pub(crate) struct TableFunction {
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 3] =
-    [cohort_cycle::FUNCTION, journeys::FUNCTION, stage_conversion::FUNCTION];
+const FUNCTIONS: [TableFunction; 3] = [
+    cohort_cycle::FUNCTION,
+    journeys::FUNCTION,
+    stage_conversion::FUNCTION,
+];
 
 /// Name, arguments and description of every table function.
 pub(crate) fn infos() -> Vec<FunctionInfo> {
@@ -96,7 +99,10 @@ impl RelationPlanner for FunnelPlanner {
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
-        let TableFactor::Table { name, alias, args, .. } = &relation else {
+        let TableFactor::Table {
+            name, alias, args, ..
+        } = &relation
+        else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let plan = match args {
@@ -107,9 +113,16 @@ impl RelationPlanner for FunnelPlanner {
             None => match journeys_relation(name) {
                 Some(funnel) => {
                     let funnel = self.lookup.funnel(&funnel)?;
-                    let zone = context.context_provider().options().execution.time_zone.clone();
+                    let zone = context
+                        .context_provider()
+                        .options()
+                        .execution
+                        .time_zone
+                        .clone();
                     let plan = journeys::public(&funnel, &default_options(&funnel, zone))?;
-                    LogicalPlanBuilder::from(plan).alias(funnel.definition.name.as_str())?.build()?
+                    LogicalPlanBuilder::from(plan)
+                        .alias(funnel.definition.name.as_str())?
+                        .build()?
                 }
                 None => return Ok(RelationPlanning::Original(Box::new(relation))),
             },
@@ -120,7 +133,11 @@ impl RelationPlanner for FunnelPlanner {
 }
 
 fn function_of(name: &ObjectName) -> Option<&'static TableFunction> {
-    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(fold)).collect();
+    let parts: Vec<String> = name
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident().map(fold))
+        .collect();
     let bare = match parts.as_slice() {
         [bare] => bare,
         // The functions are listed in `public`.
@@ -131,7 +148,11 @@ fn function_of(name: &ObjectName) -> Option<&'static TableFunction> {
 }
 
 fn journeys_relation(name: &ObjectName) -> Option<String> {
-    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident().map(fold)).collect();
+    let parts: Vec<String> = name
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident().map(fold))
+        .collect();
     match parts.as_slice() {
         [.., schema, funnel] if schema == JOURNEYS_SCHEMA => Some(funnel.clone()),
         _ => None,

@@ -74,23 +74,46 @@ fn info() -> FunctionInfo {
     FunctionInfo {
         name: "stage_conversion".to_owned(),
         kind: FunctionKind::Table,
-        arguments: "funnel text, by text DEFAULT NULL, since timestamp with time zone DEFAULT NULL, \
+        arguments:
+            "funnel text, by text DEFAULT NULL, since timestamp with time zone DEFAULT NULL, \
                     until timestamp with time zone DEFAULT NULL, \
                     as_of timestamp with time zone DEFAULT now(), counting text DEFAULT NULL, \
                     \"where\" text DEFAULT NULL"
-            .to_owned(),
+                .to_owned(),
         result: "SETOF record".to_owned(),
-        description: "For each stage of a funnel: entered, passed, lost, open, the conversion rate with \
+        description:
+            "For each stage of a funnel: entered, passed, lost, open, the conversion rate with \
                       its interval, times and value."
-            .to_owned(),
+                .to_owned(),
     }
 }
 
 /// The function's own columns.
 const COLUMNS: [&str; 24] = [
-    "segment", "stage_no", "stage", "entered", "passed", "lost", "open", "expired", "k", "n", "rate",
-    "lo", "hi", "cum_rate", "dropoff_rate", "skipped", "reentered", "back_moves", "median_days",
-    "p90_days", "amount", "status", "drill_key", "bar",
+    "segment",
+    "stage_no",
+    "stage",
+    "entered",
+    "passed",
+    "lost",
+    "open",
+    "expired",
+    "k",
+    "n",
+    "rate",
+    "lo",
+    "hi",
+    "cum_rate",
+    "dropoff_rate",
+    "skipped",
+    "reentered",
+    "back_moves",
+    "median_days",
+    "p90_days",
+    "amount",
+    "status",
+    "drill_key",
+    "bar",
 ];
 
 const STEP: &str = "__step";
@@ -136,12 +159,18 @@ fn step_columns(base: &Base, last: i32) -> Vec<Expr> {
         step(field::STAGE_NO).alias(STAGE_NO),
         reached.clone().alias("__reached"),
         reached.clone().and(passed.clone()).alias("__passed"),
-        stuck.clone().and(is("lost").or(is("expired"))).alias("__lost"),
+        stuck
+            .clone()
+            .and(is("lost").or(is("expired")))
+            .alias("__lost"),
         stuck.clone().and(is("expired")).alias("__expired"),
         stuck.and(is("open")).alias("__open"),
         mature.clone().alias("__mature"),
         mature.and(passed).alias("__mature_passed"),
-        reached.clone().and(step(field::ENTERED_AT).is_null()).alias("__skipped"),
+        reached
+            .clone()
+            .and(step(field::ENTERED_AT).is_null())
+            .alias("__skipped"),
         step(field::REENTERED).gt(lit(0)).alias("__reentered"),
         step(field::BACK_MOVES).alias("__back_moves"),
         days_between(step(field::ENTERED_AT), step(field::LEFT_AT)).alias("__days"),
@@ -177,7 +206,10 @@ fn totals() -> Result<Vec<Expr>> {
         sum(cast(column("__back_moves"), DataType::Int64)).alias("back_moves"),
         quantile("median_days", 0.5)?,
         quantile("p90_days", 0.9)?,
-        sum(column("__value")).filter(column("__reached")).build()?.alias("amount"),
+        sum(column("__value"))
+            .filter(column("__reached"))
+            .build()?
+            .alias("amount"),
     ])
 }
 
@@ -191,7 +223,10 @@ fn with_stage_names(base: &Base, grouped: LogicalPlan) -> Result<LogicalPlan> {
         .map(|(at, name)| vec![lit(i32::try_from(at + 1).unwrap_or(i32::MAX)), lit(name)])
         .collect();
     let names = LogicalPlanBuilder::values(rows)?
-        .project(vec![column("column1").alias("__no"), column("column2").alias("stage")])?
+        .project(vec![
+            column("column1").alias("__no"),
+            column("column2").alias("stage"),
+        ])?
         .build()?;
     let kind = match base.segments.names.is_empty() {
         true => JoinType::Left,
@@ -205,9 +240,23 @@ fn with_stage_names(base: &Base, grouped: LogicalPlan) -> Result<LogicalPlan> {
 fn finish(base: &Base, stages: LogicalPlan) -> Result<LogicalPlan> {
     let counted = |name: &str| or_zero(column(name), lit(0_i64));
     let mut columns = base.segments.grouped();
-    columns.extend([base.segments.text()?.alias("segment"), column("__no"), column("stage")]);
-    let counts =
-        ["entered", "passed", "lost", "open", "expired", "k", "n", "skipped", "reentered", "back_moves"];
+    columns.extend([
+        base.segments.text()?.alias("segment"),
+        column("__no"),
+        column("stage"),
+    ]);
+    let counts = [
+        "entered",
+        "passed",
+        "lost",
+        "open",
+        "expired",
+        "k",
+        "n",
+        "skipped",
+        "reentered",
+        "back_moves",
+    ];
     for name in counts {
         columns.push(counted(name)?.alias(name));
     }
@@ -215,11 +264,22 @@ fn finish(base: &Base, stages: LogicalPlan) -> Result<LogicalPlan> {
     let first = |name: &str| first_stage(base, column(name));
     let counted = LogicalPlanBuilder::from(stages)
         .project(columns)?
-        .window([first("n")?.alias("__first_n"), first("entered")?.alias("__first_entered")])?
+        .window([
+            first("n")?.alias("__first_n"),
+            first("entered")?.alias("__first_entered"),
+        ])?
         .build()?;
-    let mut order: Vec<_> = base.segments.grouped().into_iter().map(|name| name.sort(true, false)).collect();
+    let mut order: Vec<_> = base
+        .segments
+        .grouped()
+        .into_iter()
+        .map(|name| name.sort(true, false))
+        .collect();
     order.push(column("__no").sort(true, false));
-    LogicalPlanBuilder::from(counted).sort(order)?.project(result(base)?)?.build()
+    LogicalPlanBuilder::from(counted)
+        .sort(order)?
+        .project(result(base)?)?
+        .build()
 }
 
 /// The first stage's value, on every row of its segment.
@@ -251,7 +311,11 @@ fn result(base: &Base) -> Result<Vec<Expr>> {
         function.call(vec![column("k"), column("n")])
     };
     let mut columns = base.segments.shown(&COLUMNS);
-    columns.extend([column("segment"), column("__no").alias(STAGE_NO), column("stage")]);
+    columns.extend([
+        column("segment"),
+        column("__no").alias(STAGE_NO),
+        column("stage"),
+    ]);
     columns.extend(["entered", "passed", "lost", "open", "expired", "k", "n"].map(column));
     columns.extend([
         rated(rate.clone())?.alias("rate"),
@@ -261,7 +325,15 @@ fn result(base: &Base) -> Result<Vec<Expr>> {
         rated(lit(1.0) - rate)?.alias("dropoff_rate"),
     ]);
     columns.extend(
-        ["skipped", "reentered", "back_moves", "median_days", "p90_days", "amount"].map(column),
+        [
+            "skipped",
+            "reentered",
+            "back_moves",
+            "median_days",
+            "p90_days",
+            "amount",
+        ]
+        .map(column),
     );
     columns.extend([
         status(base)?.alias("status"),
@@ -317,4 +389,3 @@ fn bar() -> Result<Expr> {
     // Nobody entered: there is nothing to draw against.
     when(first.gt(lit(0_i64)), drawn).otherwise(lit(""))
 }
-

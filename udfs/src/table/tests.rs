@@ -46,18 +46,41 @@ async fn context(rows: &[Row], partitions: usize) -> SessionContext {
     let registry = crate::register_all(&context).unwrap();
     let times = rows.iter().map(|row| row.2 * DAY_US).collect::<Vec<_>>();
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("who", Arc::new(rows.iter().map(|row| Some(row.0)).collect::<Int64Array>())),
-        ("what", Arc::new(rows.iter().map(|row| Some(row.1)).collect::<StringArray>())),
-        ("at", Arc::new(TimestampMicrosecondArray::from(times).with_timezone(UTC))),
-        ("channel", Arc::new(rows.iter().map(|row| row.3).collect::<StringArray>())),
-        ("amount", Arc::new(rows.iter().map(|row| Some(row.4)).collect::<Int64Array>())),
+        (
+            "who",
+            Arc::new(rows.iter().map(|row| Some(row.0)).collect::<Int64Array>()),
+        ),
+        (
+            "what",
+            Arc::new(rows.iter().map(|row| Some(row.1)).collect::<StringArray>()),
+        ),
+        (
+            "at",
+            Arc::new(TimestampMicrosecondArray::from(times).with_timezone(UTC)),
+        ),
+        (
+            "channel",
+            Arc::new(rows.iter().map(|row| row.3).collect::<StringArray>()),
+        ),
+        (
+            "amount",
+            Arc::new(rows.iter().map(|row| Some(row.4)).collect::<Int64Array>()),
+        ),
     ];
     let batch = RecordBatch::try_from_iter_with_nullable(
-        columns.into_iter().map(|(name, column)| (name, column, true)),
+        columns
+            .into_iter()
+            .map(|(name, column)| (name, column, true)),
     )
     .unwrap();
-    let batches = (0..batch.num_rows()).map(|row| vec![batch.slice(row, 1)]).collect::<Vec<_>>();
-    let batches = if batches.is_empty() { vec![vec![]] } else { batches };
+    let batches = (0..batch.num_rows())
+        .map(|row| vec![batch.slice(row, 1)])
+        .collect::<Vec<_>>();
+    let batches = if batches.is_empty() {
+        vec![vec![]]
+    } else {
+        batches
+    };
     let table = MemTable::try_new(batch.schema(), batches).unwrap();
     context.register_table("log", Arc::new(table)).unwrap();
     registry.define(&context, definition()).await.unwrap();
@@ -77,10 +100,17 @@ fn definition() -> FunnelDefinition {
         entity: "who".to_owned(),
         time: Some("at".to_owned()),
         stages: STAGES.iter().map(stage).collect(),
-        lost: Some(LostDefinition { when: Some("what = 'lost'".to_owned()), at: None, reason: None }),
+        lost: Some(LostDefinition {
+            when: Some("what = 'lost'".to_owned()),
+            at: None,
+            reason: None,
+        }),
         value: Some("amount".to_owned()),
         owner: None,
-        dimensions: vec![Dimension { name: "channel".to_owned(), expression: "channel".to_owned() }],
+        dimensions: vec![Dimension {
+            name: "channel".to_owned(),
+            expression: "channel".to_owned(),
+        }],
         window: Some(Interval::parse(&format!("{WINDOW_DAYS} days")).unwrap()),
         counting: Counting::Ordered,
         comment: None,
@@ -109,7 +139,11 @@ struct Journey {
 }
 
 async fn journeys(context: &SessionContext) -> Vec<Journey> {
-    let batch = query(context, &format!("SELECT * FROM journeys('f', as_of => {})", as_of())).await;
+    let batch = query(
+        context,
+        &format!("SELECT * FROM journeys('f', as_of => {})", as_of()),
+    )
+    .await;
     let text = |name: &str, row: usize| {
         let column = batch.column_by_name(name).unwrap();
         let column = datafusion::arrow::compute::cast(column, &DataType::Utf8).unwrap();
@@ -117,17 +151,26 @@ async fn journeys(context: &SessionContext) -> Vec<Journey> {
         (!column.is_null(row)).then(|| column.value(row).to_owned())
     };
     let day = |name: &str, row: usize| {
-        let column = batch.column_by_name(name).unwrap().as_primitive::<TimestampMicrosecondType>();
+        let column = batch
+            .column_by_name(name)
+            .unwrap()
+            .as_primitive::<TimestampMicrosecondType>();
         (!column.is_null(row)).then(|| column.value(row) / DAY_US)
     };
     (0..batch.num_rows())
         .map(|row| {
-            let values = batch.column_by_name("value").unwrap().as_primitive::<Float64Type>();
+            let values = batch
+                .column_by_name("value")
+                .unwrap()
+                .as_primitive::<Float64Type>();
             let furthest = text("furthest_stage", row).unwrap();
             Journey {
                 channel: text("channel", row),
                 started_day: day("started_at", row).unwrap(),
-                at_days: STAGES.iter().map(|stage| day(&format!("{stage}_at"), row)).collect(),
+                at_days: STAGES
+                    .iter()
+                    .map(|stage| day(&format!("{stage}_at"), row))
+                    .collect(),
                 furthest: STAGES.iter().position(|stage| **stage == furthest).unwrap(),
                 status: text("status", row).unwrap(),
                 value: (!values.is_null(row)).then(|| values.value(row)),
@@ -140,7 +183,10 @@ async fn journeys(context: &SessionContext) -> Vec<Journey> {
 fn quantile(mut values: Vec<f64>, share: f64) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let position = share * (values.len().checked_sub(1)? as f64);
-    let (low, high) = (values[position.floor() as usize], values[position.ceil() as usize]);
+    let (low, high) = (
+        values[position.floor() as usize],
+        values[position.ceil() as usize],
+    );
     Some(low + (high - low) * position.fract())
 }
 
@@ -176,27 +222,38 @@ fn counted(journeys: &[&Journey], stage: usize) -> Counts {
 fn by_channel(journeys: &[Journey]) -> BTreeMap<String, Vec<&Journey>> {
     let mut segments: BTreeMap<String, Vec<&Journey>> = BTreeMap::new();
     for journey in journeys {
-        let segment = journey.channel.clone().unwrap_or_else(|| "(null)".to_owned());
+        let segment = journey
+            .channel
+            .clone()
+            .unwrap_or_else(|| "(null)".to_owned());
         segments.entry(segment).or_default().push(journey);
     }
     segments
 }
 
 async fn conversion(context: &SessionContext) -> BTreeMap<(String, usize), Counts> {
-    let sql = format!("SELECT * FROM stage_conversion('f', by => 'channel', as_of => {})", as_of());
+    let sql = format!(
+        "SELECT * FROM stage_conversion('f', by => 'channel', as_of => {})",
+        as_of()
+    );
     let batch = query(context, &sql).await;
     let column = |name: &str| batch.column_by_name(name).unwrap();
     let float = |name: &str, row: usize| {
         let values = column(name).as_primitive::<Float64Type>();
         (!values.is_null(row)).then(|| values.value(row))
     };
-    let names = ["entered", "passed", "lost", "open", "expired", "k", "n", "skipped"];
+    let names = [
+        "entered", "passed", "lost", "open", "expired", "k", "n", "skipped",
+    ];
     (0..batch.num_rows())
         .map(|row| {
             let segment = column("segment").as_string::<i32>().value(row).to_owned();
             let stage = column("stage_no").as_primitive::<Int32Type>().value(row) as usize - 1;
             let counts = names.map(|name| column(name).as_primitive::<Int64Type>().value(row));
-            ((segment, stage), (counts, float("median_days", row), float("amount", row)))
+            (
+                (segment, stage),
+                (counts, float("median_days", row), float("amount", row)),
+            )
         })
         .collect()
 }
