@@ -296,7 +296,7 @@ impl Catalog {
     }
 
     /// Notes that the object of that key could not be made again at the start.
-    pub fn note_broken(&self, key: String, error: Error) {
+    pub fn note_broken(&self, key: String, error: Arc<Error>) {
         self.objects.note_broken(key, error);
     }
 

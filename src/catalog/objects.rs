@@ -263,8 +263,8 @@ impl Objects {
     }
 
     /// Notes that the object of that key could not be made again.
-    pub fn note_broken(&self, key: String, error: Error) {
-        lock(&self.broken).insert(key, Arc::new(error));
+    pub fn note_broken(&self, key: String, error: Arc<Error>) {
+        lock(&self.broken).insert(key, error);
     }
 
     /// Why the object of `change` could not be made again.

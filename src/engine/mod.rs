@@ -96,7 +96,7 @@ impl Engine {
     /// Registers the tables that lie in the data directory and runs the kept definitions again.
     async fn restore(self: &Arc<Self>, data_dir: &std::path::Path) -> Result<()> {
         for (key, error) in crate::catalog::register_files(&self.base, data_dir).await? {
-            self.catalog.note_broken(key, error);
+            self.catalog.note_broken(key, Arc::new(error));
         }
         let session = self.session("funnelsql");
         let mut waiting = self.catalog.kept_statements();
@@ -105,6 +105,9 @@ impl Engine {
             let mut failed = Vec::new();
             for kept in waiting {
                 if let Err(error) = session.run(&kept.sql).await {
+                    let error = Arc::new(error);
+                    self.catalog
+                        .note_broken(kept.name.clone(), Arc::clone(&error));
                     failed.push((kept, error));
                 }
             }
@@ -115,7 +118,6 @@ impl Engine {
             }
             for (kept, error) in failed {
                 tracing::error!(%error, object = kept.name, "can't restore a definition");
-                self.catalog.note_broken(kept.name, error);
             }
             return Ok(());
         }

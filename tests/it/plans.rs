@@ -172,3 +172,40 @@ async fn an_event_log_and_a_wide_table_of_the_same_deals_agree() {
     let wide = rows(&session, &asked("wide")).await;
     assert_eq!(log, wide);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_in_a_call_is_placed_at_its_argument() {
+    let folder = TempDir::new().unwrap();
+    let session = session(&folder).await;
+    for (query, fault) in [
+        ("SELECT * FROM stage_conversion('lag')", "'lag'"),
+        (
+            "SELECT * FROM stage_conversion('log', by => 'chanel', as_of => now())",
+            "'chanel'",
+        ),
+        (
+            "SELECT '漏斗' FROM journeys('log', since => 'soon')",
+            "'soon'",
+        ),
+        (
+            "SELECT * FROM journeys('log', sinse => '2026-01-01')",
+            "sinse",
+        ),
+        (
+            "SELECT * FROM cohort_cycle('log', stage => 'one', by => 'channel')",
+            "'one'",
+        ),
+        (
+            "SELECT * FROM journeys('log', where => chanel = 'x')",
+            "chanel",
+        ),
+        ("SELECT stag FROM stage_conversion('log')", "stag"),
+        ("SELECT 1\nFROM nowhere", "nowhere"),
+    ] {
+        let error = session.query(query).await.unwrap_err();
+        let before = query.find(fault).unwrap();
+        let position = query[..before].chars().count() + 1;
+        assert_eq!(error.position(), Some(position), "{query}: {error}");
+        assert!(error.hint().is_some(), "{query}: {error}");
+    }
+}

@@ -239,7 +239,7 @@ async fn the_crm_gives_its_cycle_quarters_and_managers() {
             &session,
             &format!(
                 "SELECT manager, amount::bigint FROM stage_conversion('{funnel}', by => 'manager', {at})
-                 WHERE stage = 'won' ORDER BY amount DESC"
+                 WHERE stage = 'won' ORDER BY 2 DESC"
             ),
             &[
                 "Melvin Marxen|2251930",

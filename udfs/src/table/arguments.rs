@@ -1,13 +1,14 @@
 //! The arguments of a table function: the funnel first, then `name => value`.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::{DFSchema, Diagnostic, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, UnaryOperator, Value,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, Spanned, UnaryOperator, Value,
 };
+use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::FunnelLookup;
 use crate::definition::journeys::to_instant;
@@ -19,6 +20,10 @@ pub struct Arguments<'a> {
     function: &'static str,
     positional: Vec<SqlExpr>,
     named: Vec<(String, SqlExpr)>,
+    /// Where each named argument's value is.
+    places: Vec<(String, Span)>,
+    /// Where the argument is that was taken last: a fault is most likely there.
+    place: Option<Span>,
     context: &'a mut dyn RelationPlannerContext,
     lookup: &'a dyn FunnelLookup,
 }
@@ -46,35 +51,42 @@ impl<'a> Arguments<'a> {
         let mut positional = Vec::new();
         let mut named: Vec<(String, SqlExpr)> = Vec::new();
         for argument in arguments {
+            let place = argument.span();
             let (name, value) = split(function, argument)?;
             let Some(name) = name else {
                 positional.push(value);
                 continue;
             };
             if !known.contains(&name.as_str()) {
-                return Err(FunnelError::Unknown {
+                let error = FunnelError::Unknown {
                     kind: Kind::Argument,
                     name,
                     place: format!(" in {function}()"),
                     existing: known.iter().map(|name| (*name).to_owned()).collect(),
-                }
-                .into());
+                };
+                return Err(located(error.into(), Some(place)));
             }
             if named.iter().any(|(other, _)| *other == name) {
                 let hint = "Write it once.".to_owned();
-                return Err(FunnelError::Duplicate {
+                let error = FunnelError::Duplicate {
                     kind: Kind::Argument,
                     name,
                     hint,
-                }
-                .into());
+                };
+                return Err(located(error.into(), Some(place)));
             }
             named.push((name, value));
         }
+        let places = named
+            .iter()
+            .map(|(name, value)| (name.clone(), value.span()))
+            .collect();
         Ok(Self {
             function,
             positional,
             named,
+            places,
+            place: None,
             context,
             lookup,
         })
@@ -86,7 +98,11 @@ impl<'a> Arguments<'a> {
     /// 42883 when there is none or more than one.
     pub fn only_positional(&mut self) -> Result<SqlExpr> {
         match self.positional.len() {
-            1 => Ok(self.positional.remove(0)),
+            1 => {
+                let first = self.positional.remove(0);
+                self.place = Some(first.span());
+                Ok(first)
+            }
             given => Err(FunnelError::WrongCall {
                 message: format!(
                     "{}() takes one argument without a name, the funnel; {given} are given",
@@ -103,9 +119,24 @@ impl<'a> Arguments<'a> {
         matches!(self.positional.first(), Some(SqlExpr::Subquery(_)))
     }
 
+    /// Says that what comes next is about the argument of that name, which was taken before.
+    pub fn look_at(&mut self, name: &str) {
+        let found = self.places.iter().find(|(given, _)| given == name);
+        self.place = found.map(|(_, place)| *place);
+    }
+
+    /// The error at the argument that it is about, unless it says itself where it is.
+    pub fn locate(&self, error: DataFusionError) -> DataFusionError {
+        match FunnelError::find(&error).is_some() && error.diagnostic().is_none() {
+            true => located(error, self.place),
+            false => error,
+        }
+    }
+
     /// Takes the argument of that name as it was written.
     pub fn take(&mut self, name: &str) -> Option<SqlExpr> {
         let at = self.named.iter().position(|(given, _)| given == name)?;
+        self.look_at(name);
         Some(self.named.remove(at).1)
     }
 
@@ -349,6 +380,17 @@ impl Text {
         match self {
             Text::Literal(text) | Text::Parameter(text) => text,
         }
+    }
+}
+
+/// The error with its place in the statement.
+fn located(error: DataFusionError, place: Option<Span>) -> DataFusionError {
+    match place.and_then(datafusion::common::Span::try_from_sqlparser_span) {
+        Some(span) => {
+            let diagnostic = Diagnostic::new_error(error.to_string(), Some(span));
+            error.with_diagnostic(diagnostic)
+        }
+        None => error,
     }
 }
 

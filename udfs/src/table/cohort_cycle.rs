@@ -121,6 +121,7 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
         false => arguments.take_text("stage")?,
     };
     let base = Base::take(arguments)?;
+    arguments.look_at("stage");
     let stage_idx = stage_idx(&base, stage.as_deref())?;
     let cohorts = Cohorts {
         every,

@@ -87,7 +87,8 @@ impl FunnelPlanner {
         let lookup = self.lookup.as_ref();
         let known = function.arguments;
         let mut arguments = Arguments::new(function.name, known, arguments, context, lookup)?;
-        let plan = (function.plan)(&mut arguments)?;
+        let planned = (function.plan)(&mut arguments);
+        let plan = planned.map_err(|error| arguments.locate(error))?;
         // `journeys.lead_id` means the function's column, as in Postgres.
         LogicalPlanBuilder::from(plan).alias(function.name)?.build()
     }
