@@ -35,5 +35,5 @@ ORDER BY stage_no;
 SELECT stage, owner, passed AS moved_on, round(median_days, 1) AS median_days
 FROM stage_conversion(:'funnel', by => 'owner', as_of => :'as_of')
 WHERE passed >= 30 AND median_days IS NOT NULL
-ORDER BY median_days DESC, owner
+ORDER BY median_days DESC, owner, stage_no
 LIMIT 5;

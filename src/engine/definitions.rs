@@ -16,7 +16,7 @@ use datafusion_funnel::definition::text::identifier;
 use datafusion_funnel::error::{FunnelError, Kind};
 
 use super::DATABASE;
-use super::session::{Notice, Outcome};
+use super::outcome::{Notice, Outcome};
 use crate::catalog::{Catalog, Change, Target, local_path};
 use crate::error::{Error, Result};
 use crate::sql::Statement;

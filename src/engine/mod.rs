@@ -5,9 +5,12 @@
 
 mod cooperation;
 mod definitions;
+mod outcome;
 mod output;
 mod parameters;
 mod plan;
+mod prepared;
+mod query;
 mod session;
 pub mod settings;
 
@@ -24,8 +27,9 @@ use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use crate::catalog::Catalog;
 use crate::error::Result;
 
+pub use outcome::{Described, Notice, Outcome, Prepared};
 pub use output::{text_rows, with_postgres_texts};
-pub use session::{Described, Notice, Outcome, Prepared, Session};
+pub use session::Session;
 
 /// The name of the one database.
 pub const DATABASE: &str = "funnelsql";

@@ -1,28 +1,19 @@
 //! A session: who asks, with which settings, and the statements that they have prepared.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{DFSchema, ParamValues, ScalarValue};
+use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::physical_plan::execute_stream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::prelude::{Expr, SessionContext};
-use datafusion::sql::parser::Statement as EngineStatement;
-use datafusion::sql::sqlparser::ast;
-use datafusion_funnel::error::FunnelError;
+use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 
+use super::Engine;
+use super::outcome::{Described, Notice, Outcome, Prepared};
 use super::settings::Settings;
-use super::{Engine, definitions, output, parameters, plan};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::sql::{self, Statement, StatementKind};
@@ -32,12 +23,12 @@ use crate::sql::{self, Statement, StatementKind};
 /// Everything in it is the session's own: the engine's tables and funnels are reached through it, and
 /// nothing that is set here is seen by another session. Dropping it forgets it.
 pub struct Session {
-    engine: Arc<Engine>,
-    user: String,
-    context: SessionContext,
-    settings: Mutex<Settings>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) user: String,
+    pub(super) context: SessionContext,
+    pub(super) settings: Mutex<Settings>,
     /// Statements prepared in SQL (`PREPARE`); those of the protocol are the server's.
-    prepared: Mutex<BTreeMap<String, Arc<Prepared>>>,
+    pub(super) prepared: Mutex<BTreeMap<String, Arc<Prepared>>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -45,99 +36,6 @@ impl std::fmt::Debug for Session {
         f.debug_struct("Session")
             .field("user", &self.user)
             .finish_non_exhaustive()
-    }
-}
-
-/// A statement that is ready to run.
-#[derive(Debug, Clone)]
-pub struct Prepared {
-    /// The statement.
-    pub statement: Statement,
-    /// The types of its parameters, `$1` first.
-    pub parameter_types: Vec<DataType>,
-    /// What it returns.
-    pub described: Described,
-}
-
-/// What a statement returns.
-#[derive(Debug, Clone)]
-pub enum Described {
-    /// No rows.
-    Nothing,
-    /// Rows of these columns.
-    Rows(SchemaRef),
-    /// Rows whose columns depend on parameters that have no value yet; describe it again when they have.
-    Later,
-}
-
-/// What running a statement gave.
-pub enum Outcome {
-    /// Rows, to be read while they are computed. The tag is the command's first word: `SELECT`.
-    Rows {
-        /// The command.
-        tag: &'static str,
-        /// The rows.
-        stream: SendableRecordBatchStream,
-    },
-    /// No rows.
-    Done {
-        /// The command as Postgres tags it: `CREATE FUNNEL`, `SET`, `INSERT 0 5`.
-        tag: String,
-        /// What the user should know beside it.
-        notices: Vec<Notice>,
-        /// Settings that the client has to be told of, with their values.
-        reported: Vec<(&'static str, String)>,
-    },
-}
-
-/// A message beside a result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// `NOTICE` or `WARNING`.
-    pub severity: &'static str,
-    /// Five characters, as an error's.
-    pub code: &'static str,
-    /// The text.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl Notice {
-    pub(super) fn plain(message: String) -> Self {
-        Self {
-            severity: "NOTICE",
-            code: "00000",
-            message,
-            hint: None,
-        }
-    }
-}
-
-impl Outcome {
-    pub(super) fn done(tag: impl Into<String>) -> Self {
-        Outcome::Done {
-            tag: tag.into(),
-            notices: Vec::new(),
-            reported: Vec::new(),
-        }
-    }
-
-    pub(super) fn noted(tag: &str, notice: Notice) -> Self {
-        Outcome::Done {
-            tag: tag.to_owned(),
-            notices: vec![notice],
-            reported: Vec::new(),
-        }
-    }
-
-    fn table(tag: &'static str, batch: RecordBatch) -> Self {
-        let schema = batch.schema();
-        let rows = futures::stream::iter([Ok(batch)]);
-        Outcome::Rows {
-            tag,
-            stream: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
-        }
     }
 }
 
@@ -455,288 +353,10 @@ impl Session {
             RecordBatch::try_new(text_schema(columns), arrays).map_err(DataFusionError::from)?;
         Ok(Outcome::table("SHOW", batch))
     }
-
-    /// Plans a statement of DataFusion's. Statements about the Postgres catalogs are rewritten first:
-    /// their spelling is Postgres' own, and no other statement may be touched by those rules.
-    async fn plan(
-        &self,
-        statement: &Statement,
-        engine_statement: &EngineStatement,
-        values: Option<&[ScalarValue]>,
-    ) -> Result<LogicalPlan> {
-        let rewritten = self.rewrite_catalog_statement(statement, engine_statement);
-        let is_rewritten = rewritten.is_some();
-        let engine_statement = rewritten.unwrap_or_else(|| engine_statement.clone());
-        let state = self.context.state();
-        plan::plan(state, &self.engine.catalog, engine_statement, values)
-            .await
-            .map_err(|error| {
-                // A rewritten statement's places are not those of the user's text.
-                let sql = if is_rewritten {
-                    ""
-                } else {
-                    statement.sql.as_ref()
-                };
-                self.explain_error(Error::from_engine(&error, sql))
-            })
-    }
-
-    /// Adds what only the catalog knows: the names that a missing one is near to.
-    fn explain_error(&self, error: Error) -> Error {
-        use datafusion_funnel::error::Kind;
-        let Error::Funnel {
-            error:
-                FunnelError::Unknown {
-                    kind,
-                    name,
-                    place,
-                    mut existing,
-                },
-            position,
-        } = error
-        else {
-            return error;
-        };
-        if kind == Kind::Table
-            && let Some(broken) = self.engine.catalog.broken_relation(&name)
-        {
-            return broken;
-        }
-        let state = self.context.state();
-        match kind {
-            Kind::Table if existing.is_empty() => {
-                existing = datafusion_funnel::definition::resolve::table_names(&state);
-            }
-            Kind::Function if existing.is_empty() => {
-                existing = state.scalar_functions().keys().cloned().collect();
-                existing.extend(state.aggregate_functions().keys().cloned());
-                let near = datafusion_funnel::error::nearest(&name, &existing).map(str::to_owned);
-                existing = near.into_iter().collect();
-            }
-            _ => {}
-        }
-        Error::Funnel {
-            error: FunnelError::Unknown {
-                kind,
-                name,
-                place,
-                existing,
-            },
-            position,
-        }
-    }
-
-    fn rewrite_catalog_statement(
-        &self,
-        statement: &Statement,
-        engine_statement: &EngineStatement,
-    ) -> Option<EngineStatement> {
-        if !catalog::is_catalog_statement(engine_statement) {
-            return None;
-        }
-        let mut statements = self.engine.compatibility.parse(&statement.text).ok()?;
-        match statements.len() {
-            1 => Some(EngineStatement::Statement(Box::new(statements.remove(0)))),
-            _ => None,
-        }
-    }
-
-    async fn prepare_engine(
-        &self,
-        statement: &Statement,
-        engine_statement: &EngineStatement,
-        declared: &[Option<DataType>],
-    ) -> Result<Prepared> {
-        let count = parameter_count(engine_statement).max(declared.len());
-        let plan = match self.plan(statement, engine_statement, None).await {
-            Ok(plan) => Some(plan),
-            // The columns depend on a parameter: they are known when it is bound.
-            Err(Error::Funnel {
-                error: FunnelError::UnboundParameter { .. },
-                ..
-            }) => None,
-            Err(error) => return Err(error),
-        };
-        let inferred = plan
-            .as_ref()
-            .map(parameters::types)
-            .transpose()?
-            .unwrap_or_default();
-        let parameter_types: Vec<DataType> = (0..count)
-            .map(|at| {
-                let declared = declared.get(at).cloned().flatten();
-                let inferred = inferred.get(&format!("${}", at + 1)).cloned();
-                declared.or(inferred).unwrap_or(DataType::Utf8)
-            })
-            .collect();
-        let described = match plan {
-            Some(plan) => self.describe_plan(&parameters::assume(plan, &parameter_types)?),
-            None => Described::Later,
-        };
-        Ok(Prepared {
-            statement: statement.clone(),
-            parameter_types,
-            described,
-        })
-    }
-
-    fn describe_plan(&self, plan: &LogicalPlan) -> Described {
-        match plan {
-            LogicalPlan::Ddl(_)
-            | LogicalPlan::Dml(_)
-            | LogicalPlan::Copy(_)
-            | LogicalPlan::Statement(_) => Described::Nothing,
-            plan => Described::Rows(output::zoned_schema(plan.schema().as_arrow(), &self.zone())),
-        }
-    }
-
-    fn zone(&self) -> String {
-        self.setting("timezone")
-            .unwrap_or_else(|_| "UTC".to_owned())
-    }
-
-    async fn run_plan(
-        &self,
-        statement: &Statement,
-        plan: LogicalPlan,
-        values: Vec<ScalarValue>,
-    ) -> Result<Outcome> {
-        let sql = statement.sql.as_ref();
-        let plan = match values.is_empty() {
-            true => plan,
-            false => plan
-                .with_param_values(ParamValues::from(values))
-                .map_err(|error| Error::from_engine(&error, sql))?,
-        };
-        match plan {
-            LogicalPlan::Ddl(definition) => {
-                definitions::run(&self.context, &self.engine.catalog, statement, definition).await
-            }
-            LogicalPlan::Copy(_) => Err(Error::Unsupported {
-                message: "COPY is not supported".to_owned(),
-                hint: Some("Use psql's \\g or \\o, or funnelsql sql --format csv.".to_owned()),
-            }),
-            LogicalPlan::Statement(_) => Err(Error::Unsupported {
-                message: "this statement is not supported".to_owned(),
-                hint: None,
-            }),
-            LogicalPlan::Dml(change) => {
-                let verb = change.op.to_string();
-                let stream = self.stream(LogicalPlan::Dml(change), sql).await?;
-                let batches: Vec<RecordBatch> = stream
-                    .try_collect()
-                    .await
-                    .map_err(|error| Error::from_engine(&error, sql))?;
-                Ok(Outcome::done(change_tag(&verb, changed_rows(&batches))))
-            }
-            plan => {
-                let tag = match plan {
-                    LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => "EXPLAIN",
-                    _ => "SELECT",
-                };
-                let stream = self.stream(plan, sql).await?;
-                Ok(Outcome::Rows {
-                    tag,
-                    stream: output::in_zone(stream, &self.zone()),
-                })
-            }
-        }
-    }
-
-    async fn stream(&self, plan: LogicalPlan, sql: &str) -> Result<SendableRecordBatchStream> {
-        let state = self.context.state();
-        let physical = state
-            .create_physical_plan(&plan)
-            .await
-            .map_err(|error| self.explain_error(Error::from_engine(&error, sql)))?;
-        execute_stream(physical, state.task_ctx()).map_err(|error| Error::from_engine(&error, sql))
-    }
-
-    async fn prepare_named(
-        &self,
-        name: &str,
-        types: &[ast::DataType],
-        statement: Statement,
-    ) -> Result<Outcome> {
-        if lock(&self.prepared).contains_key(name) {
-            return Err(Error::DuplicateStatement(name.to_owned()));
-        }
-        let mut declared = Vec::with_capacity(types.len());
-        for sql_type in types {
-            declared.push(Some(self.type_of(sql_type)?));
-        }
-        let prepared = self.prepare(statement, &declared).await?;
-        lock(&self.prepared).insert(name.to_owned(), Arc::new(prepared));
-        Ok(Outcome::done("PREPARE"))
-    }
-
-    async fn execute_named(&self, name: &str, values: &[ast::Expr]) -> Result<Outcome> {
-        let prepared = self.prepared_named(name)?;
-        let expected = prepared.parameter_types.len();
-        if expected != values.len() {
-            let name = name.to_owned();
-            return Err(Error::ParameterCount {
-                name,
-                expected,
-                given: values.len(),
-            });
-        }
-        let mut scalars = Vec::with_capacity(values.len());
-        for (value, wanted) in values.iter().zip(&prepared.parameter_types) {
-            let scalar = self.constant(value)?;
-            scalars.push(scalar.cast_to(wanted)?);
-        }
-        Box::pin(self.execute(&prepared, scalars)).await
-    }
-
-    fn prepared_named(&self, name: &str) -> Result<Arc<Prepared>> {
-        let prepared = lock(&self.prepared).get(name).map(Arc::clone);
-        prepared.ok_or_else(|| Error::UnknownStatement(name.to_owned()))
-    }
-
-    fn deallocate(&self, name: Option<&str>) -> Result<Outcome> {
-        let mut prepared = lock(&self.prepared);
-        match name {
-            None => {
-                prepared.clear();
-                Ok(Outcome::done("DEALLOCATE ALL"))
-            }
-            Some(name) => match prepared.remove(name) {
-                Some(_) => Ok(Outcome::done("DEALLOCATE")),
-                None => Err(Error::UnknownStatement(name.to_owned())),
-            },
-        }
-    }
-
-    /// The value of an expression without columns.
-    fn constant(&self, expression: &ast::Expr) -> Result<ScalarValue> {
-        let state = self.context.state();
-        let schema = Arc::new(DFSchema::empty());
-        let planned = state.create_logical_expr(&expression.to_string(), &schema)?;
-        let context = SimplifyContext::builder()
-            .with_schema(Arc::clone(&schema))
-            .build();
-        match ExprSimplifier::new(context).simplify(planned)? {
-            Expr::Literal(value, _) => Ok(value),
-            other => Err(Error::from(FunnelError::InvalidArgument {
-                message: format!("a parameter must be a constant, not {other}"),
-                hint: "Write a literal.".to_owned(),
-            })),
-        }
-    }
-
-    fn type_of(&self, sql_type: &ast::DataType) -> Result<DataType> {
-        let state = self.context.state();
-        let text = format!("CAST(NULL AS {sql_type})");
-        let schema = DFSchema::empty();
-        let expression = state.create_logical_expr(&text, &schema)?;
-        use datafusion::logical_expr::ExprSchemable;
-        Ok(expression.get_type(&schema)?)
-    }
 }
 
 /// A panic while a lock is held leaves a map that is whole: each change of it is one call.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -755,49 +375,5 @@ fn show_column(name: &str) -> &str {
         "datestyle" => "DateStyle",
         "intervalstyle" => "IntervalStyle",
         other => other,
-    }
-}
-
-/// The highest number of a `$n` in the statement.
-fn parameter_count(statement: &EngineStatement) -> usize {
-    let statement = match statement {
-        EngineStatement::Statement(statement) => statement,
-        EngineStatement::Explain(explain) => return parameter_count(&explain.statement),
-        _ => return 0,
-    };
-    let mut highest = 0;
-    let _ = ast::visit_expressions(statement.as_ref(), |expression| {
-        if let ast::Expr::Value(value) = expression
-            && let ast::Value::Placeholder(name) = &value.value
-            && let Some(Ok(number)) = name.strip_prefix('$').map(str::parse::<usize>)
-        {
-            highest = highest.max(number);
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    highest
-}
-
-/// DataFusion answers a change with one number.
-fn changed_rows(batches: &[RecordBatch]) -> u64 {
-    batches
-        .iter()
-        .filter_map(|batch| {
-            batch
-                .columns()
-                .first()?
-                .as_any()
-                .downcast_ref::<UInt64Array>()
-        })
-        .flat_map(|counts| counts.iter().flatten())
-        .sum()
-}
-
-fn change_tag(verb: &str, rows: u64) -> String {
-    match verb.to_lowercase().as_str() {
-        verb if verb.starts_with("insert") => format!("INSERT 0 {rows}"),
-        verb if verb.starts_with("delete") => format!("DELETE {rows}"),
-        verb if verb.starts_with("update") => format!("UPDATE {rows}"),
-        _ => format!("{} {rows}", verb.to_uppercase()),
     }
 }

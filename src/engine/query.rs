@@ -1,0 +1,262 @@
+//! Statements of DataFusion's: planned with the funnels that they name, described, run.
+
+use std::ops::ControlFlow;
+
+use datafusion::arrow::array::{Array, RecordBatch, UInt64Array};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast;
+use datafusion_funnel::error::{FunnelError, Kind};
+use futures::TryStreamExt;
+
+use super::outcome::{Described, Outcome, Prepared};
+use super::session::Session;
+use super::{definitions, output, parameters, plan};
+use crate::catalog;
+use crate::error::{Error, Result};
+use crate::sql::Statement;
+
+impl Session {
+    /// Plans a statement of DataFusion's. Statements about the Postgres catalogs are rewritten first:
+    /// their spelling is Postgres' own, and no other statement may be touched by those rules.
+    pub(super) async fn plan(
+        &self,
+        statement: &Statement,
+        engine_statement: &EngineStatement,
+        values: Option<&[ScalarValue]>,
+    ) -> Result<LogicalPlan> {
+        let rewritten = self.rewrite_catalog_statement(statement, engine_statement);
+        let is_rewritten = rewritten.is_some();
+        let engine_statement = rewritten.unwrap_or_else(|| engine_statement.clone());
+        let state = self.context.state();
+        plan::plan(state, &self.engine.catalog, engine_statement, values)
+            .await
+            .map_err(|error| {
+                // A rewritten statement's places are not those of the user's text.
+                let sql = if is_rewritten {
+                    ""
+                } else {
+                    statement.sql.as_ref()
+                };
+                self.explain_error(Error::from_engine(&error, sql))
+            })
+    }
+
+    /// Adds what only the catalog knows: the names that a missing one is near to.
+    pub(super) fn explain_error(&self, error: Error) -> Error {
+        let Error::Funnel {
+            error:
+                FunnelError::Unknown {
+                    kind,
+                    name,
+                    place,
+                    mut existing,
+                },
+            position,
+        } = error
+        else {
+            return error;
+        };
+        if kind == Kind::Table
+            && let Some(broken) = self.engine.catalog.broken_relation(&name)
+        {
+            return broken;
+        }
+        let state = self.context.state();
+        match kind {
+            Kind::Table if existing.is_empty() => {
+                existing = datafusion_funnel::definition::resolve::table_names(&state);
+            }
+            Kind::Function if existing.is_empty() => {
+                existing = state.scalar_functions().keys().cloned().collect();
+                existing.extend(state.aggregate_functions().keys().cloned());
+                let near = datafusion_funnel::error::nearest(&name, &existing).map(str::to_owned);
+                existing = near.into_iter().collect();
+            }
+            _ => {}
+        }
+        Error::Funnel {
+            error: FunnelError::Unknown {
+                kind,
+                name,
+                place,
+                existing,
+            },
+            position,
+        }
+    }
+
+    fn rewrite_catalog_statement(
+        &self,
+        statement: &Statement,
+        engine_statement: &EngineStatement,
+    ) -> Option<EngineStatement> {
+        if !catalog::is_catalog_statement(engine_statement) {
+            return None;
+        }
+        let mut statements = self.engine.compatibility.parse(&statement.text).ok()?;
+        match statements.len() {
+            1 => Some(EngineStatement::Statement(Box::new(statements.remove(0)))),
+            _ => None,
+        }
+    }
+
+    pub(super) async fn prepare_engine(
+        &self,
+        statement: &Statement,
+        engine_statement: &EngineStatement,
+        declared: &[Option<DataType>],
+    ) -> Result<Prepared> {
+        let count = parameter_count(engine_statement).max(declared.len());
+        let plan = match self.plan(statement, engine_statement, None).await {
+            Ok(plan) => Some(plan),
+            // The columns depend on a parameter: they are known when it is bound.
+            Err(Error::Funnel {
+                error: FunnelError::UnboundParameter { .. },
+                ..
+            }) => None,
+            Err(error) => return Err(error),
+        };
+        let inferred = plan
+            .as_ref()
+            .map(parameters::types)
+            .transpose()?
+            .unwrap_or_default();
+        let parameter_types: Vec<DataType> = (0..count)
+            .map(|at| {
+                let declared = declared.get(at).cloned().flatten();
+                let inferred = inferred.get(&format!("${}", at + 1)).cloned();
+                declared.or(inferred).unwrap_or(DataType::Utf8)
+            })
+            .collect();
+        let described = match plan {
+            Some(plan) => self.describe_plan(&parameters::assume(plan, &parameter_types)?),
+            None => Described::Later,
+        };
+        Ok(Prepared {
+            statement: statement.clone(),
+            parameter_types,
+            described,
+        })
+    }
+
+    pub(super) fn describe_plan(&self, plan: &LogicalPlan) -> Described {
+        match plan {
+            LogicalPlan::Ddl(_)
+            | LogicalPlan::Dml(_)
+            | LogicalPlan::Copy(_)
+            | LogicalPlan::Statement(_) => Described::Nothing,
+            plan => Described::Rows(output::zoned_schema(plan.schema().as_arrow(), &self.zone())),
+        }
+    }
+
+    pub(super) fn zone(&self) -> String {
+        self.setting("timezone")
+            .unwrap_or_else(|_| "UTC".to_owned())
+    }
+
+    pub(super) async fn run_plan(
+        &self,
+        statement: &Statement,
+        plan: LogicalPlan,
+        values: Vec<ScalarValue>,
+    ) -> Result<Outcome> {
+        let sql = statement.sql.as_ref();
+        let plan = match values.is_empty() {
+            true => plan,
+            false => plan
+                .with_param_values(ParamValues::from(values))
+                .map_err(|error| Error::from_engine(&error, sql))?,
+        };
+        match plan {
+            LogicalPlan::Ddl(definition) => {
+                definitions::run(&self.context, &self.engine.catalog, statement, definition).await
+            }
+            LogicalPlan::Copy(_) => Err(Error::Unsupported {
+                message: "COPY is not supported".to_owned(),
+                hint: Some("Use psql's \\g or \\o, or funnelsql sql --format csv.".to_owned()),
+            }),
+            LogicalPlan::Statement(_) => Err(Error::Unsupported {
+                message: "this statement is not supported".to_owned(),
+                hint: None,
+            }),
+            LogicalPlan::Dml(change) => {
+                let verb = change.op.to_string();
+                let stream = self.stream(LogicalPlan::Dml(change), sql).await?;
+                let batches: Vec<RecordBatch> = stream
+                    .try_collect()
+                    .await
+                    .map_err(|error| Error::from_engine(&error, sql))?;
+                Ok(Outcome::done(change_tag(&verb, changed_rows(&batches))))
+            }
+            plan => {
+                let tag = match plan {
+                    LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => "EXPLAIN",
+                    _ => "SELECT",
+                };
+                let stream = self.stream(plan, sql).await?;
+                Ok(Outcome::Rows {
+                    tag,
+                    stream: output::in_zone(stream, &self.zone()),
+                })
+            }
+        }
+    }
+
+    async fn stream(&self, plan: LogicalPlan, sql: &str) -> Result<SendableRecordBatchStream> {
+        let state = self.context.state();
+        let physical = state
+            .create_physical_plan(&plan)
+            .await
+            .map_err(|error| self.explain_error(Error::from_engine(&error, sql)))?;
+        execute_stream(physical, state.task_ctx()).map_err(|error| Error::from_engine(&error, sql))
+    }
+}
+
+/// The highest number of a `$n` in the statement.
+fn parameter_count(statement: &EngineStatement) -> usize {
+    let statement = match statement {
+        EngineStatement::Statement(statement) => statement,
+        EngineStatement::Explain(explain) => return parameter_count(&explain.statement),
+        _ => return 0,
+    };
+    let mut highest = 0;
+    let _ = ast::visit_expressions(statement.as_ref(), |expression| {
+        if let ast::Expr::Value(value) = expression
+            && let ast::Value::Placeholder(name) = &value.value
+            && let Some(Ok(number)) = name.strip_prefix('$').map(str::parse::<usize>)
+        {
+            highest = highest.max(number);
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    highest
+}
+
+/// DataFusion answers a change with one number.
+fn changed_rows(batches: &[RecordBatch]) -> u64 {
+    batches
+        .iter()
+        .filter_map(|batch| {
+            batch
+                .columns()
+                .first()?
+                .as_any()
+                .downcast_ref::<UInt64Array>()
+        })
+        .flat_map(|counts| counts.iter().flatten())
+        .sum()
+}
+
+fn change_tag(verb: &str, rows: u64) -> String {
+    match verb.to_lowercase().as_str() {
+        verb if verb.starts_with("insert") => format!("INSERT 0 {rows}"),
+        verb if verb.starts_with("delete") => format!("DELETE {rows}"),
+        verb if verb.starts_with("update") => format!("UPDATE {rows}"),
+        _ => format!("{} {rows}", verb.to_uppercase()),
+    }
+}
