@@ -357,10 +357,7 @@ fn funnel_row(name: &str, kept: &Kept) -> [Option<String>; 5] {
         Ok(definition) => definition,
         Err(error) => return [name, None, None, None, Some(error.to_string())],
     };
-    let source = match &definition.source {
-        datafusion_funnel::definition::model::Source::Table(table) => table.clone(),
-        datafusion_funnel::definition::model::Source::Query(query) => format!("({query})"),
-    };
+    let source = definition.source.to_string();
     let stages: Vec<&str> = definition
         .stages
         .iter()

@@ -11,7 +11,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
-use datafusion_funnel::definition::model::{FunnelDefinition, Source, StageDefinition};
+use datafusion_funnel::definition::model::{FunnelDefinition, StageDefinition};
 use datafusion_funnel::table::journeys_plan;
 
 use super::{Catalog, pg};
@@ -114,7 +114,7 @@ fn funnels_batch(definitions: &[Arc<FunnelDefinition>]) -> Result<RecordBatch, D
         Arc::new(Schema::new(fields)),
         vec![
             column(definitions, |d| Some(d.name.clone())),
-            column(definitions, |d| Some(source_text(&d.source))),
+            column(definitions, |d| Some(d.source.to_string())),
             column(definitions, |d| Some(d.entity.clone())),
             column(definitions, |d| d.time.clone()),
             column(definitions, |d| d.value.clone()),
@@ -128,13 +128,6 @@ fn funnels_batch(definitions: &[Arc<FunnelDefinition>]) -> Result<RecordBatch, D
             column(definitions, |d| d.comment.clone()),
         ],
     )?)
-}
-
-fn source_text(source: &Source) -> String {
-    match source {
-        Source::Table(table) => table.clone(),
-        Source::Query(query) => format!("({query})"),
-    }
 }
 
 /// `funnel, stage_no, stage, condition, time, within`

@@ -11,14 +11,17 @@ use datafusion::datasource::listing::ListingTable;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_funnel::definition::resolve::table_names;
-use datafusion_funnel::definition::text::identifier;
+use datafusion_funnel::definition::text::{identifier, literal};
 use datafusion_funnel::error::{FunnelError, Kind};
 
 use super::DATABASE;
 use super::outcome::{Notice, Outcome};
 use crate::catalog::{Catalog, Change, Target, local_path};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, character_position};
 use crate::sql::Statement;
 
 /// Runs a definition, and keeps or forgets its statement.
@@ -55,7 +58,7 @@ pub async fn run(
         .await
     {
         Ok(_) if temporary => return Ok(Outcome::noted(change.tag, in_memory(&change))),
-        Ok(_) => catalog.keep_change(&change, &statement.text),
+        Ok(_) => catalog.keep_change(&change, &with_absolute_location(&statement.text)),
         Err(error) => Err(Error::from_engine(&error, statement.sql.as_ref())),
     };
     if let Err(error) = done {
@@ -250,4 +253,76 @@ fn check_origin(change: &Change, table: &dyn TableProvider) -> Result<()> {
         message: format!("table \"{}\" is there as long as its file is", change.name),
         hint: Some(format!("Remove \"{}\" and restart.", path.display())),
     })
+}
+
+/// The statement with the place of its file as an absolute path: a server may be started in another folder
+/// the next time. A statement without a `LOCATION`, or with one that is a URL, stays as it is.
+fn with_absolute_location(text: &str) -> String {
+    let dialect = PostgreSqlDialect {};
+    let Ok(tokens) = Tokenizer::new(&dialect, text).tokenize_with_location() else {
+        return text.to_owned();
+    };
+    let words = tokens
+        .iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    let pairs = words.clone().zip(words.skip(1));
+    let location = pairs.into_iter().find_map(|(keyword, value)| {
+        let is_keyword =
+            matches!(&keyword.token, Token::Word(word) if word.keyword == Keyword::LOCATION);
+        match &value.token {
+            Token::SingleQuotedString(path) if is_keyword => Some((path, value.span)),
+            _ => None,
+        }
+    });
+    let Some((path, span)) = location.filter(|(path, _)| !path.contains("://")) else {
+        return text.to_owned();
+    };
+    let places = (
+        character_position(text, span.start.line, span.start.column),
+        character_position(text, span.end.line, span.end.column),
+    );
+    let (Ok(absolute), (Some(start), Some(end))) = (std::path::absolute(path), places) else {
+        return text.to_owned();
+    };
+    let mut absolute = absolute.to_string_lossy().into_owned();
+    // A slash at the end says that it is a folder.
+    if path.ends_with('/') && !absolute.ends_with('/') {
+        absolute.push('/');
+    }
+    let before: String = text.chars().take(start - 1).collect();
+    let after: String = text.chars().skip(end - 1).collect();
+    format!("{before}{}{after}", literal(&absolute))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_location_is_kept_as_an_absolute_one() {
+        let here = std::env::current_dir()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default();
+        let kept = |location: &str| {
+            with_absolute_location(&format!(
+                "CREATE EXTERNAL TABLE \"表\" STORED AS CSV LOCATION '{location}' OPTIONS ('a' 'b')"
+            ))
+        };
+        let expected = |location: &str| {
+            format!(
+                "CREATE EXTERNAL TABLE \"表\" STORED AS CSV LOCATION '{location}' OPTIONS ('a' 'b')"
+            )
+        };
+        assert_eq!(
+            kept("data/x''y.csv"),
+            expected(&format!("{here}/data/x''y.csv"))
+        );
+        assert_eq!(kept("data/"), expected(&format!("{here}/data/")));
+        assert_eq!(kept("/data/x.csv"), expected("/data/x.csv"));
+        assert_eq!(kept("file:///data/x.csv"), expected("file:///data/x.csv"));
+        assert_eq!(
+            with_absolute_location("CREATE VIEW v AS SELECT 'a'"),
+            "CREATE VIEW v AS SELECT 'a'"
+        );
+    }
 }

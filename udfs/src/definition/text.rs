@@ -46,7 +46,7 @@ impl fmt::Display for FunnelDefinition {
             f,
             "CREATE FUNNEL {} ON {} (",
             identifier(&self.name),
-            source_text(&self.source)
+            self.source
         )?;
         writeln!(f, "  {}", clauses.join(",\n  "))?;
         f.write_str(");")?;
@@ -64,10 +64,13 @@ impl fmt::Display for FunnelDefinition {
     }
 }
 
-fn source_text(source: &Source) -> String {
-    match source {
-        Source::Table(table) => table.clone(),
-        Source::Query(query) => format!("({query})"),
+impl fmt::Display for Source {
+    /// As it stands behind `ON`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Table(table) => f.write_str(table),
+            Source::Query(query) => write!(f, "({query})"),
+        }
     }
 }
 
