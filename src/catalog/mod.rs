@@ -33,10 +33,10 @@ use crate::sql::{CreateFunnel, Part};
 use objects::Objects;
 use store::Store;
 
-pub use files::{check_files, local_path, register_files};
+pub use files::{TABLES_FOLDER, check_files, local_path, register_files};
 pub use objects::{Change, KeptStatement, Target};
 pub use pg::{is_catalog_statement, register_session_functions};
-pub use schemas::{FUNNEL_SCHEMA, JOURNEYS_SCHEMA, register_schemas};
+pub use schemas::{FUNNEL_SCHEMA, register_schemas};
 
 /// The funnels and objects of a data directory.
 ///

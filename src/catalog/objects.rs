@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::common::TableReference;
 use datafusion::logical_expr::{DdlStatement, TableType};
+use datafusion_funnel::table::JOURNEYS_SCHEMA;
 use serde::{Deserialize, Serialize};
 
+use super::FUNNEL_SCHEMA;
 use super::store::Store;
-use super::{FUNNEL_SCHEMA, JOURNEYS_SCHEMA};
 use crate::engine::DEFAULT_SCHEMA;
 use crate::error::{Error, Result};
 

@@ -12,15 +12,13 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use datafusion_funnel::definition::model::{FunnelDefinition, StageDefinition};
-use datafusion_funnel::table::journeys_plan;
+use datafusion_funnel::table::{JOURNEYS_SCHEMA, journeys_plan};
 
 use super::{Catalog, pg};
 use crate::engine::DATABASE;
 
 /// Where the definitions can be read as tables.
 pub const FUNNEL_SCHEMA: &str = "funnel";
-/// Where each funnel is a relation of its name.
-pub const JOURNEYS_SCHEMA: &str = "journeys";
 
 /// Registers the engine's own schemas.
 ///

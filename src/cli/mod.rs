@@ -24,17 +24,13 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::engine::{Engine, EngineOptions};
 use crate::error::Error;
+use crate::server::STACK_BYTES;
 use exit::Failure;
 
 /// Where tables and definitions are kept, unless the user says otherwise.
 const DEFAULT_DATA_DIR: &str = "./funnelsql-data";
 /// Where the server listens, unless the user says otherwise. Not Postgres' port: both may run.
 const DEFAULT_LISTEN: &str = "127.0.0.1:5477";
-
-/// Planning recurses over expressions and plans, a few kilobytes for each level: a statement within
-/// the parser's limits may need more than the 2 MiB that threads have otherwise. The memory is
-/// only taken when it is used.
-const THREAD_STACK_BYTES: usize = 64 << 20;
 
 /// FunnelSQL: funnel analytics that any SQL client can query.
 #[derive(Debug, Parser)]
@@ -98,7 +94,7 @@ async fn run(command: Command) -> Result<(), Failure> {
 fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .thread_stack_size(THREAD_STACK_BYTES)
+        .thread_stack_size(STACK_BYTES)
         .build()
         .map_err(|error| Error::io("can't start threads", error).into())
 }

@@ -14,10 +14,11 @@ use datafusion::sql::sqlparser::ast::{
     visit_relations,
 };
 use datafusion_funnel::definition::resolve::ResolvedFunnel;
+use datafusion_funnel::definition::text::folded;
 use datafusion_funnel::error::{FunnelError, Kind};
-use datafusion_funnel::table::{FunnelLookup, FunnelPlanner};
+use datafusion_funnel::table::{FunnelLookup, FunnelPlanner, journeys_relation};
 
-use crate::catalog::{Catalog, JOURNEYS_SCHEMA, check_files};
+use crate::catalog::{Catalog, check_files};
 
 /// Plans `statement` with the funnels that it names. `parameters` is `None` while they aren't bound.
 pub async fn plan(
@@ -96,29 +97,13 @@ fn referenced_funnels(
     names
 }
 
-fn inner(statement: &EngineStatement) -> Option<&Statement> {
+/// The statement that sqlparser knows, inside an `EXPLAIN` too.
+pub fn inner(statement: &EngineStatement) -> Option<&Statement> {
     match statement {
         EngineStatement::Statement(statement) => Some(statement),
         EngineStatement::Explain(explain) => inner(&explain.statement),
         _ => None,
     }
-}
-
-/// `sales` of `journeys.sales`.
-fn journeys_relation(relation: &ObjectName) -> Option<String> {
-    let parts: Vec<_> = relation
-        .0
-        .iter()
-        .filter_map(|part| part.as_ident())
-        .collect();
-    let [.., schema, name] = parts.as_slice() else {
-        return None;
-    };
-    let fold = |ident: &datafusion::sql::sqlparser::ast::Ident| match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    };
-    (fold(schema) == JOURNEYS_SCHEMA).then(|| fold(name))
 }
 
 struct FunnelNames<'a> {
@@ -157,10 +142,7 @@ impl FunnelNames<'_> {
                 }
                 value => value.clone().into_string(),
             },
-            Expr::Identifier(ident) => Some(match ident.quote_style {
-                Some(_) => ident.value.clone(),
-                None => ident.value.to_lowercase(),
-            }),
+            Expr::Identifier(ident) => Some(folded(ident)),
             Expr::Cast { expr, .. } => self.text(expr),
             _ => None,
         }

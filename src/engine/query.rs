@@ -219,13 +219,11 @@ impl Session {
 
 /// The highest number of a `$n` in the statement.
 fn parameter_count(statement: &EngineStatement) -> usize {
-    let statement = match statement {
-        EngineStatement::Statement(statement) => statement,
-        EngineStatement::Explain(explain) => return parameter_count(&explain.statement),
-        _ => return 0,
+    let Some(statement) = plan::inner(statement) else {
+        return 0;
     };
     let mut highest = 0;
-    let _ = ast::visit_expressions(statement.as_ref(), |expression| {
+    let _ = ast::visit_expressions(statement, |expression| {
         if let ast::Expr::Value(value) = expression
             && let ast::Value::Placeholder(name) = &value.value
             && let Some(Ok(number)) = name.strip_prefix('$').map(str::parse::<usize>)

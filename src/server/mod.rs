@@ -41,6 +41,8 @@ use crate::error::{Error, Result};
 use cancel::Registry;
 use threads::Threads;
 
+pub use threads::STACK_BYTES;
+
 /// How long to wait after the system refused a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection that is being ended may take to tell its client so.

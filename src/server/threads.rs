@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 /// The stack of each thread, in bytes. Reading, planning and freeing a statement recurse into it. The longest
 /// that are let through (1990 additions, 480 unions) overflow 8 MiB in a debug build and fit into 16 MiB;
 /// this is four times as much. Only what is used of it becomes memory.
-const STACK_BYTES: usize = 64 << 20;
+pub const STACK_BYTES: usize = 64 << 20;
 
 /// Threads that belong to a server; dropping them leaves what still runs to end at its next pause.
 #[derive(Debug)]

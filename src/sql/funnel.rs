@@ -10,9 +10,10 @@ use datafusion_funnel::definition::model::{
     Counting, Dimension, Interval, LostDefinition, Source, StageDefinition,
 };
 use datafusion_funnel::definition::template::FunnelBody;
+use datafusion_funnel::definition::text::folded;
 use datafusion_funnel::error::{FunnelError, Kind};
 
-use super::{StatementKind, identifier, is_word, word};
+use super::{StatementKind, is_word, word};
 use crate::error::{Error, Result, character_position, syntax_error};
 
 /// A `CREATE FUNNEL` as it was written.
@@ -110,7 +111,7 @@ fn comment_on_funnel(parser: &mut Parser) -> Result<StatementKind, ParserError> 
 }
 
 fn name(parser: &mut Parser) -> Result<String, ParserError> {
-    parser.parse_identifier().map(identifier)
+    parser.parse_identifier().map(|ident| folded(&ident))
 }
 
 /// Reads what stands behind `CREATE [OR REPLACE] FUNNEL`.
@@ -130,7 +131,7 @@ impl FunnelParser<'_, '_> {
             true => {
                 self.expect_word("TEMPLATE")?;
                 self.mark(Part::Template);
-                Some(self.syntax(|parser| parser.parse_identifier().map(identifier))?)
+                Some(self.syntax(|parser| parser.parse_identifier().map(|ident| folded(&ident)))?)
             }
             false => None,
         };
@@ -276,7 +277,7 @@ impl FunnelParser<'_, '_> {
     fn stage(&mut self) -> Result<StageDefinition> {
         let name = self.syntax(|parser| match parser.peek_token().token {
             Token::SingleQuotedString(_) => parser.parse_literal_string(),
-            _ => parser.parse_identifier().map(identifier),
+            _ => parser.parse_identifier().map(|ident| folded(&ident)),
         })?;
         let at = self.optional("AT")?;
         let when = self.optional("WHEN")?;
@@ -400,7 +401,7 @@ fn dimension(parser: &mut Parser) -> Result<Dimension, ParserError> {
     };
     match name {
         Some(name) => Ok(Dimension {
-            name: identifier(name),
+            name: folded(&name),
             expression: expression.to_string(),
         }),
         None => parser.expected("a column, or an expression with AS and a name", found),

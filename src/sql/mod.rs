@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as EngineStatement};
-use datafusion::sql::sqlparser::ast::{self, Ident};
+use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
+
+use datafusion_funnel::definition::text::folded;
 
 use crate::error::{Error, Result, character_position, syntax_error};
 
@@ -244,7 +246,7 @@ fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKin
             };
             let statement = Box::new(statement);
             StatementKind::Prepare {
-                name: identifier(name),
+                name: folded(&name),
                 types: data_types,
                 statement,
             }
@@ -263,7 +265,7 @@ fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKin
         }
         ast::Statement::Deallocate { name, .. } => {
             let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
-            StatementKind::Deallocate((!all).then(|| identifier(name)))
+            StatementKind::Deallocate((!all).then(|| folded(&name)))
         }
         ast::Statement::Discard {
             object_type: ast::DiscardObject::ALL,
@@ -318,14 +320,6 @@ fn setting_value(value: &ast::Expr) -> String {
         },
         ast::Expr::Identifier(identifier) => identifier.value.clone(),
         other => other.to_string(),
-    }
-}
-
-/// The name that an identifier stands for: as it is in quotes, in lower case without.
-fn identifier(ident: Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value,
-        None => ident.value.to_lowercase(),
     }
 }
 

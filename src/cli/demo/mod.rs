@@ -11,12 +11,11 @@ use tokio::net::TcpListener;
 use super::exit::Failure;
 use super::serve::{DEFAULT_GRACE, serve};
 use super::{DEFAULT_LISTEN, open_engine};
+use crate::catalog::TABLES_FOLDER;
 use crate::error::{Error, Result};
 use crate::sample::{Language, SampleOptions, write_sample};
 use crate::server::{Server, ServerOptions};
 
-/// The folder of a data directory in which a file `SCHEMA/TABLE.parquet` is a table.
-const TABLES_FOLDER: &str = "tables";
 /// The schema of the sample tables.
 const SCHEMA: &str = "crm";
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use datafusion::sql::sqlparser::ast::Ident;
+
 use super::model::{Counting, FunnelDefinition, Source, StageDefinition};
 
 impl fmt::Display for FunnelDefinition {
@@ -101,6 +103,14 @@ pub fn identifier(name: &str) -> String {
     match bare {
         true => name.to_owned(),
         false => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}
+
+/// The name that an identifier stands for: as it is in quotes, in lower case without.
+pub fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
     }
 }
 

@@ -6,13 +6,14 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, Spanned, UnaryOperator, Value,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Spanned, UnaryOperator, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::FunnelLookup;
 use crate::definition::journeys::to_instant;
 use crate::definition::resolve::{instant_type, parse_expression};
+use crate::definition::text::folded;
 use crate::error::{FunnelError, Kind};
 
 /// The arguments of one call, taken one by one; what is left over at the end is unknown.
@@ -182,7 +183,7 @@ impl<'a> Arguments<'a> {
                 Some(text) => Ok(Some(Text::Literal(text))),
                 None => Err(self.invalid(name, &value.to_string(), "a text")),
             },
-            SqlExpr::Identifier(ident) => Ok(Some(Text::Literal(fold(ident)))),
+            SqlExpr::Identifier(ident) => Ok(Some(Text::Literal(folded(ident)))),
             SqlExpr::Cast { expr, .. } => self.text(name, expr),
             other => Err(self.invalid(name, &other.to_string(), "a text")),
         }
@@ -404,12 +405,12 @@ fn split(function: &str, argument: FunctionArg) -> Result<(Option<String>, SqlEx
     };
     let (name, value) = match argument {
         FunctionArg::Unnamed(value) => (None, value),
-        FunctionArg::Named { name, arg, .. } => (Some(fold(&name)), arg),
+        FunctionArg::Named { name, arg, .. } => (Some(folded(&name)), arg),
         FunctionArg::ExprNamed {
             name: SqlExpr::Identifier(name),
             arg,
             ..
-        } => (Some(fold(&name)), arg),
+        } => (Some(folded(&name)), arg),
         FunctionArg::ExprNamed { name, .. } => {
             return Err(wrong(&format!("an argument called {name}")));
         }
@@ -417,13 +418,6 @@ fn split(function: &str, argument: FunctionArg) -> Result<(Option<String>, SqlEx
     match value {
         FunctionArgExpr::Expr(value) => Ok((name, value)),
         other => Err(wrong(&other.to_string())),
-    }
-}
-
-fn fold(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
     }
 }
 

@@ -18,10 +18,11 @@ use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast};
-use datafusion::sql::sqlparser::ast::{FunctionArg, Ident, ObjectName, TableFactor};
+use datafusion::sql::sqlparser::ast::{FunctionArg, ObjectName, TableFactor};
 
 use crate::definition::journeys::JourneyOptions;
 use crate::definition::resolve::{ResolvedFunnel, instant_type};
+use crate::definition::text::folded;
 use crate::{FunctionInfo, UTC};
 use arguments::Arguments;
 
@@ -62,7 +63,7 @@ pub fn names() -> Vec<&'static str> {
 }
 
 /// The schema whose relations are the funnels' journeys: `journeys.sales` is `journeys('sales')`.
-const JOURNEYS_SCHEMA: &str = "journeys";
+pub const JOURNEYS_SCHEMA: &str = "journeys";
 
 /// Plans the calls of the table functions in a statement.
 ///
@@ -137,7 +138,7 @@ fn function_of(name: &ObjectName) -> Option<&'static TableFunction> {
     let parts: Vec<String> = name
         .0
         .iter()
-        .filter_map(|part| part.as_ident().map(fold))
+        .filter_map(|part| part.as_ident().map(folded))
         .collect();
     let bare = match parts.as_slice() {
         [bare] => bare,
@@ -148,22 +149,16 @@ fn function_of(name: &ObjectName) -> Option<&'static TableFunction> {
     FUNCTIONS.iter().find(|function| function.name == bare)
 }
 
-fn journeys_relation(name: &ObjectName) -> Option<String> {
+/// The funnel whose journeys a relation's name stands for: `sales` of `journeys.sales`.
+pub fn journeys_relation(name: &ObjectName) -> Option<String> {
     let parts: Vec<String> = name
         .0
         .iter()
-        .filter_map(|part| part.as_ident().map(fold))
+        .filter_map(|part| part.as_ident().map(folded))
         .collect();
     match parts.as_slice() {
         [.., schema, funnel] if schema == JOURNEYS_SCHEMA => Some(funnel.clone()),
         _ => None,
-    }
-}
-
-fn fold(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
     }
 }
 
