@@ -21,6 +21,7 @@ use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaPr
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
@@ -144,7 +145,7 @@ fn base_state(options: &EngineOptions) -> Result<SessionState> {
         .with_config(config)
         .with_runtime_env(runtime(options)?)
         .with_default_features()
-        .with_physical_optimizer_rule(Arc::new(cooperation::PauseInJoins))
+        .with_physical_optimizer_rules(physical_rules())
         .build();
     let database = MemoryCatalogProvider::new();
     database.register_schema(DEFAULT_SCHEMA, Arc::new(MemorySchemaProvider::new()))?;
@@ -152,6 +153,13 @@ fn base_state(options: &EngineOptions) -> Result<SessionState> {
         .catalog_list()
         .register_catalog(DATABASE.to_owned(), Arc::new(database));
     Ok(state)
+}
+
+/// DataFusion's rules between ours.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = datafusion_funnel::optimizer::physical_rules();
+    rules.push(Arc::new(cooperation::PauseInJoins));
+    rules
 }
 
 fn runtime(options: &EngineOptions) -> Result<Arc<RuntimeEnv>> {

@@ -4,6 +4,7 @@
 
 mod funnel;
 mod limits;
+mod parametric;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 use datafusion_funnel::definition::text::folded;
+use datafusion_funnel::spelling::{self, Misspelling};
 
 use crate::error::{Error, Result, character_position, syntax_error};
 
@@ -107,10 +109,11 @@ pub enum StatementKind {
 pub fn parse(sql: &str) -> Result<Vec<Statement>> {
     limits::check_length(sql)?;
     let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql)
+    let mut tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|error| syntax_error(&ParserError::from(error), sql))?;
     limits::check_depth(&tokens)?;
+    parametric::join_lists(&mut tokens);
     let mut parser = DFParserBuilder::new(tokens)
         .with_dialect(&dialect)
         .build()
@@ -166,13 +169,30 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
     {
         return Ok(kind);
     }
-    let statement = parser.parse_statement().map_err(|error| match &error {
+    let mut statement = parser.parse_statement().map_err(|error| match &error {
         DataFusionError::SQL(error, _) => syntax_error(error, sql),
         _ => Error::from_engine(&error, sql),
     })?;
+    resolve_spellings(&mut statement, sql)?;
     match statement {
         EngineStatement::Statement(statement) => from_ast(*statement, source),
         other => Ok(StatementKind::Engine(Box::new(other))),
+    }
+}
+
+/// Other engines' calls of the event functions as ours, inside of `EXPLAIN`, `PREPARE` and definitions too.
+fn resolve_spellings(statement: &mut EngineStatement, sql: &str) -> Result<()> {
+    match statement {
+        EngineStatement::Statement(statement) => {
+            spelling::resolve(statement.as_mut()).map_err(|Misspelling { error, span }| {
+                let position = character_position(sql, span.start.line, span.start.column);
+                Error::Funnel { error, position }
+            })
+        }
+        EngineStatement::Explain(explain) => resolve_spellings(&mut explain.statement, sql),
+        EngineStatement::CreateExternalTable(_)
+        | EngineStatement::CopyTo(_)
+        | EngineStatement::Reset(_) => Ok(()),
     }
 }
 
@@ -359,6 +379,46 @@ mod tests {
         assert_eq!(error.code(), "42601");
         let error = parse("select 1 frm x where").unwrap_err();
         assert_eq!((error.code(), error.position()), ("42601", Some(14)));
+    }
+
+    #[test]
+    fn other_engines_calls_are_resolved_wherever_they_stand() {
+        let planned = |sql: &str| match parse(sql).unwrap().remove(0).kind {
+            StatementKind::Engine(statement) => statement.to_string(),
+            StatementKind::Prepare { statement, .. } => match statement.kind {
+                StatementKind::Engine(statement) => statement.to_string(),
+                _ => panic!("{sql}"),
+            },
+            _ => panic!("{sql}"),
+        };
+        let query = "SELECT windowFunnel(60, 'strict_once')(ts, (a), b = ')(') FROM e";
+        let resolved = "SELECT window_funnel(60, 'strict_once', ts, (a), b = ')(') FROM e";
+        for around in [
+            "",
+            "EXPLAIN ",
+            "EXPLAIN ANALYZE ",
+            "INSERT INTO t ",
+            "CREATE VIEW v AS ",
+            "CREATE TABLE t AS ",
+        ] {
+            let found = planned(&format!("{around}{query}"));
+            assert!(found.ends_with(resolved), "{around}: {found}");
+        }
+        assert_eq!(planned(&format!("PREPARE p AS {query}")), resolved);
+        let both = format!("WITH c AS ({query}) SELECT * FROM c UNION ALL ({query})");
+        assert_eq!(planned(&both), both.replace(query, resolved));
+        let statements = parse(&format!("CREATE VIEW v AS {query};\n{query}")).unwrap();
+        assert_eq!(statements[0].text, format!("CREATE VIEW v AS {query}"));
+        assert_eq!(statements[1].text, query);
+    }
+
+    #[test]
+    fn a_misspelt_call_is_an_error_at_its_name() {
+        let error = parse("select 1;\nEXPLAIN SELECT window_funnel(60, ts, 2, a)").unwrap_err();
+        assert_eq!((error.code(), error.position()), ("42883", Some(26)));
+        assert!(error.hint().unwrap().contains("ARRAY[condition, …]"));
+        let error = parse("SELECT windowFunnel(60)(ts, a) FROM e whre x y").unwrap_err();
+        assert_eq!((error.code(), error.position()), ("42601", Some(44)));
     }
 
     #[test]

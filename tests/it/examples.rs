@@ -317,12 +317,13 @@ type Chapter = (
     &'static [(&'static [&'static str], &'static str)],
 );
 
-const REFERENCE: [Chapter; 3] = [
+const REFERENCE: [Chapter; 5] = [
     (
         "Table functions",
         &[
             (&["journeys"], "table/journeys.rs"),
             (&["stage_conversion"], "table/stage_conversion.rs"),
+            (&["funnel"], "table/funnel.rs"),
             (&["cohort_cycle"], "table/cohort_cycle.rs"),
         ],
     ),
@@ -344,6 +345,31 @@ const REFERENCE: [Chapter; 3] = [
         ],
     ),
     (
+        "Functions over event logs",
+        &[
+            (
+                &["window_funnel", "window_funnel_events"],
+                "aggregate/window_funnel/mod.rs",
+            ),
+            (
+                &["window_funnel_detail", "window_funnel_attempts"],
+                "aggregate/window_funnel_detail/mod.rs",
+            ),
+            (
+                &["sequence_match", "sequence_count", "sequence_match_events"],
+                "aggregate/sequence/mod.rs",
+            ),
+            (&["sequence_next_node"], "aggregate/sequence_next_node.rs"),
+            (&["retention"], "aggregate/retention.rs"),
+            (
+                &["range_retention_count", "range_retention_sum"],
+                "aggregate/range_retention.rs",
+            ),
+            (&["first_touch", "last_touch"], "aggregate/touch.rs"),
+            (&["intersect_count"], "aggregate/intersect_count.rs"),
+        ],
+    ),
+    (
         "What the table functions are made of",
         &[
             (&["journey"], "aggregate/journey/mod.rs"),
@@ -352,10 +378,53 @@ const REFERENCE: [Chapter; 3] = [
             (&["bar"], "scalar/bar.rs"),
         ],
     ),
+    (
+        "Other engines' spellings",
+        &[
+            (&[], "spelling/mod.rs"),
+            (
+                &[
+                    "todatetime",
+                    "todatetime64",
+                    "fromunixtimestamp",
+                    "fromunixtimestamp64milli",
+                    "fromunixtimestamp64micro",
+                    "todate",
+                    "tounixtimestamp",
+                    "unix_timestamp",
+                    "tounixtimestamp64milli",
+                    "tounixtimestamp64micro",
+                    "toyyyymm",
+                    "toyyyymmdd",
+                ],
+                "scalar/clickhouse/instant.rs",
+            ),
+            (
+                &[
+                    "touint8",
+                    "touint16",
+                    "touint32",
+                    "touint64",
+                    "toint8",
+                    "toint16",
+                    "toint32",
+                    "toint64",
+                    "tofloat32",
+                    "tofloat64",
+                ],
+                "scalar/clickhouse/number.rs",
+            ),
+            (&["tostring"], "scalar/clickhouse/words.rs"),
+        ],
+    ),
 ];
 
 /// Names, arguments and results, as `\df` lists them.
 fn signatures(names: &[&str]) -> String {
+    // A page about more than its own functions.
+    if names.is_empty() {
+        return "\n".to_owned();
+    }
     let functions = datafusion_funnel::functions();
     let mut text = format!("\n### {}\n\n```text\n", names.join(", "));
     for name in names {

@@ -11,6 +11,7 @@ mod cli;
 mod durability;
 mod examples;
 mod logic;
+mod peers;
 mod plans;
 mod real_data;
 mod support;

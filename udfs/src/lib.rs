@@ -32,14 +32,17 @@
 //! - [`definition`]: what a funnel is, and the plan that turns its rows into journeys
 //! - [`table`]: the table functions, planned by [`table::FunnelPlanner`]
 //! - [`aggregate`], [`scalar`]: what those plans call, and what anybody may call
-//! - [`optimizer`]: what DataFusion's optimizer can't know of journeys
+//! - [`spelling`]: the event functions as other engines write them
+//! - [`optimizer`], [`physical`]: what DataFusion's optimizer can't know of journeys and event logs
 //! - [`error`]: every fault with its SQLSTATE and hint
 
 pub mod aggregate;
 pub mod definition;
 pub mod error;
 pub mod optimizer;
+pub mod physical;
 pub mod scalar;
+pub mod spelling;
 pub mod table;
 
 use std::sync::Arc;
@@ -57,7 +60,7 @@ pub const UTC: &str = "+00:00";
 
 /// Every scalar function.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    vec![
+    let mut functions = vec![
         scalar::bar::bar_udf(),
         scalar::drill_key::drill_key_udf(),
         scalar::journey_row::journey_row_udf(),
@@ -67,14 +70,30 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         scalar::rate_diff_ci::rate_diff_ci_udf(),
         scalar::rate_diff_ci::rate_diff_lower_udf(),
         scalar::rate_diff_ci::rate_diff_upper_udf(),
-    ]
+    ];
+    functions.extend(scalar::clickhouse::udfs());
+    functions
 }
 
 /// Every aggregate function.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     vec![
         aggregate::cumulative_incidence::cumulative_incidence_udaf(),
+        aggregate::intersect_count::intersect_count_udaf(),
         aggregate::journey::journey_udaf(),
+        aggregate::range_retention::range_retention_count_udaf(),
+        aggregate::range_retention::range_retention_sum_udaf(),
+        aggregate::retention::retention_udaf(),
+        aggregate::sequence::sequence_count_udaf(),
+        aggregate::sequence::sequence_match_udaf(),
+        aggregate::sequence::sequence_match_events_udaf(),
+        aggregate::sequence_next_node::sequence_next_node_udaf(),
+        aggregate::touch::first_touch_udaf(),
+        aggregate::touch::last_touch_udaf(),
+        aggregate::window_funnel::window_funnel_udaf(),
+        aggregate::window_funnel::window_funnel_events_udaf(),
+        aggregate::window_funnel_detail::window_funnel_attempts_udaf(),
+        aggregate::window_funnel_detail::window_funnel_detail_udaf(),
     ]
 }
 
@@ -154,18 +173,32 @@ pub fn functions() -> Vec<FunctionInfo> {
 }
 
 /// What the functions of one row or group return; `record` has the fields that their page lists.
-const RESULTS: [(&str, &str); 11] = [
+const RESULTS: [(&str, &str); 25] = [
     ("bar", "text"),
     ("cumulative_incidence", "record[]"),
     ("drill_key", "text"),
+    ("first_touch", "anyelement"),
+    ("intersect_count", "bigint"),
     ("journey", "record"),
     ("journey_row", "record"),
+    ("last_touch", "anyelement"),
+    ("range_retention_count", "bigint[]"),
+    ("range_retention_sum", "text[]"),
     ("rate_ci", "record"),
     ("rate_diff_ci", "record"),
     ("rate_diff_lower", "double precision"),
     ("rate_diff_upper", "double precision"),
     ("rate_lower", "double precision"),
     ("rate_upper", "double precision"),
+    ("retention", "integer[]"),
+    ("sequence_count", "bigint"),
+    ("sequence_match", "boolean"),
+    ("sequence_match_events", "timestamp with time zone[]"),
+    ("sequence_next_node", "text"),
+    ("window_funnel", "integer"),
+    ("window_funnel_attempts", "record[]"),
+    ("window_funnel_detail", "record"),
+    ("window_funnel_events", "timestamp with time zone[]"),
 ];
 
 /// A function by its own documentation.
@@ -181,9 +214,10 @@ fn info(name: &str, kind: FunctionKind, documentation: Option<&Documentation>) -
         .map(|text| text.description.as_str())
         .unwrap_or_default();
     let result = RESULTS
-        .iter()
+        .into_iter()
+        .chain(scalar::clickhouse::results())
         .find(|(function, _)| *function == name)
-        .map(|(_, result)| *result);
+        .map(|(_, result)| result);
     FunctionInfo {
         name: name.to_owned(),
         kind,

@@ -1,4 +1,39 @@
 //! Aggregates: many rows of an entity or a group become one value.
 
+pub(crate) mod calls;
+pub(crate) mod columns;
 pub mod cumulative_incidence;
+pub(crate) mod distinct_keys;
+pub(crate) mod group_log;
+pub mod hits;
+pub mod intersect_count;
 pub mod journey;
+pub(crate) mod one_group;
+pub mod range_retention;
+pub mod retention;
+pub mod sequence;
+pub mod sequence_next_node;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod touch;
+pub mod window_funnel;
+pub mod window_funnel_detail;
+
+use datafusion::logical_expr::AggregateUDF;
+
+/// What an aggregate has to remember of the rows of a group, where that isn't less than the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// The rows that meet a condition, by the number that is its second argument.
+    OfMetConditions,
+    /// Rows of any kind.
+    OfAllRows,
+}
+
+/// The log that an aggregate keeps; nothing where a small state does.
+pub(crate) fn log_of(function: &AggregateUDF) -> Option<Log> {
+    window_funnel::log_of(function)
+        .or_else(|| window_funnel_detail::log_of(function))
+        .or_else(|| sequence::log_of(function))
+        .or_else(|| journey::is_journey(function).then_some(Log::OfAllRows))
+}

@@ -13,17 +13,18 @@
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use datafusion::functions_aggregate::first_last::{first_value_udaf, last_value_udaf};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit, when,
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit, when,
 };
 use datafusion::prelude::get_field;
 
 use super::model::Counting;
 use super::resolve::{ResolvedFunnel, Shape, column, instant_type, stage_column};
 use crate::UTC;
-use crate::aggregate::journey::{field, journey_udaf};
+use crate::aggregate::journey::{MAX_STAGES, field, journey_udaf};
+use crate::aggregate::touch::{first_touch_udaf, last_touch_udaf};
+use crate::scalar::condition_mask::condition_mask;
 use crate::scalar::journey_row::journey_row_udf;
 
 /// Hidden columns behind those of `journeys`, for the functions that aggregate them.
@@ -92,7 +93,7 @@ fn from_events(
     let mut projected = vec![
         funnel.entity.clone().alias(ENTITY),
         instant.alias(TIME),
-        stage_mask(stages)?.alias(STAGES),
+        condition_mask(stages.to_vec(), MAX_STAGES).alias(STAGES),
         lost.cloned().unwrap_or_else(|| lit(false)).alias(LOST),
         funnel
             .reason
@@ -107,7 +108,7 @@ fn from_events(
     );
     let mut aggregates = vec![journey_call(funnel, options).alias(JOURNEY)];
     for (name, _, end) in attributes(funnel) {
-        aggregates.push(at_end(&name, end)?.alias(&name));
+        aggregates.push(at_end(&name, end).alias(&name));
     }
     source
         .filter(known)?
@@ -151,34 +152,12 @@ fn dimension_name(at: usize) -> String {
     format!("__dimension_{at}")
 }
 
-fn at_end(name: &str, end: End) -> Result<Expr> {
-    let value = column(name);
-    let order = vec![
-        column(TIME).sort(true, false),
-        value.clone().sort(true, false),
-    ];
+fn at_end(name: &str, end: End) -> Expr {
     let function = match end {
-        End::Earliest => first_value_udaf(),
-        End::Latest => last_value_udaf(),
+        End::Earliest => first_touch_udaf(),
+        End::Latest => last_touch_udaf(),
     };
-    function
-        .call(vec![value.clone()])
-        .order_by(order)
-        .filter(value.is_not_null())
-        .build()
-}
-
-/// Bit k - 1 for stage k. A NULL condition sets no bit.
-fn stage_mask(stages: &[Expr]) -> Result<Expr> {
-    let mut mask: Option<Expr> = None;
-    for (at, condition) in stages.iter().enumerate() {
-        let bit = when(condition.clone(), lit(1_u64 << at)).otherwise(lit(0_u64))?;
-        mask = Some(match mask {
-            Some(mask) => mask | bit,
-            None => bit,
-        });
-    }
-    Ok(mask.unwrap_or_else(|| lit(0_u64)))
+    function.call(vec![column(name), column(TIME)])
 }
 
 fn journey_call(funnel: &ResolvedFunnel, options: &JourneyOptions) -> Expr {

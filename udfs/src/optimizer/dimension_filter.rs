@@ -145,9 +145,9 @@ fn attribute_of(aggregates: &[Expr], name: &str) -> Option<Column> {
         let Expr::AggregateFunction(function) = alias.expr.as_ref() else {
             return None;
         };
-        let is_value_of_a_row = ["first_value", "last_value"].contains(&function.func.name());
+        let is_value_of_a_row = ["first_touch", "last_touch"].contains(&function.func.name());
         match function.params.args.as_slice() {
-            [Expr::Column(column)] if alias.name == name && is_value_of_a_row => {
+            [Expr::Column(column), _time] if alias.name == name && is_value_of_a_row => {
                 Some(column.clone())
             }
             _ => None,

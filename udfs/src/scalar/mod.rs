@@ -1,6 +1,8 @@
 //! Scalar functions: statistics of counts, and helpers of the table functions.
 
 pub mod bar;
+pub mod clickhouse;
+pub(crate) mod condition_mask;
 pub mod drill_key;
 pub mod journey_row;
 pub mod rate_ci;

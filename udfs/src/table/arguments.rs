@@ -134,6 +134,12 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// The argument of that name as it was written, which stays.
+    pub fn peek(&self, name: &str) -> Option<&SqlExpr> {
+        let found = self.named.iter().find(|(given, _)| given == name);
+        found.map(|(_, value)| value)
+    }
+
     /// Takes the argument of that name as it was written.
     pub fn take(&mut self, name: &str) -> Option<SqlExpr> {
         let at = self.named.iter().position(|(given, _)| given == name)?;
@@ -185,6 +191,10 @@ impl<'a> Arguments<'a> {
             },
             SqlExpr::Identifier(ident) => Ok(Some(Text::Literal(folded(ident)))),
             SqlExpr::Cast { expr, .. } => self.text(name, expr),
+            // `INTERVAL '14 days'` is the text of a length.
+            SqlExpr::Interval(interval) if interval.leading_field.is_none() => {
+                self.text(name, &interval.value)
+            }
             other => Err(self.invalid(name, &other.to_string(), "a text")),
         }
     }

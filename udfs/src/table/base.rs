@@ -42,6 +42,11 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// Columns of that name; `shown` where they are columns of the result.
+    pub(super) fn new(names: Vec<String>, shown: bool) -> Self {
+        Self { names, shown }
+    }
+
     /// The columns as they are grouped and ordered by; their names can't meet a function's own.
     pub fn grouped(&self) -> Vec<Expr> {
         (0..self.names.len())
@@ -101,7 +106,8 @@ impl Segments {
     }
 }
 
-fn grouped_name(at: usize) -> String {
+/// The name of a segment's column while rows are grouped.
+pub(super) fn grouped_name(at: usize) -> String {
     format!("__segment_{at}")
 }
 
@@ -164,7 +170,11 @@ fn chosen(
     }
 }
 
-fn take_funnel(arguments: &mut Arguments) -> Result<Arc<ResolvedFunnel>> {
+/// The funnel of the first argument.
+///
+/// # Errors
+/// 42704 for an unknown one, and every fault of one over a query.
+pub(super) fn take_funnel(arguments: &mut Arguments) -> Result<Arc<ResolvedFunnel>> {
     let first = arguments.only_positional()?;
     if let Some(funnel) = adhoc::take(arguments, &first)? {
         return Ok(Arc::new(funnel));

@@ -4,6 +4,7 @@ mod adhoc;
 mod arguments;
 mod base;
 pub mod cohort_cycle;
+pub mod funnel;
 pub mod journeys;
 pub mod stage_conversion;
 #[cfg(test)]
@@ -46,8 +47,9 @@ pub(crate) struct TableFunction {
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 3] = [
+const FUNCTIONS: [TableFunction; 4] = [
     cohort_cycle::FUNCTION,
+    funnel::FUNCTION,
     journeys::FUNCTION,
     stage_conversion::FUNCTION,
 ];

@@ -191,6 +191,11 @@ pub fn journey_udaf() -> Arc<AggregateUDF> {
     Arc::clone(&FUNCTION)
 }
 
+/// Whether an aggregate is `journey`.
+pub(crate) fn is_journey(function: &AggregateUDF) -> bool {
+    function.inner().downcast_ref::<JourneyFunction>().is_some()
+}
+
 const ARGUMENTS: [Argument; 7] = [
     Argument::Time("ts"),
     Argument::Stages("stages"),

@@ -1,0 +1,433 @@
+//! Groups the rows of an event log in one phase.
+//!
+//! DataFusion groups in two: each partition its own rows, then the partial states of all by key. A count gets
+//! smaller that way. A funnel needs the rows themselves, so that its state is as large as they are, and the
+//! first phase only costs time and memory. Here the rows are sent to the partition of their key at once, with
+//! nothing but the columns that are needed; before that, [`RelevantRowsExec`] leaves out those that can't make
+//! a difference, where all aggregates allow it.
+//!
+//! Where the input comes sorted by the keys, DataFusion's plan is the better one and stays: it holds one group
+//! at a time.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::Schema;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::logical_expr::{AggregateUDF, Operator};
+use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, lit};
+use datafusion::physical_expr::utils::split_conjunction;
+use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
+
+use crate::aggregate::journey::is_journey;
+use crate::aggregate::{Log, log_of};
+use crate::physical::relevant_rows::RelevantRowsExec;
+
+/// The rule. It has to run before DataFusion's own rules decide on distribution.
+#[derive(Debug, Default)]
+pub struct OnePhase;
+
+impl PhysicalOptimizerRule for OnePhase {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let rewritten = plan.transform_up(|node| {
+            let replaced = match one_phase(&node)? {
+                Some(replaced) => Some(replaced),
+                None => without_idle_rows(&node)?,
+            };
+            Ok(match replaced {
+                Some(replaced) => Transformed::yes(replaced),
+                None => Transformed::no(node),
+            })
+        })?;
+        Ok(rewritten.data)
+    }
+
+    fn name(&self) -> &str {
+        "one_phase"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// The one phase that stands for two; nothing where two are better.
+fn one_phase(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(last) = node.downcast_ref::<AggregateExec>() else {
+        return Ok(None);
+    };
+    let Some(first) = last.input().downcast_ref::<AggregateExec>() else {
+        return Ok(None);
+    };
+    let is_pair = *last.mode() == AggregateMode::FinalPartitioned
+        && *first.mode() == AggregateMode::Partial
+        && first.group_expr().is_single()
+        && *first.input_order_mode() == InputOrderMode::Linear;
+    let keeps_log = |aggregate: &Arc<AggregateFunctionExpr>| log_of(aggregate.fun()).is_some();
+    if !is_pair || !first.aggr_expr().iter().any(keeps_log) {
+        return Ok(None);
+    }
+    let narrow = Narrow::new(first)?;
+    let input = match narrow.relevant(first) {
+        Some((key, conditions)) => {
+            Arc::new(RelevantRowsExec::new(narrow.input, key, conditions)) as Arc<dyn ExecutionPlan>
+        }
+        None => narrow.input,
+    };
+    let schema = input.schema();
+    let aggregate = AggregateExec::try_new(
+        AggregateMode::SinglePartitioned,
+        PhysicalGroupBy::new_single(narrow.keys),
+        narrow.aggregates,
+        narrow.filters,
+        input,
+        schema,
+    )?;
+    Ok(Some(Arc::new(aggregate)))
+}
+
+/// Of `journey(…) IS NOT NULL` over nothing but journeys: rows that enter no stage and aren't lost make no
+/// journey, so they needn't be grouped.
+fn without_idle_rows(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(filter) = node.downcast_ref::<FilterExec>() else {
+        return Ok(None);
+    };
+    let Some(aggregate) = filter.input().downcast_ref::<AggregateExec>() else {
+        return Ok(None);
+    };
+    let [call] = aggregate.aggr_expr() else {
+        return Ok(None);
+    };
+    let journey_at = aggregate.group_expr().expr().len();
+    let applies = *aggregate.mode() == AggregateMode::SinglePartitioned
+        && is_journey(call.fun())
+        && aggregate.filter_expr().iter().all(Option::is_none)
+        && requires_value(filter.predicate(), journey_at);
+    if !applies {
+        return Ok(None);
+    }
+    let arguments = call.expressions();
+    let [_, stages, lost, ..] = arguments.as_slice() else {
+        return Ok(None);
+    };
+    let enters = Arc::new(BinaryExpr::new(
+        Arc::clone(stages),
+        Operator::NotEq,
+        lit(0_u64),
+    ));
+    let counts = Arc::new(BinaryExpr::new(enters, Operator::Or, Arc::clone(lost)));
+    let input = FilterExec::try_new(counts, Arc::clone(aggregate.input()))?;
+    let aggregate =
+        replace_children_if_necessary(Arc::clone(filter.input()), vec![Arc::new(input)])?;
+    Ok(Some(replace_children_if_necessary(
+        Arc::clone(node),
+        vec![aggregate],
+    )?))
+}
+
+/// Whether a row passes only if its column at `position` isn't NULL.
+fn requires_value(predicate: &Arc<dyn PhysicalExpr>, position: usize) -> bool {
+    split_conjunction(predicate).iter().any(|condition| {
+        condition
+            .downcast_ref::<IsNotNullExpr>()
+            .is_some_and(|condition| self::position(condition.arg()) == Some(position))
+    })
+}
+
+/// An aggregate over a projection of its input to what it needs.
+struct Narrow {
+    input: Arc<dyn ExecutionPlan>,
+    keys: Vec<(Arc<dyn PhysicalExpr>, String)>,
+    aggregates: Vec<Arc<AggregateFunctionExpr>>,
+    filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
+}
+
+impl Narrow {
+    fn new(aggregate: &AggregateExec) -> Result<Self> {
+        let mut columns = Columns::default();
+        let keys = aggregate
+            .group_expr()
+            .expr()
+            .iter()
+            .map(|(key, name)| (columns.add(key, Some(name)), name.clone()))
+            .collect();
+        let filters = aggregate
+            .filter_expr()
+            .iter()
+            .map(|filter| filter.as_ref().map(|filter| columns.add(filter, None)))
+            .collect();
+        let calls = aggregate
+            .aggr_expr()
+            .iter()
+            .map(|call| columns.of_call(call))
+            .collect::<Vec<_>>();
+        let input = ProjectionExec::try_new(columns.projected, Arc::clone(aggregate.input()))?;
+        let schema = input.schema();
+        let aggregates = aggregate
+            .aggr_expr()
+            .iter()
+            .zip(calls)
+            .map(|(call, (arguments, order))| rebuilt(call, arguments, order, &schema))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            input: Arc::new(input),
+            keys,
+            aggregates,
+            filters,
+        })
+    }
+
+    /// The columns of the key and of all conditions, if rows that meet none only say that their key exists.
+    fn relevant(&self, aggregate: &AggregateExec) -> Option<(usize, Vec<usize>)> {
+        let [(key, _)] = self.keys.as_slice() else {
+            return None;
+        };
+        let key = position(key)?;
+        let schema = self.input.schema();
+        if !RelevantRowsExec::supports(schema.field(key).data_type()) {
+            return None;
+        }
+        let conditions = aggregate
+            .aggr_expr()
+            .iter()
+            .zip(&self.aggregates)
+            .map(|(call, narrow)| match log_of(call.fun())? {
+                Log::OfMetConditions => position(narrow.expressions().get(1)?),
+                Log::OfAllRows => None,
+            })
+            .collect::<Option<Vec<_>>>()?;
+        Some((key, conditions))
+    }
+}
+
+fn position(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    expr.downcast_ref::<Column>().map(Column::index)
+}
+
+/// The call over columns of the projection.
+fn rebuilt(
+    call: &AggregateFunctionExpr,
+    arguments: Vec<Arc<dyn PhysicalExpr>>,
+    order: Vec<PhysicalSortExpr>,
+    schema: &Arc<Schema>,
+) -> Result<Arc<AggregateFunctionExpr>> {
+    let function: Arc<AggregateUDF> = Arc::new(call.fun().clone());
+    let mut builder = AggregateExprBuilder::new(function, arguments)
+        .schema(Arc::clone(schema))
+        .order_by(order)
+        .alias(call.name())
+        .with_distinct(call.is_distinct())
+        .with_reversed(call.is_reversed())
+        .with_ignore_nulls(call.ignore_nulls());
+    if let Some(shown) = call.human_display() {
+        builder = builder.human_display(shown);
+    }
+    Ok(Arc::new(builder.build()?))
+}
+
+/// The columns of a projection, each expression once.
+#[derive(Default)]
+struct Columns {
+    projected: Vec<ProjectionExpr>,
+}
+
+impl Columns {
+    /// The column that holds an expression.
+    fn add(&mut self, expr: &Arc<dyn PhysicalExpr>, name: Option<&str>) -> Arc<dyn PhysicalExpr> {
+        let known = self.projected.iter().position(|known| known.expr.eq(expr));
+        let at = known.unwrap_or_else(|| {
+            let alias = name.map_or_else(|| format!("__{}", self.projected.len()), str::to_owned);
+            self.projected.push(ProjectionExpr {
+                expr: Arc::clone(expr),
+                alias,
+            });
+            self.projected.len() - 1
+        });
+        Arc::new(Column::new(&self.projected[at].alias, at))
+    }
+
+    /// Columns for what a call looks at; literals stay, as a function may ask for their value.
+    fn of_call(
+        &mut self,
+        call: &AggregateFunctionExpr,
+    ) -> (Vec<Arc<dyn PhysicalExpr>>, Vec<PhysicalSortExpr>) {
+        let arguments = call
+            .expressions()
+            .iter()
+            .map(
+                |argument| match argument.children().is_empty() && position(argument).is_none() {
+                    true => Arc::clone(argument),
+                    false => self.add(argument, None),
+                },
+            )
+            .collect();
+        let order = call
+            .order_bys()
+            .iter()
+            .map(|sort| PhysicalSortExpr::new(self.add(&sort.expr, None), sort.options))
+            .collect();
+        (arguments, order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
+    use datafusion::arrow::util::pretty::pretty_format_batches;
+    use datafusion::datasource::MemTable;
+    use datafusion::execution::memory_pool::FairSpillPool;
+    use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+    use datafusion::execution::session_state::SessionStateBuilder;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::*;
+    use crate::optimizer::physical_rules;
+
+    const USERS: i64 = 2_000;
+
+    /// A session with `log(user_id, event, ts)` in so many parts, 20 rows a user in no order.
+    fn session(partitions: usize, runtime: Arc<RuntimeEnv>, with_rule: bool) -> SessionContext {
+        let config = SessionConfig::new()
+            .with_target_partitions(partitions)
+            .with_batch_size(512)
+            .with_sort_spill_reservation_bytes(32 * 1_024);
+        let mut builder = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features();
+        if with_rule {
+            builder = builder.with_physical_optimizer_rules(physical_rules());
+        }
+        let context = SessionContext::new_with_state(builder.build());
+        crate::register_functions(&context).unwrap();
+        let rows = (0..USERS * 20)
+            .map(|row| row * 7_919 % (USERS * 20))
+            .collect::<Vec<_>>();
+        let parts = rows
+            .chunks(rows.len().div_ceil(partitions))
+            .map(|rows| vec![batch(rows)])
+            .collect::<Vec<_>>();
+        let table = MemTable::try_new(parts[0][0].schema(), parts).unwrap();
+        context.register_table("log", Arc::new(table)).unwrap();
+        context
+    }
+
+    fn batch(rows: &[i64]) -> RecordBatch {
+        let column = |value: fn(i64) -> i64| {
+            Int64Array::from_iter_values(rows.iter().map(|row| value(*row)))
+        };
+        let event = rows.iter().map(|row| match row % 13 {
+            0..=2 => "a",
+            3 => "b",
+            4 => "c",
+            _ => "other",
+        });
+        RecordBatch::try_from_iter([
+            ("user_id", Arc::new(column(|row| row % USERS)) as _),
+            ("event", Arc::new(StringArray::from_iter_values(event)) as _),
+            ("ts", Arc::new(column(|row| row * 31 % 1_009)) as _),
+        ])
+        .unwrap()
+    }
+
+    async fn shown(context: &SessionContext, sql: &str) -> String {
+        let rows = context.sql(sql).await.unwrap().collect().await.unwrap();
+        pretty_format_batches(&rows).unwrap().to_string()
+    }
+
+    const QUERIES: [&str; 5] = [
+        "SELECT user_id, window_funnel(300, ts, event = 'a', event = 'b', event = 'c') AS level
+         FROM log GROUP BY user_id ORDER BY user_id",
+        "SELECT user_id, window_funnel(300, 'strict_order', ts, event = 'a', event = 'b') AS strict,
+           sequence_count('(?1).*(?2)', ts, event = 'a', event = 'c') FILTER (WHERE ts > 100) AS times
+         FROM log GROUP BY user_id ORDER BY user_id",
+        "SELECT user_id % 7 AS part, event, window_funnel_events(9, ts, event = 'a', event = 'a') AS times, count(*)
+         FROM log GROUP BY user_id % 7, event ORDER BY part, event",
+        "SELECT arrow_cast(user_id, 'Utf8') AS name, window_funnel(300, ts, event = 'a', event = 'b') AS level
+         FROM log GROUP BY name ORDER BY name",
+        "SELECT level, count(*) FROM (SELECT user_id, window_funnel(1, ts, event = 'b', event = 'c') AS level
+           FROM log GROUP BY user_id) GROUP BY level ORDER BY level",
+    ];
+
+    #[tokio::test]
+    async fn results_are_the_same_in_one_phase_and_in_two_and_in_any_number_of_parts() {
+        for sql in QUERIES {
+            let expected = shown(&session(1, Arc::default(), false), sql).await;
+            for partitions in [1, 2, 7] {
+                for with_rule in [false, true] {
+                    let context = session(partitions, Arc::default(), with_rule);
+                    assert_eq!(shown(&context, sql).await, expected, "{sql}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_that_is_short_changes_nothing_but_the_time() {
+        for sql in &QUERIES[..2] {
+            let expected = shown(&session(1, Arc::default(), false), sql).await;
+            for with_rule in [false, true] {
+                let runtime = RuntimeEnvBuilder::new()
+                    .with_memory_pool(Arc::new(FairSpillPool::new(700_000)))
+                    .build_arc()
+                    .unwrap();
+                let context = session(2, runtime, with_rule);
+                assert_eq!(shown(&context, sql).await, expected, "{sql}");
+                let analyzed = shown(&context, &format!("EXPLAIN ANALYZE {sql}")).await;
+                let spilled = analyzed.lines().any(|line| {
+                    line.contains("AggregateExec")
+                        && line.contains("spill_count=")
+                        && !line.contains("spill_count=0")
+                });
+                assert!(spilled, "{analyzed}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_that_only_say_that_a_user_exists_are_left_out_where_nothing_else_asks_for_them() {
+        let context = session(2, Arc::default(), true);
+        let plan = async |sql: &str| shown(&context, &format!("EXPLAIN {sql}")).await;
+        let funnel = "SELECT user_id, window_funnel(9, ts, event = 'a')";
+        let simple = plan(&format!("{funnel} FROM log GROUP BY user_id")).await;
+        assert!(simple.contains("mode=SinglePartitioned"), "{simple}");
+        assert!(simple.contains("RelevantRowsExec: key=user_id"), "{simple}");
+
+        let counted = plan(&format!("{funnel}, count(*) FROM log GROUP BY user_id")).await;
+        assert!(counted.contains("mode=SinglePartitioned"), "{counted}");
+        assert!(!counted.contains("RelevantRowsExec"), "{counted}");
+
+        let strict =
+            "SELECT window_funnel(9, 'strict_order', ts, event = 'a') FROM log GROUP BY user_id";
+        assert!(!plan(strict).await.contains("RelevantRowsExec"));
+
+        let plain = plan("SELECT user_id, max(ts) FROM log GROUP BY user_id").await;
+        assert!(plain.contains("mode=FinalPartitioned"), "{plain}");
+    }
+
+    #[tokio::test]
+    async fn sorted_input_is_grouped_one_by_one() {
+        let context = session(2, Arc::default(), true);
+        let plan = shown(
+            &context,
+            "EXPLAIN SELECT user_id, window_funnel(9, ts, event = 'a') FROM (SELECT * FROM log ORDER BY user_id LIMIT 99999)
+             GROUP BY user_id",
+        )
+        .await;
+        assert!(plan.contains("ordering_mode=Sorted"), "{plan}");
+    }
+}

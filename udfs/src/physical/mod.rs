@@ -1,0 +1,3 @@
+//! Operators that DataFusion doesn't have.
+
+pub mod relevant_rows;
