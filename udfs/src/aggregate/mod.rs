@@ -19,13 +19,17 @@ pub mod touch;
 pub mod window_funnel;
 pub mod window_funnel_detail;
 
+use std::sync::Arc;
+
 use datafusion::logical_expr::AggregateUDF;
 
+use self::hits::HitResults;
+
 /// What an aggregate has to remember of the rows of a group, where that isn't less than the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Log {
-    /// The rows that meet a condition, by the number that is its second argument.
-    OfMetConditions,
+    /// The rows that meet a condition: the first argument is their time, the second the conditions as bits.
+    OfMetConditions(Arc<dyn HitResults>),
     /// Rows of any kind.
     OfAllRows,
 }

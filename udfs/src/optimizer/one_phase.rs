@@ -27,8 +27,10 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 
+use crate::aggregate::hits::HitResults;
 use crate::aggregate::journey::is_journey;
 use crate::aggregate::{Log, log_of};
+use crate::physical::hit_groups::{HitColumns, HitGroupsExec};
 use crate::physical::relevant_rows::RelevantRowsExec;
 
 /// The rule. It has to run before DataFusion's own rules decide on distribution.
@@ -80,12 +82,21 @@ fn one_phase(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPl
         return Ok(None);
     }
     let narrow = Narrow::new(first)?;
-    let input = match narrow.relevant(first) {
-        Some((key, conditions)) => {
-            Arc::new(RelevantRowsExec::new(narrow.input, key, conditions)) as Arc<dyn ExecutionPlan>
-        }
-        None => narrow.input,
+    let hits = narrow.hits(first);
+    let input = match &hits {
+        Some(hits) => Arc::new(RelevantRowsExec::new(
+            Arc::clone(&narrow.input),
+            hits.key,
+            hits.conditions.clone(),
+        )) as Arc<dyn ExecutionPlan>,
+        None => Arc::clone(&narrow.input),
     };
+    if let Some(hits) = hits
+        && let Some(columns) = hits.columns(&narrow.filters)
+    {
+        let groups = HitGroupsExec::new(input, columns, hits.functions, last.schema());
+        return Ok(Some(Arc::new(groups)));
+    }
     let schema = input.schema();
     let aggregate = AggregateExec::try_new(
         AggregateMode::SinglePartitioned,
@@ -96,6 +107,29 @@ fn one_phase(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPl
         schema,
     )?;
     Ok(Some(Arc::new(aggregate)))
+}
+
+/// The columns of a projection that functions over hits look at, one of each function.
+struct Hits {
+    key: usize,
+    times: Vec<usize>,
+    conditions: Vec<usize>,
+    functions: Vec<Arc<dyn HitResults>>,
+}
+
+impl Hits {
+    /// The columns, if all functions look at all rows and at the same columns.
+    fn columns(&self, filters: &[Option<Arc<dyn PhysicalExpr>>]) -> Option<HitColumns> {
+        let columns = HitColumns {
+            key: self.key,
+            time: *self.times.first()?,
+            conditions: *self.conditions.first()?,
+        };
+        let is_same = filters.iter().all(Option::is_none)
+            && self.times.iter().all(|time| *time == columns.time)
+            && self.conditions.iter().all(|at| *at == columns.conditions);
+        is_same.then_some(columns)
+    }
 }
 
 /// Of `journey(…) IS NOT NULL` over nothing but journeys: rows that enter no stage and aren't lost make no
@@ -189,26 +223,31 @@ impl Narrow {
         })
     }
 
-    /// The columns of the key and of all conditions, if rows that meet none only say that their key exists.
-    fn relevant(&self, aggregate: &AggregateExec) -> Option<(usize, Vec<usize>)> {
+    /// What the aggregates look at, if rows that meet no condition only say that their key exists.
+    fn hits(&self, aggregate: &AggregateExec) -> Option<Hits> {
         let [(key, _)] = self.keys.as_slice() else {
             return None;
         };
         let key = position(key)?;
-        let schema = self.input.schema();
-        if !RelevantRowsExec::supports(schema.field(key).data_type()) {
+        if !RelevantRowsExec::supports(self.input.schema().field(key).data_type()) {
             return None;
         }
-        let conditions = aggregate
-            .aggr_expr()
-            .iter()
-            .zip(&self.aggregates)
-            .map(|(call, narrow)| match log_of(call.fun())? {
-                Log::OfMetConditions => position(narrow.expressions().get(1)?),
-                Log::OfAllRows => None,
-            })
-            .collect::<Option<Vec<_>>>()?;
-        Some((key, conditions))
+        let mut hits = Hits {
+            key,
+            times: Vec::new(),
+            conditions: Vec::new(),
+            functions: Vec::new(),
+        };
+        for (call, narrow) in aggregate.aggr_expr().iter().zip(&self.aggregates) {
+            let Some(Log::OfMetConditions(function)) = log_of(call.fun()) else {
+                return None;
+            };
+            let arguments = narrow.expressions();
+            hits.times.push(position(arguments.first()?)?);
+            hits.conditions.push(position(arguments.get(1)?)?);
+            hits.functions.push(function);
+        }
+        Some(hits)
     }
 }
 
@@ -349,12 +388,17 @@ mod tests {
         pretty_format_batches(&rows).unwrap().to_string()
     }
 
-    const QUERIES: [&str; 5] = [
+    const QUERIES: [&str; 7] = [
         "SELECT user_id, window_funnel(300, ts, event = 'a', event = 'b', event = 'c') AS level
          FROM log GROUP BY user_id ORDER BY user_id",
         "SELECT user_id, window_funnel(300, 'strict_order', ts, event = 'a', event = 'b') AS strict,
            sequence_count('(?1).*(?2)', ts, event = 'a', event = 'c') FILTER (WHERE ts > 100) AS times
          FROM log GROUP BY user_id ORDER BY user_id",
+        "SELECT arrow_cast(nullif(user_id, 5), 'Int32') - 1000 AS user, window_funnel(99, nullif(ts, 7), event = 'a', event = 'b') AS level,
+           window_funnel_events(5, nullif(ts, 7), event = 'a', event = 'b') AS times
+         FROM log GROUP BY user ORDER BY user",
+        "SELECT user_id * 1000000007 - 1000000000000 AS user, sequence_match('(?1)(?2)', ts, event = 'b', event = 'c') AS found
+         FROM log GROUP BY user ORDER BY user",
         "SELECT user_id % 7 AS part, event, window_funnel_events(9, ts, event = 'a', event = 'a') AS times, count(*)
          FROM log GROUP BY user_id % 7, event ORDER BY part, event",
         "SELECT arrow_cast(user_id, 'Utf8') AS name, window_funnel(300, ts, event = 'a', event = 'b') AS level
@@ -378,7 +422,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_that_is_short_changes_nothing_but_the_time() {
-        for sql in &QUERIES[..2] {
+        for sql in &QUERIES[..4] {
             let expected = shown(&session(1, Arc::default(), false), sql).await;
             for with_rule in [false, true] {
                 let runtime = RuntimeEnvBuilder::new()
@@ -389,7 +433,7 @@ mod tests {
                 assert_eq!(shown(&context, sql).await, expected, "{sql}");
                 let analyzed = shown(&context, &format!("EXPLAIN ANALYZE {sql}")).await;
                 let spilled = analyzed.lines().any(|line| {
-                    line.contains("AggregateExec")
+                    (line.contains("AggregateExec") || line.contains("HitGroupsExec"))
                         && line.contains("spill_count=")
                         && !line.contains("spill_count=0")
                 });
@@ -404,7 +448,10 @@ mod tests {
         let plan = async |sql: &str| shown(&context, &format!("EXPLAIN {sql}")).await;
         let funnel = "SELECT user_id, window_funnel(9, ts, event = 'a')";
         let simple = plan(&format!("{funnel} FROM log GROUP BY user_id")).await;
-        assert!(simple.contains("mode=SinglePartitioned"), "{simple}");
+        assert!(
+            simple.contains("HitGroupsExec: gby=[user_id@0]"),
+            "{simple}"
+        );
         assert!(simple.contains("RelevantRowsExec: key=user_id"), "{simple}");
 
         let counted = plan(&format!("{funnel}, count(*) FROM log GROUP BY user_id")).await;

@@ -1,3 +1,4 @@
 //! Operators that DataFusion doesn't have.
 
+pub mod hit_groups;
 pub mod relevant_rows;

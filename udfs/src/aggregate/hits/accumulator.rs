@@ -40,11 +40,21 @@ pub(crate) trait HitArguments: Debug + Send + Sync + 'static {
     fn columns(&self, values: &[ArrayRef]) -> Result<(ArrayRef, ArrayRef)>;
 }
 
-/// The column of each group's result, the groups in order.
-fn results<F: HitFunction>(function: &F, runs: HitRuns) -> Result<ArrayRef> {
-    let mut results = function.results(runs.len());
-    runs.sorted_groups(|hits| function.append(hits, &mut results));
-    function.finish(results)
+/// A [`HitFunction`] of any kind, for those who only need its results.
+pub(crate) trait HitResults: Debug + Send + Sync {
+    /// The column of each group's result, the groups in order.
+    ///
+    /// # Errors
+    /// XX000 when the results don't fit their column.
+    fn results_of(&self, runs: &mut HitRuns) -> Result<ArrayRef>;
+}
+
+impl<F: HitFunction> HitResults for F {
+    fn results_of(&self, runs: &mut HitRuns) -> Result<ArrayRef> {
+        let mut results = self.results(runs.len());
+        runs.sorted_groups(|hits| self.append(hits, &mut results));
+        self.finish(results)
+    }
 }
 
 /// The results of all groups of a GROUP BY.
@@ -97,8 +107,8 @@ impl<F: HitFunction, A: HitArguments, M: Mask> GroupsAccumulator for HitGroupsAc
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let runs = self.take(emit_to);
-        results(&self.function, runs)
+        let mut runs = self.take(emit_to);
+        self.function.results_of(&mut runs)
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {

@@ -369,6 +369,6 @@ pub(crate) fn log_of<F: HitFunction + Eq + Hash>(aggregate: &AggregateUDF) -> Op
     let aggregate = aggregate.inner().downcast_ref::<HitAggregate<F>>()?;
     Some(match aggregate.function.needs_all_rows() {
         true => Log::OfAllRows,
-        false => Log::OfMetConditions,
+        false => Log::OfMetConditions(Arc::new(aggregate.function.clone())),
     })
 }

@@ -125,7 +125,7 @@ impl<M: Mask> HitLog<M> {
 
     /// Takes the hits of all groups, of which there are `groups`.
     pub fn take_all(&mut self, groups: usize) -> HitRuns {
-        by_group(&std::mem::take(&mut self.entries), groups)
+        runs_of(&std::mem::take(&mut self.entries), groups)
     }
 
     /// Takes the hits of the first `groups` groups; those behind them move to the front.
@@ -141,7 +141,7 @@ impl<M: Mask> HitLog<M> {
         for entry in &mut self.entries {
             entry.group -= groups as u32;
         }
-        by_group(&taken, groups)
+        runs_of(&taken, groups)
     }
 
     /// Partial states from [`HitLog::take_all`] and the like, one for each group.
@@ -180,6 +180,33 @@ pub(crate) struct HitRuns {
 }
 
 impl HitRuns {
+    /// Hits with the numbers of their groups, which are below `groups`.
+    pub fn new(hits: impl Iterator<Item = (u32, Hit)> + Clone, groups: usize) -> Self {
+        let mut offsets = vec![0; groups + 1];
+        for (group, _) in hits.clone() {
+            offsets[group as usize + 1] += 1;
+        }
+        for group in 0..groups {
+            offsets[group + 1] += offsets[group];
+        }
+        // Where the rows of a group lie together already, so do its hits.
+        if hits.clone().is_sorted_by_key(|(group, _)| group) {
+            let hits = hits.map(|(_, hit)| hit).collect();
+            return Self { hits, offsets };
+        }
+        let mut next = offsets.clone();
+        let mut by_group = vec![Hit::default(); offsets[groups]];
+        for (group, hit) in hits {
+            let position = &mut next[group as usize];
+            by_group[*position] = hit;
+            *position += 1;
+        }
+        Self {
+            hits: by_group,
+            offsets,
+        }
+    }
+
     /// The hits of each group.
     pub fn groups(&self) -> impl Iterator<Item = &[Hit]> {
         self.offsets
@@ -188,7 +215,7 @@ impl HitRuns {
     }
 
     /// Calls `each` with the hits of each group, sorted by time and conditions.
-    pub fn sorted_groups(mut self, mut each: impl FnMut(&[Hit])) {
+    pub fn sorted_groups(&mut self, mut each: impl FnMut(&[Hit])) {
         for bounds in self.offsets.windows(2) {
             let hits = &mut self.hits[bounds[0]..bounds[1]];
             // Most logs are written in the order of time, and looking is a fraction of sorting.
@@ -205,31 +232,15 @@ impl HitRuns {
     }
 }
 
-fn by_group<M: Mask>(entries: &[Entry<M>], groups: usize) -> HitRuns {
-    let mut offsets = vec![0; groups + 1];
-    for entry in entries {
-        offsets[entry.group as usize + 1] += 1;
-    }
-    for group in 0..groups {
-        offsets[group + 1] += offsets[group];
-    }
-    let hit = |entry: &Entry<M>| Hit {
-        time: entry.time,
-        conditions: entry.conditions.bits(),
+fn runs_of<M: Mask>(entries: &[Entry<M>], groups: usize) -> HitRuns {
+    let hit = |entry: &Entry<M>| {
+        let hit = Hit {
+            time: entry.time,
+            conditions: entry.conditions.bits(),
+        };
+        (entry.group, hit)
     };
-    // Where the rows of a group lie together already, so do its hits.
-    if entries.is_sorted_by_key(|entry| entry.group) {
-        let hits = entries.iter().map(hit).collect();
-        return HitRuns { hits, offsets };
-    }
-    let mut next = offsets.clone();
-    let mut hits = vec![Hit::default(); entries.len()];
-    for entry in entries {
-        let position = &mut next[entry.group as usize];
-        hits[*position] = hit(entry);
-        *position += 1;
-    }
-    HitRuns { hits, offsets }
+    HitRuns::new(entries.iter().map(hit), groups)
 }
 
 /// That groups can be told apart by what an entry keeps of them.

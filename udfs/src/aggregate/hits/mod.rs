@@ -6,8 +6,9 @@ pub(crate) mod log;
 pub(crate) mod time;
 mod window;
 
-pub(crate) use accumulator::HitFunction;
+pub(crate) use accumulator::{HitFunction, HitResults};
 pub(crate) use call::{EventAggregate, EventFunction, log_of};
+pub(crate) use log::HitRuns;
 pub(crate) use window::Window;
 
 /// The most conditions that a function over events takes: as many as a mask has bits.
