@@ -150,6 +150,12 @@ async fn explain_shows_the_journeys_inside_and_reads_only_what_is_asked_for() {
         plan.contains("journey(") && plan.contains("Unnest"),
         "{plan}"
     );
+    // Rows that enter no stage and aren't lost aren't sent on.
+    let idle = plan.find("!= 0 OR ");
+    assert!(
+        idle > plan.find("RepartitionExec: partitioning=Hash([__entity"),
+        "{plan}"
+    );
     let scan = scans(&plan).join("\n");
     assert!(
         scan.contains("event") && !scan.contains("amount") && !scan.contains("region"),

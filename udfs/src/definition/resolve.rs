@@ -7,6 +7,7 @@ use datafusion::common::{DFSchema, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -15,6 +16,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::model::{Counting, FunnelDefinition, Source};
 use crate::UTC;
 use crate::error::{FunnelError, Kind};
+use crate::spelling;
 
 /// A part of `CREATE FUNNEL`, to say where a fault is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -163,10 +165,9 @@ pub async fn resolve(
         .await
         .map_err(|error| ResolveError::new(Part::Source, error))?;
     let mut plan = |expr: &ast::Expr, schema: &DFSchema| {
-        let expr = ast::ExprWithAlias {
-            expr: expr.clone(),
-            alias: None,
-        };
+        let mut expr = expr.clone();
+        spelling::resolve(&mut expr).map_err(FunnelError::from)?;
+        let expr = ast::ExprWithAlias { expr, alias: None };
         state.create_logical_expr_from_sql_expr(expr, schema)
     };
     resolve_over(&mut plan, source, definition)
@@ -355,7 +356,10 @@ async fn plan_source(
         Source::Query(query) => query.clone(),
     };
     let dialect = state.config().options().sql_parser.dialect;
-    let statement = state.sql_to_statement(&sql, &dialect)?;
+    let mut statement = state.sql_to_statement(&sql, &dialect)?;
+    if let Statement::Statement(query) = &mut statement {
+        spelling::resolve(query.as_mut()).map_err(FunnelError::from)?;
+    }
     for table in state.resolve_table_references(&statement)? {
         if table.schema() == Some("journeys") {
             return Err(FunnelError::InvalidDefinition {

@@ -138,7 +138,10 @@ fn without_idle_rows(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Exe
     let Some(filter) = node.downcast_ref::<FilterExec>() else {
         return Ok(None);
     };
-    let Some(aggregate) = filter.input().downcast_ref::<AggregateExec>() else {
+    // Fields of the journey may be taken between the two.
+    let projection = filter.input().downcast_ref::<ProjectionExec>();
+    let grouped = projection.map_or(filter.input(), ProjectionExec::input);
+    let Some(aggregate) = grouped.downcast_ref::<AggregateExec>() else {
         return Ok(None);
     };
     let [call] = aggregate.aggr_expr() else {
@@ -148,7 +151,7 @@ fn without_idle_rows(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Exe
     let applies = *aggregate.mode() == AggregateMode::SinglePartitioned
         && is_journey(call.fun())
         && aggregate.filter_expr().iter().all(Option::is_none)
-        && requires_value(filter.predicate(), journey_at);
+        && requires_value(filter.predicate(), projection, journey_at);
     if !applies {
         return Ok(None);
     }
@@ -163,20 +166,31 @@ fn without_idle_rows(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Exe
     ));
     let counts = Arc::new(BinaryExpr::new(enters, Operator::Or, Arc::clone(lost)));
     let input = FilterExec::try_new(counts, Arc::clone(aggregate.input()))?;
-    let aggregate =
-        replace_children_if_necessary(Arc::clone(filter.input()), vec![Arc::new(input)])?;
+    let mut changed = replace_children_if_necessary(Arc::clone(grouped), vec![Arc::new(input)])?;
+    if projection.is_some() {
+        changed = replace_children_if_necessary(Arc::clone(filter.input()), vec![changed])?;
+    }
     Ok(Some(replace_children_if_necessary(
         Arc::clone(node),
-        vec![aggregate],
+        vec![changed],
     )?))
 }
 
-/// Whether a row passes only if its column at `position` isn't NULL.
-fn requires_value(predicate: &Arc<dyn PhysicalExpr>, position: usize) -> bool {
+/// Whether a row passes only if its column at `position`, below the projection, isn't NULL.
+fn requires_value(
+    predicate: &Arc<dyn PhysicalExpr>,
+    projection: Option<&ProjectionExec>,
+    position: usize,
+) -> bool {
+    let below = |at: usize| match projection {
+        Some(projection) => self::position(&projection.expr().get(at)?.expr),
+        None => Some(at),
+    };
     split_conjunction(predicate).iter().any(|condition| {
         condition
             .downcast_ref::<IsNotNullExpr>()
-            .is_some_and(|condition| self::position(condition.arg()) == Some(position))
+            .and_then(|condition| below(self::position(condition.arg())?))
+            == Some(position)
     })
 }
 
