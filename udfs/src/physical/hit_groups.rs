@@ -13,10 +13,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{
-    DataType, Field, Int64Type, Schema, SchemaRef, UInt8Type, UInt32Type, UInt64Type,
-};
-use datafusion::common::internal_datafusion_err;
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SpillFile;
@@ -37,6 +34,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
 
+use crate::aggregate::hits::log::each_mask;
 use crate::aggregate::hits::time::numbers;
 use crate::aggregate::hits::{Hit, HitResults, HitRuns};
 
@@ -275,35 +273,13 @@ impl Buckets {
                 conditions: if has_time { conditions } else { 0 },
             });
         };
-        each_conditions(batch.column(columns.conditions), push)
+        each_mask(batch.column(columns.conditions), push)
     }
 
     /// The memory that it holds, in bytes.
     fn size(&self) -> usize {
         self.of_keys.iter().map(Bucket::size).sum::<usize>() + self.of_null.size()
     }
-}
-
-fn each_conditions(conditions: &ArrayRef, mut each: impl FnMut(usize, u64)) -> Result<()> {
-    macro_rules! walk {
-        ($type:ty) => {
-            for (row, bits) in conditions
-                .as_primitive::<$type>()
-                .values()
-                .iter()
-                .enumerate()
-            {
-                each(row, u64::from(*bits));
-            }
-        };
-    }
-    match conditions.data_type() {
-        DataType::UInt8 => walk!(UInt8Type),
-        DataType::UInt32 => walk!(UInt32Type),
-        DataType::UInt64 => walk!(UInt64Type),
-        other => return Err(internal_datafusion_err!("conditions can't be {other}")),
-    }
-    Ok(())
 }
 
 /// Fibonacci hashing: the upper bits of the product with 2^64 / golden ratio are the best ones.

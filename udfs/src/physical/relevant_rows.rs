@@ -11,12 +11,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::{cast, filter_record_batch};
-use datafusion::arrow::datatypes::{
-    DataType, Int64Type, SchemaRef, UInt8Type, UInt32Type, UInt64Type,
-};
+use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
@@ -26,6 +24,8 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions,
 };
 use futures::{Stream, StreamExt};
+
+use crate::aggregate::hits::log::each_mask;
 
 /// The operator: the input's rows without those that meet no condition and whose key was seen before, in the
 /// order they have. What one partition has seen doesn't matter to another.
@@ -157,7 +157,7 @@ impl RelevantRows {
         }
         let keys = cast(batch.column(self.key), &DataType::Int64)?;
         let keys = keys.as_primitive::<Int64Type>();
-        let met = self.met(&batch);
+        let met = self.met(&batch)?;
         let mut passes = |row: usize| {
             // A key is remembered by whatever row it came with.
             let is_new = keys.is_null(row) || self.seen.insert(keys.value(row));
@@ -172,32 +172,12 @@ impl RelevantRows {
     }
 
     /// Which rows meet a condition.
-    fn met(&self, batch: &RecordBatch) -> Vec<bool> {
+    fn met(&self, batch: &RecordBatch) -> Result<Vec<bool>> {
         let mut met = vec![false; batch.num_rows()];
         for at in &self.conditions {
-            add_met(batch.column(*at), &mut met);
+            each_mask(batch.column(*at), |row, bits| met[row] |= bits != 0)?;
         }
-        met
-    }
-}
-
-fn add_met(conditions: &ArrayRef, met: &mut [bool]) {
-    macro_rules! add {
-        ($type:ty) => {
-            for (met, bits) in met
-                .iter_mut()
-                .zip(conditions.as_primitive::<$type>().values())
-            {
-                *met |= *bits != 0;
-            }
-        };
-    }
-    match conditions.data_type() {
-        DataType::UInt8 => add!(UInt8Type),
-        DataType::UInt32 => add!(UInt32Type),
-        DataType::UInt64 => add!(UInt64Type),
-        // What isn't understood makes a difference.
-        _ => met.fill(true),
+        Ok(met)
     }
 }
 

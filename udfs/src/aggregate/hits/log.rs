@@ -273,7 +273,10 @@ fn left_out(times: &ArrayRef, filter: Option<&BooleanArray>) -> Option<BooleanBu
 }
 
 /// Calls `each` with every row and its conditions; a NULL meets none.
-fn each_mask(conditions: &ArrayRef, mut each: impl FnMut(usize, u64)) -> Result<()> {
+///
+/// # Errors
+/// XX000 for a column that isn't what [`condition_mask`](crate::scalar::condition_mask) makes.
+pub(crate) fn each_mask(conditions: &ArrayRef, mut each: impl FnMut(usize, u64)) -> Result<()> {
     macro_rules! walk {
         ($type:ty) => {{
             let array = conditions.as_primitive::<$type>();
