@@ -9,14 +9,15 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::hits::time::time_type;
 use super::journey::arguments::literal;
 use crate::error::FunnelError;
 
 /// What the error of a condition asks for.
-pub(crate) const WANTED_CONDITION: &str = "a boolean";
+const WANTED_CONDITION: &str = "a boolean";
 
 /// What the error of a time asks for.
-pub(crate) const WANTED_TIME: &str = "a timestamp, a date or an integer";
+const WANTED_TIME: &str = "a timestamp, a date or an integer";
 
 /// The type of the values that a dictionary stands for; any other type itself.
 pub(crate) fn plain(given: &DataType) -> &DataType {
@@ -35,22 +36,31 @@ pub(crate) fn condition_type(given: &DataType) -> DataType {
     }
 }
 
-/// The type to coerce a time to; see [`super::columns::time_keys`].
-pub(crate) fn time_type(given: &DataType) -> DataType {
-    match plain(given) {
-        DataType::Null => DataType::Int64,
-        fitting if is_time(fitting) => fitting.clone(),
-        _ => given.clone(),
+/// 42883: a call that asks for DISTINCT of a function to which every row matters.
+pub(crate) fn refuse_distinct(function: &str, is_distinct: bool) -> Result<(), FunnelError> {
+    match is_distinct {
+        true => Err(FunnelError::WrongCall {
+            message: format!("{function}() doesn't take DISTINCT"),
+            hint: "Leave it out, or call it over (SELECT DISTINCT …).".to_owned(),
+        }),
+        false => Ok(()),
     }
 }
 
-/// Whether times can be of this type, once coerced.
-pub(crate) fn is_time(given: &DataType) -> bool {
-    given.is_integer()
-        || matches!(
-            given,
-            DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
-        )
+/// The type to coerce a time to; one that is none is left for [`check_time`] to name.
+pub(crate) fn coerced_time(given: &DataType) -> DataType {
+    time_type(given).unwrap_or_else(|| given.clone())
+}
+
+/// Checks the type of a time after coercion.
+///
+/// # Errors
+/// 42804 for a type that is none of a time.
+pub(crate) fn check_time(function: &str, given: &DataType) -> Result<(), FunnelError> {
+    match time_type(given).as_ref() == Some(given) {
+        true => Ok(()),
+        false => Err(wrong_type(function, "ts", given, WANTED_TIME)),
+    }
 }
 
 /// Checks conditions after coercion; `name_of` names the one of a position.

@@ -3,29 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, PrimitiveArray, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, ListArray, PrimitiveArray, UInt64Array,
 };
 use datafusion::arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Field, FieldRef, Int64Type, UInt64Type,
-};
+use datafusion::arrow::datatypes::{ArrowPrimitiveType, DataType, Field, FieldRef};
 use datafusion::common::{Result, internal_datafusion_err, resources_datafusion_err};
-
-/// Times in the unit of their column, as integers of the same order.
-///
-/// A timestamp or date is the number that it is stored as. The order is all that counts, so a `UInt64` is
-/// shifted to fit: [`i64::MIN`] stands for 0.
-pub(crate) fn time_keys(times: &ArrayRef) -> Result<Int64Array> {
-    if *times.data_type() == DataType::UInt64 {
-        let shifted = times
-            .as_primitive::<UInt64Type>()
-            .unary::<_, Int64Type>(|time| (time ^ (1 << 63)) as i64);
-        return Ok(shifted);
-    }
-    let keys = cast(times, &DataType::Int64)?;
-    Ok(keys.as_primitive::<Int64Type>().clone())
-}
 
 /// The rows that are true, rather than false or NULL.
 pub(crate) fn true_bits(array: &BooleanArray) -> BooleanBuffer {

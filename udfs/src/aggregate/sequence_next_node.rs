@@ -47,16 +47,17 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use self::kernel::{Base, Direction, Node, Rules};
 use super::calls::{
-    WANTED_TIME, check_conditions, choice, condition_type, is_time, plain, time_type, too_many,
+    check_conditions, check_time, choice, coerced_time, condition_type, plain, too_many,
     wrong_call, wrong_type,
 };
 use super::columns::{
     column, each_row, item_field, items_of, kept_rows, list, lists, mask_column, masks, primitive,
-    time_keys, true_bits,
+    true_bits,
 };
 use super::distinct_keys::{DistinctKeys, KeyColumn, NO_KEY, text_column};
 use super::group_log::GroupLog;
 use super::hits::MAX_CONDITIONS;
+use super::hits::time::numbers;
 use super::one_group::OneGroup;
 use crate::error::FunnelError;
 
@@ -157,9 +158,7 @@ impl AggregateUDFImpl for SequenceNextNode {
                 return Err(wrong_type(NAME, name, given, "text").into());
             }
         }
-        if !is_time(ts) {
-            return Err(wrong_type(NAME, "ts", ts, WANTED_TIME).into());
-        }
+        check_time(NAME, ts)?;
         if !plain(value).is_string() {
             return Err(wrong_type(NAME, "value", value, "text, such as value::text").into());
         }
@@ -210,7 +209,7 @@ impl AggregateUDFImpl for SequenceNextNode {
         };
         let coerce = |(at, given): (usize, &DataType)| match at {
             0 | 1 | 3 => text(given),
-            2 => time_type(given),
+            2 => coerced_time(given),
             _ => condition_type(given),
         };
         Ok(given.iter().enumerate().map(coerce).collect())
@@ -308,7 +307,7 @@ impl GroupsAccumulator for NextNodeGroups {
         let [_, _, times, value, base, events @ ..] = values else {
             return Err(wrong_call(NAME, values.len(), SYNTAX).into());
         };
-        let times = time_keys(times)?;
+        let times = numbers(times)?;
         let is_base = true_bits(base.as_boolean());
         let masks = masks(events, times.len());
         let mut texts = KeyColumn::text(value.as_ref())?;

@@ -39,8 +39,9 @@ use datafusion::logical_expr::{
 };
 
 use self::values::{KeyValues, PrimitiveValues, Values};
-use super::calls::{WANTED_TIME, is_time, plain, time_type, wrong_call, wrong_type};
-use super::columns::{column, each_row, kept_rows, time_keys, true_bits};
+use super::calls::{check_time, coerced_time, plain, wrong_call, wrong_type};
+use super::columns::{column, each_row, kept_rows, true_bits};
+use super::hits::time::numbers;
 use super::one_group::OneGroup;
 
 /// The value of the earliest row.
@@ -197,9 +198,7 @@ impl AggregateUDFImpl for Touch {
         if !RowConverter::supports_fields(&[SortField::new(value.clone())]) {
             return Err(wrong_type(name, "value", value, "a type that has an order").into());
         }
-        if !is_time(time) {
-            return Err(wrong_type(name, "ts", time, WANTED_TIME).into());
-        }
+        check_time(name, time)?;
         Ok(value.clone())
     }
 
@@ -241,7 +240,7 @@ impl AggregateUDFImpl for Touch {
             if !plain(value).is_string() {
                 *value = plain(value).clone();
             }
-            *time = time_type(time);
+            *time = coerced_time(time);
         }
         Ok(coerced)
     }
@@ -272,7 +271,7 @@ impl<V: Values> TouchGroups<V> {
     ) -> Result<()> {
         self.keys.resize(total_groups, i64::MAX);
         self.values.set_groups(total_groups);
-        let (value, time) = (column(columns, 0)?, time_keys(column(columns, 1)?)?);
+        let (value, time) = (column(columns, 0)?, numbers(column(columns, 1)?)?);
         let kept = kept_rows(filter, &[value.as_ref(), &time]);
         let (times, flip) = (time.values(), self.side.flip());
         let mut batch = self.values.batch(value)?;
@@ -335,7 +334,7 @@ impl<V: Values> GroupsAccumulator for TouchGroups<V> {
             DataType::Dictionary(_, of_values) => cast(value, of_values)?,
             _ => Arc::clone(value),
         };
-        let times = time_keys(column(values, 1)?)?;
+        let times = numbers(column(values, 1)?)?;
         let value = match opt_filter {
             Some(filter) => without(&value, filter)?,
             None => value,

@@ -256,12 +256,9 @@ impl Buckets {
     fn append(&mut self, batch: &RecordBatch, columns: HitColumns) -> Result<()> {
         let keys = cast(batch.column(columns.key), &DataType::Int64)?;
         let keys = keys.as_primitive::<Int64Type>();
-        let times = batch.column(columns.time);
-        let timed = times.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-        let times = numbers(times)?;
+        let times = numbers(batch.column(columns.time))?;
         self.of_keys.resize_with(BUCKETS, Bucket::default);
         let push = |row: usize, conditions: u64| {
-            let has_time = timed.as_ref().is_none_or(|timed| timed.is_valid(row));
             let key = keys.value(row);
             let bucket = match keys.is_null(row) {
                 true => &mut self.of_null,
@@ -269,8 +266,8 @@ impl Buckets {
             };
             bucket.push(Entry {
                 key,
-                time: times[row],
-                conditions: if has_time { conditions } else { 0 },
+                time: times.value(row),
+                conditions: if times.is_valid(row) { conditions } else { 0 },
             });
         };
         each_mask(batch.column(columns.conditions), push)

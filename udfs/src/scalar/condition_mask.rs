@@ -24,6 +24,8 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 
+use crate::aggregate::columns::true_bits;
+
 /// The most bytes of a text that lie in its view.
 const INLINE_BYTES: u32 = 12;
 
@@ -250,12 +252,8 @@ impl Bits for u64 {
 }
 
 fn set_bit<M: Bits>(flags: &BooleanArray, bit: M, masks: &mut [M]) {
-    let mut set = |row: usize| masks[row] |= bit;
-    match flags.nulls() {
-        Some(nulls) => (flags.values() & nulls.inner())
-            .set_indices()
-            .for_each(&mut set),
-        None => flags.values().set_indices().for_each(&mut set),
+    for row in true_bits(flags).set_indices() {
+        masks[row] |= bit;
     }
 }
 

@@ -25,10 +25,10 @@ use datafusion::logical_expr::{
 use super::MAX_CONDITIONS;
 use super::accumulator::{HitArguments, HitFunction, HitGroupsAccumulator};
 use super::log::state_type;
-use super::time::time_type;
 use crate::aggregate::Log;
 use crate::aggregate::calls::{
-    WANTED_TIME, check_conditions, condition_type, too_many, wrong_call, wrong_type,
+    check_conditions, check_time, coerced_time, condition_type, refuse_distinct, too_many,
+    wrong_call,
 };
 use crate::aggregate::columns::{column, masks};
 use crate::aggregate::journey::arguments::{literal, not_literal};
@@ -110,9 +110,7 @@ impl<E: EventFunction> EventAggregate<E> {
                 MAX_CONDITIONS,
             ));
         }
-        if time_type(&arguments[at]).as_ref() != Some(&arguments[at]) {
-            return Err(wrong_type(name, "ts", &arguments[at], WANTED_TIME));
-        }
+        check_time(name, &arguments[at])?;
         check_conditions(name, conditions, |condition| {
             format!("{} (a condition)", at + 2 + condition)
         })?;
@@ -147,13 +145,7 @@ impl<E: EventFunction> EventAggregate<E> {
         types: &[DataType],
     ) -> Result<Option<Expr>> {
         let name = self.event_function.name();
-        if params.distinct {
-            return Err(FunnelError::WrongCall {
-                message: format!("{name}() doesn't take DISTINCT"),
-                hint: "Leave it out, or call it over (SELECT DISTINCT …).".to_owned(),
-            }
-            .into());
-        }
+        refuse_distinct(name, params.distinct)?;
         let at = self.check(types)?;
         let mut literals = Vec::new();
         for (position, argument) in params.args[..at].iter().enumerate() {
@@ -217,9 +209,7 @@ impl<E: EventFunction> AggregateUDFImpl for EventAggregate<E> {
             return Ok(arguments.to_vec());
         };
         let mut types = arguments.to_vec();
-        if let Some(time) = time_type(&arguments[at]) {
-            types[at] = time;
-        }
+        types[at] = coerced_time(&arguments[at]);
         for condition in &mut types[at + 1..] {
             *condition = condition_type(condition);
         }

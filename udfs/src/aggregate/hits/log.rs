@@ -7,12 +7,12 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeBinaryBuilder};
-use datafusion::arrow::buffer::{BooleanBuffer, NullBuffer};
 use datafusion::arrow::datatypes::{DataType, UInt8Type, UInt32Type, UInt64Type};
 use datafusion::common::{Result, internal_datafusion_err, resources_datafusion_err};
 
 use super::Hit;
 use super::time::numbers;
+use crate::aggregate::columns::kept_rows;
 
 /// A set of conditions as a log keeps it: `u32` for up to 32 of them, `u64` for more.
 pub(crate) trait Mask: Copy + Default + Send + Sync + std::fmt::Debug + 'static {
@@ -76,13 +76,13 @@ impl<M: Mask> HitLog<M> {
         group_of: impl Fn(usize) -> usize,
     ) -> Result<()> {
         check_groups(times.len(), &group_of)?;
-        let left_out = left_out(times, filter);
+        let kept = kept_rows(filter, &[times.as_ref()]);
         let numbers = numbers(times)?;
         let push = |row: usize, bits: u64| {
-            let kept = left_out.as_ref().is_none_or(|out| !out.value(row));
-            if (bits != 0 || keep_all) && kept {
+            let is_kept = kept.as_ref().is_none_or(|kept| kept.value(row));
+            if (bits != 0 || keep_all) && is_kept {
                 self.entries.push(Entry {
-                    time: numbers[row],
+                    time: numbers.value(row),
                     group: group_of(row) as u32,
                     conditions: M::from_bits(bits),
                 });
@@ -253,22 +253,6 @@ fn check_groups(rows: usize, group_of: &impl Fn(usize) -> usize) -> Result<()> {
             u32::MAX
         )),
         _ => Ok(()),
-    }
-}
-
-/// The rows that have no time or that the filter doesn't keep, if there may be any.
-fn left_out(times: &ArrayRef, filter: Option<&BooleanArray>) -> Option<BooleanBuffer> {
-    let timed = times.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-    let timed = timed.as_ref().map(NullBuffer::inner);
-    let kept = filter.map(|filter| match filter.nulls() {
-        Some(nulls) => filter.values() & nulls.inner(),
-        None => filter.values().clone(),
-    });
-    match (timed, kept) {
-        (None, None) => None,
-        (Some(timed), None) => Some(!timed),
-        (None, Some(kept)) => Some(!&kept),
-        (Some(timed), Some(kept)) => Some(!&(timed & &kept)),
     }
 }
 

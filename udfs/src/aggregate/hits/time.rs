@@ -1,14 +1,10 @@
 //! Times of any type as numbers that keep their order and their precision.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Int64Array, UInt64Array};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, UInt64Array};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt64Type,
-};
+use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, UInt64Type};
 use datafusion::common::Result;
 
 /// What turns an unsigned number into a signed one of the same rank, and back.
@@ -39,37 +35,16 @@ pub(crate) fn units_per_second(time_type: &DataType) -> Option<i64> {
     }
 }
 
-/// The times as numbers; what lies under a NULL is any.
+/// The times as numbers, NULL where they are. A timestamp's or a date's is the one that it is stored as.
 ///
 /// # Errors
 /// XX000 for a type that isn't a [`time_type`].
-pub(crate) fn numbers(times: &ArrayRef) -> Result<Cow<'_, [i64]>> {
-    fn borrowed<T: ArrowPrimitiveType<Native = i64>>(times: &ArrayRef) -> Cow<'_, [i64]> {
-        Cow::Borrowed(times.as_primitive::<T>().values())
+pub(crate) fn numbers(times: &ArrayRef) -> Result<Int64Array> {
+    if let Some(times) = times.as_primitive_opt::<UInt64Type>() {
+        return Ok(times.unary(|time| (time ^ SIGN) as i64));
     }
-    Ok(match times.data_type() {
-        DataType::Int64 => borrowed::<Int64Type>(times),
-        DataType::Timestamp(TimeUnit::Second, _) => borrowed::<TimestampSecondType>(times),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            borrowed::<TimestampMillisecondType>(times)
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            borrowed::<TimestampMicrosecondType>(times)
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => borrowed::<TimestampNanosecondType>(times),
-        DataType::UInt64 => {
-            let values = times.as_primitive::<UInt64Type>().values();
-            Cow::Owned(values.iter().map(|time| (time ^ SIGN) as i64).collect())
-        }
-        DataType::Date32 => {
-            let days = times.as_primitive::<Date32Type>().values();
-            Cow::Owned(days.iter().map(|day| i64::from(*day)).collect())
-        }
-        _ => {
-            let values = cast(times, &DataType::Int64)?;
-            Cow::Owned(values.as_primitive::<Int64Type>().values().to_vec())
-        }
-    })
+    let numbers = cast(times, &DataType::Int64)?;
+    Ok(numbers.as_primitive::<Int64Type>().clone())
 }
 
 /// The times that some numbers stand for, for those of [`numbers`] of this type.
@@ -95,7 +70,7 @@ mod tests {
     use super::*;
 
     fn check(values: &ArrayRef) {
-        let taken = numbers(values).unwrap().into_owned();
+        let taken = numbers(values).unwrap().values().to_vec();
         assert!(taken.is_sorted(), "{:?}", values.data_type());
         let back = times(taken, values.data_type()).unwrap();
         assert_eq!(&back, values);

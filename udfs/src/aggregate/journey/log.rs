@@ -18,6 +18,7 @@ use datafusion::common::{Result, internal_datafusion_err, resources_datafusion_e
 
 use super::kernel::{Entry, FIRST_LOSS, NO_REASON};
 use super::runs::{LOST_CODE, Runs, text_of};
+use crate::aggregate::columns::true_bits;
 
 /// The argument columns of some rows.
 #[derive(Debug)]
@@ -77,14 +78,6 @@ impl<'a> Rows<'a> {
 
     fn reason(&self, row: usize) -> Option<&str> {
         self.reasons.is_valid(row).then(|| self.reasons.value(row))
-    }
-}
-
-/// The rows that are true, rather than false or NULL.
-fn true_bits(array: &BooleanArray) -> BooleanBuffer {
-    match array.nulls() {
-        Some(nulls) => array.values() & nulls.inner(),
-        None => array.values().clone(),
     }
 }
 

@@ -22,9 +22,9 @@ use super::groups::{DetailGroups, Layout, Task, state_fields};
 use super::options::Literals;
 use super::results::result_type;
 use crate::aggregate::calls::{
-    WANTED_TIME, check_conditions, condition_type, plain, wrong_call, wrong_type,
+    check_conditions, check_time, coerced_time, condition_type, plain, refuse_distinct, wrong_call,
+    wrong_type,
 };
-use crate::aggregate::hits::time::time_type;
 use crate::aggregate::journey::arguments::{literal, not_literal};
 use crate::aggregate::one_group::OneGroup;
 use crate::error::FunnelError;
@@ -97,9 +97,7 @@ impl Detail {
             );
             return Err(wrong_call(self.name, types.len(), &syntax));
         }
-        if time_type(&types[TIME]).as_ref() != Some(&types[TIME]) {
-            return Err(wrong_type(self.name, "ts", &types[TIME], WANTED_TIME));
-        }
+        check_time(self.name, &types[TIME])?;
         for at in [KEY, HOLD] {
             let sorts = RowConverter::supports_fields(&[SortField::new(types[at].clone())]);
             if !sorts {
@@ -158,13 +156,7 @@ impl Detail {
         types: &[DataType],
         now: ScalarValue,
     ) -> Result<Option<Expr>> {
-        if params.distinct {
-            return Err(FunnelError::WrongCall {
-                message: format!("{}() doesn't take DISTINCT", self.name),
-                hint: "Leave it out, or call it over (SELECT DISTINCT …).".to_owned(),
-            }
-            .into());
-        }
+        refuse_distinct(self.name, params.distinct)?;
         self.check(types)?;
         let Some(values) = self.literals(&params.args)? else {
             return Ok(None);
@@ -256,7 +248,7 @@ impl AggregateUDFImpl for Detail {
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         let mut types = arguments.to_vec();
         if let Some(time) = types.get_mut(TIME) {
-            *time = time_type(time).unwrap_or_else(|| time.clone());
+            *time = coerced_time(time);
         }
         for at in [KEY, HOLD] {
             if let Some(value) = types.get_mut(at) {

@@ -145,7 +145,7 @@ impl DetailGroups {
                 return Ok(());
             }
             let item = Item {
-                time: times[row],
+                time: times.value(row),
                 conditions,
                 exclusions,
                 held: held.at(row)?,

@@ -150,7 +150,7 @@ impl Literals<'_> {
         let number = || {
             let moment = value.cast_to(self.time_type).ok()?;
             let moment = moment.to_array().ok().filter(|_| !moment.is_null())?;
-            time::numbers(&moment).ok()?.first().copied()
+            time::numbers(&moment).ok()?.values().first().copied()
         };
         match fits.then(number).flatten() {
             Some(number) => Ok(Some(number)),
