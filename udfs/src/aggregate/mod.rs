@@ -21,7 +21,7 @@ pub mod window_funnel_detail;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::AggregateUDF;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use self::hits::HitResults;
 
@@ -29,15 +29,17 @@ use self::hits::HitResults;
 #[derive(Debug, Clone)]
 pub(crate) enum Log {
     /// The rows that meet a condition: the first argument is their time, the second the conditions as bits.
+    /// Nothing else is looked at.
     OfMetConditions(Arc<dyn HitResults>),
     /// Rows of any kind.
     OfAllRows,
 }
 
 /// The log that an aggregate keeps; nothing where a small state does.
-pub(crate) fn log_of(function: &AggregateUDF) -> Option<Log> {
+pub(crate) fn log_of(call: &AggregateFunctionExpr) -> Option<Log> {
+    let function = call.fun();
     window_funnel::log_of(function)
         .or_else(|| window_funnel_detail::log_of(function))
         .or_else(|| sequence::log_of(function))
-        .or_else(|| journey::is_journey(function).then_some(Log::OfAllRows))
+        .or_else(|| journey::log_of(function, &call.expressions()))
 }

@@ -94,19 +94,23 @@ fn from_events(
         funnel.entity.clone().alias(ENTITY),
         instant.alias(TIME),
         condition_mask(stages.to_vec(), MAX_STAGES).alias(STAGES),
-        lost.cloned().unwrap_or_else(|| lit(false)).alias(LOST),
-        funnel
-            .reason
-            .clone()
-            .unwrap_or_else(|| lit(ScalarValue::Utf8(None)))
-            .alias(REASON),
     ];
+    // What the funnel doesn't define stays a constant in the call, so that planning knows it.
+    let mut argument = |value: Option<&Expr>, name: &str, otherwise: Expr| match value {
+        Some(value) => {
+            projected.push(value.clone().alias(name));
+            column(name)
+        }
+        None => otherwise,
+    };
+    let lost = argument(lost, LOST, lit(false));
+    let reason = argument(funnel.reason.as_ref(), REASON, lit(ScalarValue::Utf8(None)));
     projected.extend(
         attributes(funnel)
             .into_iter()
             .map(|(name, value, _)| value.alias(name)),
     );
-    let mut aggregates = vec![journey_call(funnel, options).alias(JOURNEY)];
+    let mut aggregates = vec![journey_call(funnel, options, lost, reason).alias(JOURNEY)];
     for (name, _, end) in attributes(funnel) {
         aggregates.push(at_end(&name, end).alias(&name));
     }
@@ -160,13 +164,18 @@ fn at_end(name: &str, end: End) -> Expr {
     function.call(vec![column(name), column(TIME)])
 }
 
-fn journey_call(funnel: &ResolvedFunnel, options: &JourneyOptions) -> Expr {
+fn journey_call(
+    funnel: &ResolvedFunnel,
+    options: &JourneyOptions,
+    lost: Expr,
+    reason: Expr,
+) -> Expr {
     let stage_count = i32::try_from(funnel.definition.stages.len()).unwrap_or(i32::MAX);
     let arguments = vec![
         column(TIME),
         column(STAGES),
-        column(LOST),
-        column(REASON),
+        lost,
+        reason,
         lit(options.counting.to_string()),
         window(funnel),
         lit(stage_count),
@@ -292,6 +301,7 @@ fn columns(funnel: &ResolvedFunnel, options: &JourneyOptions) -> Result<Vec<Expr
 fn entered_at(stage_idx: usize) -> Expr {
     let number = i64::try_from(stage_idx + 1).unwrap_or(i64::MAX);
     let steps = get_field(column(JOURNEY), field::STEPS);
+    // NULL beyond the furthest stage, where the list has ended.
     let step = datafusion::functions_nested::expr_fn::array_element(steps, lit(number));
     get_field(step, field::ENTERED_AT)
 }

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
@@ -77,7 +77,7 @@ fn one_phase(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPl
         && *first.mode() == AggregateMode::Partial
         && first.group_expr().is_single()
         && *first.input_order_mode() == InputOrderMode::Linear;
-    let keeps_log = |aggregate: &Arc<AggregateFunctionExpr>| log_of(aggregate.fun()).is_some();
+    let keeps_log = |aggregate: &Arc<AggregateFunctionExpr>| log_of(aggregate).is_some();
     if !is_pair || !first.aggr_expr().iter().any(keeps_log) {
         return Ok(None);
     }
@@ -141,31 +141,13 @@ fn without_idle_rows(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Exe
     // Fields of the journey may be taken between the two.
     let projection = filter.input().downcast_ref::<ProjectionExec>();
     let grouped = projection.map_or(filter.input(), ProjectionExec::input);
-    let Some(aggregate) = grouped.downcast_ref::<AggregateExec>() else {
+    let Some((rows, counts, journey_at)) = rows_of_journeys(grouped) else {
         return Ok(None);
     };
-    let [call] = aggregate.aggr_expr() else {
-        return Ok(None);
-    };
-    let journey_at = aggregate.group_expr().expr().len();
-    let applies = *aggregate.mode() == AggregateMode::SinglePartitioned
-        && is_journey(call.fun())
-        && aggregate.filter_expr().iter().all(Option::is_none)
-        && requires_value(filter.predicate(), projection, journey_at);
-    if !applies {
+    if !requires_value(filter.predicate(), projection, journey_at) {
         return Ok(None);
     }
-    let arguments = call.expressions();
-    let [_, stages, lost, ..] = arguments.as_slice() else {
-        return Ok(None);
-    };
-    let enters = Arc::new(BinaryExpr::new(
-        Arc::clone(stages),
-        Operator::NotEq,
-        lit(0_u64),
-    ));
-    let counts = Arc::new(BinaryExpr::new(enters, Operator::Or, Arc::clone(lost)));
-    let input = FilterExec::try_new(counts, Arc::clone(aggregate.input()))?;
+    let input = FilterExec::try_new(counts, rows)?;
     let mut changed = replace_children_if_necessary(Arc::clone(grouped), vec![Arc::new(input)])?;
     if projection.is_some() {
         changed = replace_children_if_necessary(Arc::clone(filter.input()), vec![changed])?;
@@ -174,6 +156,49 @@ fn without_idle_rows(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Exe
         Arc::clone(node),
         vec![changed],
     )?))
+}
+
+/// If a node does nothing but make journeys: the rows that it makes them of, which of those can make a
+/// difference, and the column that it puts the journeys in.
+#[expect(clippy::type_complexity)] // the three go together in one place only
+fn rows_of_journeys(
+    grouped: &Arc<dyn ExecutionPlan>,
+) -> Option<(Arc<dyn ExecutionPlan>, Arc<dyn PhysicalExpr>, usize)> {
+    let enters_a_stage = |stages: Arc<dyn PhysicalExpr>| {
+        Arc::new(BinaryExpr::new(stages, Operator::NotEq, lit(0_u64)))
+    };
+    if let Some(groups) = grouped.downcast_ref::<HitGroupsExec>() {
+        let relevant = groups.input().downcast_ref::<RelevantRowsExec>()?;
+        let stages = groups.conditions();
+        let is_journey = groups.is_null_without_hits()
+            && stages.data_type(&relevant.input().schema()).ok()? == DataType::UInt64;
+        // What a key that enters no stage is there for, the filter doesn't let pass anyway.
+        return is_journey.then(|| {
+            let rows = Arc::clone(relevant.input());
+            (rows, enters_a_stage(stages) as Arc<dyn PhysicalExpr>, 1)
+        });
+    }
+    let aggregate = grouped.downcast_ref::<AggregateExec>()?;
+    let [call] = aggregate.aggr_expr() else {
+        return None;
+    };
+    let is_journey = *aggregate.mode() == AggregateMode::SinglePartitioned
+        && is_journey(call.fun())
+        && aggregate.filter_expr().iter().all(Option::is_none);
+    let arguments = call.expressions();
+    let [_, stages, lost, ..] = arguments.as_slice() else {
+        return None;
+    };
+    let enters = enters_a_stage(Arc::clone(stages));
+    let counts = BinaryExpr::new(enters, Operator::Or, Arc::clone(lost));
+    let journey_at = aggregate.group_expr().expr().len();
+    is_journey.then(|| {
+        (
+            Arc::clone(aggregate.input()),
+            Arc::new(counts) as _,
+            journey_at,
+        )
+    })
 }
 
 /// Whether a row passes only if its column at `position`, below the projection, isn't NULL.
@@ -253,7 +278,7 @@ impl Narrow {
             functions: Vec::new(),
         };
         for (call, narrow) in aggregate.aggr_expr().iter().zip(&self.aggregates) {
-            let Some(Log::OfMetConditions(function)) = log_of(call.fun()) else {
+            let Some(Log::OfMetConditions(function)) = log_of(call) else {
                 return None;
             };
             let arguments = narrow.expressions();
@@ -402,7 +427,7 @@ mod tests {
         pretty_format_batches(&rows).unwrap().to_string()
     }
 
-    const QUERIES: [&str; 7] = [
+    const QUERIES: [&str; 9] = [
         "SELECT user_id, window_funnel(300, ts, event = 'a', event = 'b', event = 'c') AS level
          FROM log GROUP BY user_id ORDER BY user_id",
         "SELECT user_id, window_funnel(300, 'strict_order', ts, event = 'a', event = 'b') AS strict,
@@ -419,6 +444,13 @@ mod tests {
          FROM log GROUP BY name ORDER BY name",
         "SELECT level, count(*) FROM (SELECT user_id, window_funnel(1, ts, event = 'b', event = 'c') AS level
            FROM log GROUP BY user_id) GROUP BY level ORDER BY level",
+        "SELECT user_id, journey(arrow_cast(ts, 'Timestamp(Microsecond, Some(\"+00:00\"))'),
+           CASE event WHEN 'a' THEN 1 WHEN 'b' THEN 2 WHEN 'c' THEN 4 ELSE 0 END, false, NULL, 'ordered', INTERVAL '300 microseconds', 3) AS journey
+         FROM log GROUP BY user_id ORDER BY user_id",
+        "SELECT user, journey['furthest'] AS furthest, journey['steps'] AS steps FROM (
+           SELECT user_id AS user, journey(nullif(arrow_cast(ts, 'Timestamp(Microsecond, Some(\"+00:00\"))'), to_timestamp(0)),
+             CASE event WHEN 'b' THEN 1 WHEN 'c' THEN 6 ELSE 0 END, false, NULL, 'any', NULL, 3) AS journey
+           FROM log GROUP BY user_id) WHERE journey IS NOT NULL ORDER BY user",
     ];
 
     #[tokio::test]
@@ -436,7 +468,11 @@ mod tests {
 
     #[tokio::test]
     async fn memory_that_is_short_changes_nothing_but_the_time() {
-        for sql in &QUERIES[..4] {
+        let journeys = "SELECT journey['furthest'] AS furthest, journey['ended_at'] - journey['started_at'] AS time, count(*)
+             FROM (SELECT user_id, journey(arrow_cast(ts, 'Timestamp(Microsecond, Some(\"+00:00\"))'),
+                   CASE event WHEN 'a' THEN 1 WHEN 'b' THEN 2 WHEN 'c' THEN 4 ELSE 0 END, false, NULL, 'any', NULL, 3) AS journey
+                   FROM log GROUP BY user_id) GROUP BY furthest, time ORDER BY furthest, time";
+        for sql in QUERIES[..4].iter().copied().chain([journeys]) {
             let expected = shown(&session(1, Arc::default(), false), sql).await;
             for with_rule in [false, true] {
                 let runtime = RuntimeEnvBuilder::new()
@@ -478,6 +514,27 @@ mod tests {
 
         let plain = plan("SELECT user_id, max(ts) FROM log GROUP BY user_id").await;
         assert!(plain.contains("mode=FinalPartitioned"), "{plain}");
+    }
+
+    #[tokio::test]
+    async fn journeys_without_loss_are_made_of_the_rows_that_enter_a_stage() {
+        let context = session(2, Arc::default(), true);
+        let journey = |lost: &str| {
+            format!(
+                "EXPLAIN SELECT user_id FROM (SELECT user_id, journey(
+                   arrow_cast(ts, 'Timestamp(Microsecond, Some(\"+00:00\"))'), CASE event WHEN 'a' THEN 1 WHEN 'b' THEN 2 ELSE 0 END,
+                   {lost}, NULL, 'ordered', NULL, 2) AS journey FROM log GROUP BY user_id)
+                 WHERE journey IS NOT NULL"
+            )
+        };
+        let never_lost = shown(&context, &journey("false")).await;
+        assert!(never_lost.contains("HitGroupsExec"), "{never_lost}");
+        assert!(!never_lost.contains("RelevantRowsExec"), "{never_lost}");
+        assert!(never_lost.contains("!= 0"), "{never_lost}");
+
+        let lost = shown(&context, &journey("event = 'c'")).await;
+        assert!(lost.contains("mode=SinglePartitioned"), "{lost}");
+        assert!(lost.contains("FilterExec: __2@2 != 0 OR __3@3"), "{lost}");
     }
 
     #[tokio::test]

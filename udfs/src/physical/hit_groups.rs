@@ -91,10 +91,28 @@ impl HitGroupsExec {
         }
     }
 
+    /// The rows that it groups.
+    pub(crate) fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
+    /// The column with the conditions of a row.
+    pub(crate) fn conditions(&self) -> Arc<dyn PhysicalExpr> {
+        self.column(self.columns.conditions)
+    }
+
+    /// Whether a key none of whose rows meets a condition has NULL as the result of every function.
+    pub(crate) fn is_null_without_hits(&self) -> bool {
+        let mut functions = self.functions.iter();
+        functions.all(|function| function.is_null_without_hits())
+    }
+
+    fn column(&self, at: usize) -> Arc<dyn PhysicalExpr> {
+        Arc::new(Column::new(self.input.schema().field(at).name(), at))
+    }
+
     fn key(&self) -> Arc<dyn PhysicalExpr> {
-        let schema = self.input.schema();
-        let at = self.columns.key;
-        Arc::new(Column::new(schema.field(at).name(), at))
+        self.column(self.columns.key)
     }
 }
 

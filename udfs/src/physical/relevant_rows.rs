@@ -49,6 +49,11 @@ impl RelevantRowsExec {
         }
     }
 
+    /// The rows that it chooses from.
+    pub(crate) fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
     /// Whether keys of a type can be remembered.
     pub fn supports(key: &DataType) -> bool {
         key.is_integer() && *key != DataType::UInt64

@@ -37,7 +37,7 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::error::Result;
-use datafusion::functions_aggregate::expr_fn::{count, sum};
+use datafusion::functions_aggregate::expr_fn::{count, max, sum};
 use datafusion::functions_aggregate::percentile_cont::percentile_cont;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
@@ -115,6 +115,23 @@ const COLUMNS: [&str; 24] = [
     "drill_key",
     "bar",
 ];
+
+/// What is counted at a stage; 0 where nobody came.
+const COUNTS: [&str; 10] = [
+    "entered",
+    "passed",
+    "lost",
+    "open",
+    "expired",
+    "k",
+    "n",
+    "skipped",
+    "reentered",
+    "back_moves",
+];
+
+/// What is measured at a stage; NULL where nobody came.
+const MEASURES: [&str; 3] = ["median_days", "p90_days", "amount"];
 
 const STEP: &str = "__step";
 const STAGE_NO: &str = "stage_no";
@@ -213,7 +230,8 @@ fn totals() -> Result<Vec<Expr>> {
     ])
 }
 
-/// Names the stages. Without `by` every stage has a row even if nobody entered the funnel.
+/// Names the stages, and gives each segment a row for every stage. Without `by` there is a segment even if
+/// nobody entered the funnel.
 fn with_stage_names(base: &Base, grouped: LogicalPlan) -> Result<LogicalPlan> {
     let rows = base
         .funnel
@@ -228,12 +246,31 @@ fn with_stage_names(base: &Base, grouped: LogicalPlan) -> Result<LogicalPlan> {
             column("column2").alias("stage"),
         ])?
         .build()?;
-    let kind = match base.segments.names.is_empty() {
-        true => JoinType::Left,
-        false => JoinType::Inner,
+    let names = LogicalPlanBuilder::from(names);
+    let is_stage = column("__no").eq(column(STAGE_NO));
+    if base.segments.names.is_empty() {
+        return names.join_on(grouped, JoinType::Left, [is_stage])?.build();
+    }
+    // Steps end with the furthest stage, but each begins with the first: that row stands for the segment.
+    let stands_for_segment = column(STAGE_NO).eq(lit(1));
+    let mut groups = base.segments.grouped();
+    groups.extend([column("__no"), column("stage")]);
+    let own = |name: &str| -> Result<Expr> {
+        let value = max(column(name)).filter(is_stage.clone()).build()?;
+        Ok(value.alias(name))
     };
-    LogicalPlanBuilder::from(names)
-        .join_on(grouped, kind, [column("__no").eq(column(STAGE_NO))])?
+    let totals = COUNTS
+        .into_iter()
+        .chain(MEASURES)
+        .map(own)
+        .collect::<Result<Vec<_>>>()?;
+    names
+        .join_on(
+            grouped,
+            JoinType::Inner,
+            [is_stage.clone().or(stands_for_segment)],
+        )?
+        .aggregate(groups, totals)?
         .build()
 }
 
@@ -245,22 +282,10 @@ fn finish(base: &Base, stages: LogicalPlan) -> Result<LogicalPlan> {
         column("__no"),
         column("stage"),
     ]);
-    let counts = [
-        "entered",
-        "passed",
-        "lost",
-        "open",
-        "expired",
-        "k",
-        "n",
-        "skipped",
-        "reentered",
-        "back_moves",
-    ];
-    for name in counts {
+    for name in COUNTS {
         columns.push(counted(name)?.alias(name));
     }
-    columns.extend([column("median_days"), column("p90_days"), column("amount")]);
+    columns.extend(MEASURES.map(column));
     let first = |name: &str| first_stage(base, column(name));
     let counted = LogicalPlanBuilder::from(stages)
         .project(columns)?

@@ -47,6 +47,9 @@ pub(crate) trait HitResults: Debug + Send + Sync {
     /// # Errors
     /// XX000 when the results don't fit their column.
     fn results_of(&self, runs: &mut HitRuns) -> Result<ArrayRef>;
+
+    /// Whether a group without a hit has NULL as its result.
+    fn is_null_without_hits(&self) -> bool;
 }
 
 impl<F: HitFunction> HitResults for F {
@@ -54,6 +57,10 @@ impl<F: HitFunction> HitResults for F {
         let mut results = self.results(runs.len());
         runs.sorted_groups(|hits| self.append(hits, &mut results));
         self.finish(results)
+    }
+
+    fn is_null_without_hits(&self) -> bool {
+        false // a level of 0, no times
     }
 }
 

@@ -51,7 +51,7 @@
 //! - Under `any`, the other stages still get their `entered_at` after a win.
 //!
 //! # Result
-//! See [`journey_type`]. For a stage k of `steps`:
+//! See [`journey_type`]. `steps` ends with the furthest stage. For stage k:
 //! - `reached`: k ≤ furthest, as a later stage counts for those before it; under `any`, `entered_at` is set.
 //! - `passed`: reached, and so was a later one.
 //! - `left_at`: the `entered_at` of the next later stage that has one, unless that is earlier (under `any`).
@@ -67,6 +67,7 @@
 
 mod accumulator;
 pub(crate) mod arguments;
+mod hits;
 pub(crate) mod kernel;
 mod log;
 pub(crate) mod output;
@@ -77,7 +78,7 @@ pub(crate) mod testing;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
-use datafusion::common::Result;
+use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::aggregate_doc_sections::DOC_SECTION_GENERAL;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
@@ -85,10 +86,13 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature,
     Volatility,
 };
+use datafusion::physical_expr::PhysicalExpr;
 
 use self::accumulator::{JourneyAccumulator, JourneyGroupsAccumulator};
 use self::arguments::{Argument, check_types, coerce, counting, literal, stage_count, window};
+use self::hits::JourneysOfHits;
 use self::kernel::Rules;
+use super::Log;
 use crate::UTC;
 
 /// The most stages that a journey can have: as many as `stages` has bits.
@@ -120,7 +124,7 @@ pub mod field {
     pub const REENTERED: &str = "reentered";
     /// Int32: how often a stage was entered from a later one; of a step, or the sum over them.
     pub const BACK_MOVES: &str = "back_moves";
-    /// List: one step for each stage.
+    /// List: one step for each stage, up to the furthest.
     pub const STEPS: &str = "steps";
     /// Int32, of a step: the stage, from 1.
     pub const STAGE_NO: &str = "stage_no";
@@ -196,6 +200,21 @@ pub(crate) fn is_journey(function: &AggregateUDF) -> bool {
     function.inner().downcast_ref::<JourneyFunction>().is_some()
 }
 
+/// The log that a call of `journey` keeps: where nothing is ever lost, the rows that enter a stage are all.
+pub(super) fn log_of(function: &AggregateUDF, exprs: &[Arc<dyn PhysicalExpr>]) -> Option<Log> {
+    if !is_journey(function) {
+        return None;
+    }
+    let lost = literal(exprs.get(2)?, JourneyFunction::NAME, "lost");
+    let rules = JourneyFunction::rules(exprs);
+    Some(match (lost, rules) {
+        (Ok(ScalarValue::Boolean(None | Some(false))), Ok(rules)) => {
+            Log::OfMetConditions(Arc::new(JourneysOfHits::new(rules)))
+        }
+        _ => Log::OfAllRows,
+    })
+}
+
 const ARGUMENTS: [Argument; 7] = [
     Argument::Time("ts"),
     Argument::Stages("stages"),
@@ -221,9 +240,9 @@ impl JourneyFunction {
         }
     }
 
-    fn rules(args: &AccumulatorArgs) -> Result<Rules> {
-        let [.., counting_expr, window_expr, stage_count_expr] = args.exprs else {
-            return Err(arguments::wrong_count(Self::NAME, &ARGUMENTS, args.exprs.len()).into());
+    fn rules(exprs: &[Arc<dyn PhysicalExpr>]) -> Result<Rules> {
+        let [.., counting_expr, window_expr, stage_count_expr] = exprs else {
+            return Err(arguments::wrong_count(Self::NAME, &ARGUMENTS, exprs.len()).into());
         };
         Ok(Rules::new(
             counting(&literal(counting_expr, Self::NAME, "counting")?, Self::NAME)?,
@@ -273,7 +292,9 @@ impl AggregateUDFImpl for JourneyFunction {
     }
 
     fn accumulator(&self, acc_args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(JourneyAccumulator::new(Self::rules(&acc_args)?)))
+        Ok(Box::new(JourneyAccumulator::new(Self::rules(
+            acc_args.exprs,
+        )?)))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -296,7 +317,9 @@ impl AggregateUDFImpl for JourneyFunction {
         &self,
         args: AccumulatorArgs,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(JourneyGroupsAccumulator::new(Self::rules(&args)?)))
+        Ok(Box::new(JourneyGroupsAccumulator::new(Self::rules(
+            args.exprs,
+        )?)))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -512,14 +535,13 @@ mod tests {
                        FROM events))";
         let batch = query(&context, sql).await.unwrap();
         let expected = "\
-+---+---+---+-------+-------+---+
-| f | s | k | r     | p     | e |
-+---+---+---+-------+-------+---+
-| 3 | 1 | 1 | true  | true  | 1 |
-| 3 | 1 | 2 | true  | true  |   |
-| 3 | 1 | 3 | true  | false | 4 |
-| 3 | 1 | 4 | false | false |   |
-+---+---+---+-------+-------+---+";
++---+---+---+------+-------+---+
+| f | s | k | r    | p     | e |
++---+---+---+------+-------+---+
+| 3 | 1 | 1 | true | true  | 1 |
+| 3 | 1 | 2 | true | true  |   |
+| 3 | 1 | 3 | true | false | 4 |
++---+---+---+------+-------+---+";
         assert_eq!(
             pretty_format_batches(&[batch]).unwrap().to_string(),
             expected

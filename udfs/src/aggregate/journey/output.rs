@@ -6,7 +6,7 @@ use datafusion::arrow::array::{
     ArrayRef, BooleanArray, BooleanBufferBuilder, Int32Array, ListArray, NullBufferBuilder,
     StringBuilder, StructArray, TimestampMicrosecondArray,
 };
-use datafusion::arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
+use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::common::{Result, resources_datafusion_err};
 
 use super::kernel::{Journey, Outcome, Rules};
@@ -60,7 +60,7 @@ impl JourneyBuilder {
             skipped: Vec::with_capacity(capacity),
             reentered: Vec::with_capacity(capacity),
             back_moves: Vec::with_capacity(capacity),
-            steps: StepsBuilder::new(rules.stage_count(), capacity),
+            steps: StepsBuilder::new(capacity),
         }
     }
 
@@ -104,6 +104,7 @@ impl JourneyBuilder {
         self.skipped.push(0);
         self.reentered.push(0);
         self.back_moves.push(0);
+        self.steps.append_null();
     }
 
     /// The journeys as an array of [`journey_type`](super::journey_type).
@@ -111,7 +112,7 @@ impl JourneyBuilder {
         let present = self.present.finish();
         let count = present.len();
         // Every field is NULL where the journey is, so that a field may be read without its struct.
-        let nulls = Some(NullBuffer::new(present.clone())).filter(|nulls| nulls.null_count() > 0);
+        let nulls = Some(NullBuffer::new(present)).filter(|nulls| nulls.null_count() > 0);
         let with_deadline = if self.has_window {
             nulls.clone()
         } else {
@@ -130,16 +131,17 @@ impl JourneyBuilder {
             integers(self.skipped),
             integers(self.reentered),
             integers(self.back_moves),
-            Arc::new(self.steps.finish(&present, nulls.clone())?),
+            Arc::new(self.steps.finish(nulls.clone())?),
         ];
         Ok(StructArray::try_new(journey_fields(), columns, nulls)?)
     }
 }
 
-/// Writes the steps of journeys down: as many for each as there are stages.
+/// Writes the steps of journeys down: one for each stage, up to the furthest.
 #[derive(Debug)]
 struct StepsBuilder {
-    stage_count: usize,
+    lengths: Vec<usize>,
+    stage_no: Vec<i32>,
     entered_at_us: Vec<i64>,
     entered: BooleanBufferBuilder,
     left_at_us: Vec<i64>,
@@ -151,49 +153,56 @@ struct StepsBuilder {
 }
 
 impl StepsBuilder {
-    fn new(stage_count: usize, journeys: usize) -> Self {
-        let capacity = stage_count * journeys;
+    fn new(journeys: usize) -> Self {
         Self {
-            stage_count,
-            entered_at_us: Vec::with_capacity(capacity),
-            entered: BooleanBufferBuilder::new(capacity),
-            left_at_us: Vec::with_capacity(capacity),
-            left: BooleanBufferBuilder::new(capacity),
-            reached: BooleanBufferBuilder::new(capacity),
-            passed: BooleanBufferBuilder::new(capacity),
-            reentered: Vec::with_capacity(capacity),
-            back_moves: Vec::with_capacity(capacity),
+            lengths: Vec::with_capacity(journeys),
+            // A journey has a step at least.
+            stage_no: Vec::with_capacity(journeys),
+            entered_at_us: Vec::with_capacity(journeys),
+            entered: BooleanBufferBuilder::new(journeys),
+            left_at_us: Vec::with_capacity(journeys),
+            left: BooleanBufferBuilder::new(journeys),
+            reached: BooleanBufferBuilder::new(journeys),
+            passed: BooleanBufferBuilder::new(journeys),
+            reentered: Vec::with_capacity(journeys),
+            back_moves: Vec::with_capacity(journeys),
         }
     }
 
     fn append(&mut self, journey: &Journey) {
-        self.entered_at_us
-            .extend_from_slice(journey.entered_at_us());
-        self.entered.append_word(journey.entered, self.stage_count);
-        let left = self.append_left_at(journey);
-        self.left.append_word(left, self.stage_count);
-        self.reached
-            .append_word(journey.reached(), self.stage_count);
-        self.passed.append_word(journey.passed(), self.stage_count);
-        self.reentered.extend_from_slice(journey.reentered());
-        self.back_moves.extend_from_slice(journey.back_moves());
+        let length = journey.furthest_idx + 1;
+        self.lengths.push(length);
+        self.stage_no.extend((0..length).map(stage_number));
+        let entered_at_us = &journey.entered_at_us()[..length];
+        self.entered_at_us.extend_from_slice(entered_at_us);
+        self.entered.append_word(journey.entered, length);
+        let left = self.append_left_at(journey.entered, entered_at_us);
+        self.left.append_word(left, length);
+        self.reached.append_word(journey.reached(), length);
+        self.passed.append_word(journey.passed(), length);
+        self.reentered
+            .extend_from_slice(&journey.reentered()[..length]);
+        self.back_moves
+            .extend_from_slice(&journey.back_moves()[..length]);
+    }
+
+    fn append_null(&mut self) {
+        self.lengths.push(0);
     }
 
     /// Appends when each stage was left, and gives the stages where that is known.
     ///
     /// A stage is left when the next one that has a time is entered, if that isn't earlier.
-    fn append_left_at(&mut self, journey: &Journey) -> u64 {
+    fn append_left_at(&mut self, entered: u64, entered_at_us: &[i64]) -> u64 {
         let first = self.left_at_us.len();
-        self.left_at_us.resize(first + self.stage_count, 0);
+        self.left_at_us.resize(first + entered_at_us.len(), 0);
         let left_at_us = &mut self.left_at_us[first..];
-        let entered_at_us = journey.entered_at_us();
         let mut left = 0;
         let mut later = None;
-        for stage_idx in (0..self.stage_count).rev() {
-            if journey.entered >> stage_idx & 1 == 0 {
+        for (stage_idx, at_us) in entered_at_us.iter().copied().enumerate().rev() {
+            if entered >> stage_idx & 1 == 0 {
                 continue;
             }
-            let at_us = entered_at_us[stage_idx];
             if let Some(later_us) = later.filter(|later_us| *later_us >= at_us) {
                 left_at_us[stage_idx] = later_us;
                 left |= 1 << stage_idx;
@@ -203,16 +212,14 @@ impl StepsBuilder {
         left
     }
 
-    fn finish(mut self, present: &BooleanBuffer, nulls: Option<NullBuffer>) -> Result<ListArray> {
-        let (steps, stage_count) = (self.entered_at_us.len(), self.stage_count);
-        if i32::try_from(steps).is_err() {
+    fn finish(mut self, nulls: Option<NullBuffer>) -> Result<ListArray> {
+        if i32::try_from(self.stage_no.len()).is_err() {
             return Err(resources_datafusion_err!(
                 "journey() has too many steps for one batch"
             ));
         }
-        let stage_no = (0..steps).map(|step| stage_number(step % stage_count));
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(Int32Array::from_iter_values(stage_no)),
+            Arc::new(Int32Array::new(self.stage_no.into(), None)),
             timestamps(
                 self.entered_at_us,
                 Some(NullBuffer::new(self.entered.finish())),
@@ -223,14 +230,10 @@ impl StepsBuilder {
             Arc::new(Int32Array::new(self.reentered.into(), None)),
             Arc::new(Int32Array::new(self.back_moves.into(), None)),
         ];
-        let lengths = present
-            .iter()
-            .map(|present| if present { stage_count } else { 0 });
         let values = StructArray::try_new(step_fields(), columns, None)?;
-        let offsets = OffsetBuffer::from_lengths(lengths);
         Ok(ListArray::try_new(
             step_field(),
-            offsets,
+            OffsetBuffer::from_lengths(self.lengths),
             Arc::new(values),
             nulls,
         )?)

@@ -365,7 +365,7 @@ pub(crate) fn reference(case: &Case) -> Option<Row> {
         .collect::<Vec<_>>();
     let lost_between =
         |from: usize, to: usize| all[from..to].iter().any(|e| matches!(e.1, What::Lost(..)));
-    let steps = (1..=last)
+    let steps = (1..=furthest)
         .map(|stage| {
             let pairs = || moves.windows(2).filter(|pair| pair[1].1 == stage);
             let seen = |before: usize| moves.iter().any(|(at, s)| *at < before && *s == stage);
