@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
@@ -10,13 +10,13 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, ObjectName, Statement, TableFactor, Value, Visit, Visitor,
-    visit_relations,
+    Expr, FunctionArg, FunctionArgExpr, ObjectName, Query, Statement, TableAlias, TableFactor,
+    Value, Visit, VisitMut, Visitor, VisitorMut, visit_relations,
 };
 use datafusion_funnel::definition::resolve::ResolvedFunnel;
-use datafusion_funnel::definition::text::folded;
+use datafusion_funnel::definition::text::{folded, written_in_lines};
 use datafusion_funnel::error::{FunnelError, Kind};
-use datafusion_funnel::table::{FunnelLookup, FunnelPlanner, journeys_relation};
+use datafusion_funnel::table::{FunnelLookup, FunnelPlanner, funnel_drill, journeys_relation};
 
 use crate::catalog::{Catalog, check_files};
 
@@ -27,20 +27,64 @@ pub async fn plan(
     statement: EngineStatement,
     parameters: Option<&[ScalarValue]>,
 ) -> Result<LogicalPlan, DataFusionError> {
-    let mut funnels = HashMap::new();
-    for name in referenced_funnels(&statement, parameters) {
-        let resolved = catalog.resolve(&state, &name).await;
-        funnels.insert(name, resolved.map_err(Arc::new));
-    }
-    let scope = StatementScope {
-        funnels,
-        existing: catalog.funnel_names(),
-        parameters: parameters.map(<[ScalarValue]>::to_vec),
-    };
+    let scope = StatementScope::new(&state, catalog, &statement, parameters).await;
     state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::new(scope))))?;
     let plan = state.statement_to_plan(statement).await?;
     check_files(&plan)?;
     Ok(plan)
+}
+
+/// The text of `statement` with the query that each table function stands for in the place of its call.
+/// What that query calls itself stays as it is.
+pub async fn expand(
+    mut state: SessionState,
+    catalog: &Catalog,
+    mut statement: EngineStatement,
+) -> Result<String, DataFusionError> {
+    let scope = Arc::new(StatementScope::new(&state, catalog, &statement, None).await);
+    state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::clone(&scope) as _)))?;
+    state.statement_to_plan(statement.clone()).await?;
+    let expansions = scope
+        .expansions
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let Some(statement) = inner_mut(&mut statement) else {
+        return Ok(statement.to_string());
+    };
+    let _ = statement.visit(&mut Expanded {
+        expansions: expansions.as_slice(),
+    });
+    Ok(written_in_lines(statement))
+}
+
+/// Puts queries in the place of calls.
+struct Expanded<'a> {
+    expansions: &'a [(TableFactor, Box<Query>)],
+}
+
+impl VisitorMut for Expanded<'_> {
+    type Break = ();
+
+    // After its parts: a call inside of a query in the place of a call stays a call.
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let found = self.expansions.iter().find(|(call, _)| call == factor);
+        if let (Some((_, query)), TableFactor::Table { name, alias, .. }) = (found, &*factor) {
+            let name = name.0.last().and_then(|part| part.as_ident());
+            let own = name.map(|name| TableAlias {
+                explicit: true,
+                name: name.clone(),
+                columns: Vec::new(),
+                at: None,
+            });
+            *factor = TableFactor::Derived {
+                lateral: false,
+                subquery: query.clone(),
+                alias: alias.clone().or(own),
+                sample: None,
+            };
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// What one statement's table functions may ask for.
@@ -49,6 +93,29 @@ struct StatementScope {
     funnels: HashMap<String, Result<Arc<ResolvedFunnel>, Arc<DataFusionError>>>,
     existing: Vec<String>,
     parameters: Option<Vec<ScalarValue>>,
+    /// The calls of table functions that were planned, and what they stand for.
+    expansions: Mutex<Vec<(TableFactor, Box<Query>)>>,
+}
+
+impl StatementScope {
+    async fn new(
+        state: &SessionState,
+        catalog: &Catalog,
+        statement: &EngineStatement,
+        parameters: Option<&[ScalarValue]>,
+    ) -> Self {
+        let mut funnels = HashMap::new();
+        for name in referenced_funnels(statement, parameters) {
+            let resolved = catalog.resolve(state, &name).await;
+            funnels.insert(name, resolved.map_err(Arc::new));
+        }
+        Self {
+            funnels,
+            existing: catalog.funnel_names(),
+            parameters: parameters.map(<[ScalarValue]>::to_vec),
+            expansions: Mutex::default(),
+        }
+    }
 }
 
 impl FunnelLookup for StatementScope {
@@ -71,6 +138,14 @@ impl FunnelLookup for StatementScope {
             .as_ref()?
             .get(index.checked_sub(1)?)
             .cloned()
+    }
+
+    fn expanded(&self, call: &TableFactor, query: &Query) {
+        let mut expansions = self
+            .expansions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        expansions.push((call.clone(), Box::new(query.clone())));
     }
 }
 
@@ -106,6 +181,14 @@ pub fn inner(statement: &EngineStatement) -> Option<&Statement> {
     }
 }
 
+fn inner_mut(statement: &mut EngineStatement) -> Option<&mut Statement> {
+    match statement {
+        EngineStatement::Statement(statement) => Some(statement),
+        EngineStatement::Explain(explain) => inner_mut(&mut explain.statement),
+        _ => None,
+    }
+}
+
 struct FunnelNames<'a> {
     parameters: Option<&'a [ScalarValue]>,
     names: Vec<String>,
@@ -121,7 +204,10 @@ impl Visitor for FunnelNames<'_> {
         } = factor
             && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = arguments.args.first()
         {
-            self.names.extend(self.text(first));
+            let text = self.text(first);
+            self.names
+                .extend(text.as_deref().and_then(funnel_drill::funnel_of));
+            self.names.extend(text);
         }
         ControlFlow::Continue(())
     }

@@ -46,6 +46,18 @@ impl Session {
             })
     }
 
+    /// The statement with the query that each table function stands for in the place of its call.
+    pub(super) async fn sql_behind(
+        &self,
+        statement: &Statement,
+        shown: &EngineStatement,
+    ) -> Result<String> {
+        let state = self.context.state();
+        plan::expand(state, &self.engine.catalog, shown.clone())
+            .await
+            .map_err(|error| self.explain_error(Error::from_engine(&error, &statement.sql)))
+    }
+
     /// Adds what only the catalog knows: the names that a missing one is near to.
     pub(super) fn explain_error(&self, error: Error) -> Error {
         let Error::Funnel {

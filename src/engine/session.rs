@@ -130,6 +130,7 @@ impl Session {
             }
             StatementKind::ShowFunnels => Described::Rows(catalog::show_funnels_schema()),
             StatementKind::ShowCreateFunnel(_) => Described::Rows(text_schema(&["create_funnel"])),
+            StatementKind::ShowSql(_) => Described::Rows(text_schema(&["sql"])),
             StatementKind::Show(name) => Described::Rows(text_schema(&[show_column(name)])),
             StatementKind::ShowAll => {
                 Described::Rows(text_schema(&["name", "setting", "description"]))
@@ -214,6 +215,10 @@ impl Session {
             StatementKind::ShowCreateFunnel(name) => {
                 let text = self.engine.catalog.show_create_funnel(name)?;
                 self.text_table(&["create_funnel"], &[vec![text]])
+            }
+            StatementKind::ShowSql(shown) => {
+                let sql = self.sql_behind(statement, shown).await?;
+                self.text_table(&["sql"], &[vec![sql]])
             }
             StatementKind::Set { name, value } => self.set(name, value.as_deref()).await,
             StatementKind::ResetAll => self.reset_all().await,

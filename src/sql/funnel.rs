@@ -10,7 +10,7 @@ use datafusion_funnel::definition::model::{
     Counting, Dimension, Interval, LostDefinition, Source, StageDefinition,
 };
 use datafusion_funnel::definition::template::FunnelBody;
-use datafusion_funnel::definition::text::folded;
+use datafusion_funnel::definition::text::{folded, written};
 use datafusion_funnel::error::{FunnelError, Kind};
 
 use super::{StatementKind, is_word, word};
@@ -159,7 +159,7 @@ impl FunnelParser<'_, '_> {
             if parser.consume_token(&Token::LParen) {
                 let query = parser.parse_query()?;
                 parser.expect_token(&Token::RParen)?;
-                return Ok(Source::Query(query.to_string()));
+                return Ok(Source::Query(written(&query)));
             }
             Ok(Source::Table(parser.parse_object_name(false)?.to_string()))
         })
@@ -334,7 +334,7 @@ impl FunnelParser<'_, '_> {
     }
 
     fn expression(&mut self) -> Result<String> {
-        self.syntax(|parser| parser.parse_expr().map(|expression| expression.to_string()))
+        self.syntax(|parser| parser.parse_expr().map(|expression| written(&expression)))
     }
 
     fn optional(&mut self, word: &str) -> Result<Option<String>> {
@@ -402,7 +402,7 @@ fn dimension(parser: &mut Parser) -> Result<Dimension, ParserError> {
     match name {
         Some(name) => Ok(Dimension {
             name: folded(&name),
-            expression: expression.to_string(),
+            expression: written(&expression),
         }),
         None => parser.expected("a column, or an expression with AS and a name", found),
     }

@@ -58,6 +58,8 @@ pub enum StatementKind {
     ShowFunnels,
     /// `SHOW CREATE FUNNEL name`.
     ShowCreateFunnel(String),
+    /// `SHOW SQL FOR statement`.
+    ShowSql(Box<EngineStatement>),
     /// `SET name = value`; the default where the value is absent (`RESET name`, `SET name TO DEFAULT`).
     Set {
         /// The setting, in lower case.
@@ -164,20 +166,43 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
     if let Some(kind) = own {
         return Ok(kind);
     }
+    if show_sql_for(&mut parser.parser) {
+        let statement = parse_engine_statement(parser, sql)?;
+        return Ok(StatementKind::ShowSql(Box::new(statement)));
+    }
     if let Some(kind) =
         parse_session(&mut parser.parser).map_err(|error| syntax_error(&error, sql))?
     {
         return Ok(kind);
     }
+    match parse_engine_statement(parser, sql)? {
+        EngineStatement::Statement(statement) => from_ast(*statement, source),
+        other => Ok(StatementKind::Engine(Box::new(other))),
+    }
+}
+
+fn parse_engine_statement(parser: &mut DFParser, sql: &str) -> Result<EngineStatement> {
     let mut statement = parser.parse_statement().map_err(|error| match &error {
         DataFusionError::SQL(error, _) => syntax_error(error, sql),
         _ => Error::from_engine(&error, sql),
     })?;
     resolve_spellings(&mut statement, sql)?;
-    match statement {
-        EngineStatement::Statement(statement) => from_ast(*statement, source),
-        other => Ok(StatementKind::Engine(Box::new(other))),
+    Ok(statement)
+}
+
+/// Takes `SHOW SQL FOR`, or nothing at all.
+fn show_sql_for(parser: &mut Parser) -> bool {
+    let next = [0, 1, 2].map(|at| parser.peek_nth_token(at).token);
+    let matches = ["show", "sql", "for"]
+        .iter()
+        .zip(&next)
+        .all(|(word, token)| is_word(token, word));
+    if matches {
+        for _ in next {
+            parser.next_token();
+        }
     }
+    matches
 }
 
 /// Other engines' calls of the event functions as ours, inside of `EXPLAIN`, `PREPARE` and definitions too.

@@ -322,9 +322,11 @@ const REFERENCE: [Chapter; 5] = [
         "Table functions",
         &[
             (&["journeys"], "table/journeys.rs"),
+            (&["journey_stages"], "table/journey_stages.rs"),
             (&["stage_conversion"], "table/stage_conversion.rs"),
             (&["funnel"], "table/funnel.rs"),
             (&["cohort_cycle"], "table/cohort_cycle.rs"),
+            (&["funnel_drill"], "table/funnel_drill.rs"),
         ],
     ),
     (

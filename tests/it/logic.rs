@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::execution::SendableRecordBatchStream;
 use funnelsql::engine::{Engine, EngineOptions, Outcome, Session, text_rows};
 use funnelsql::error::Error;
 use futures::TryStreamExt;
@@ -20,6 +21,46 @@ struct Fault(#[from] Error);
 /// A session as sqllogictest drives it.
 struct Database {
     session: Session,
+}
+
+impl Database {
+    /// The query that `SHOW SQL FOR` gives for a call of a table function has the same rows. Without `as_of`
+    /// a call is of the moment, so that they can't be compared.
+    async fn check_sql_behind(&self, sql: &str, expected: &[Vec<String>]) -> Result<(), Fault> {
+        if !sql.contains("as_of") || !sql.trim_start().to_lowercase().starts_with("select") {
+            return Ok(());
+        }
+        let behind = self.query(&format!("SHOW SQL FOR {sql}")).await?;
+        let behind = &behind[0][0];
+        let found = self.query(behind).await?;
+        assert_eq!(
+            found, expected,
+            "the rows of {sql}\nare not those of\n{behind}"
+        );
+        Ok(())
+    }
+
+    async fn query(&self, sql: &str) -> Result<Vec<Vec<String>>, Fault> {
+        let mut found = Vec::new();
+        for statement in self.session.parse(sql)? {
+            if let Outcome::Rows { stream, .. } = self.session.execute_statement(statement).await? {
+                found = rows(stream, sql).await?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+async fn rows(stream: SendableRecordBatchStream, sql: &str) -> Result<Vec<Vec<String>>, Fault> {
+    let batches: Vec<_> = stream
+        .try_collect()
+        .await
+        .map_err(|error| Error::from_engine(&error, sql))?;
+    let mut rows = Vec::new();
+    for batch in &batches {
+        rows.extend(text_rows(batch)?.into_iter().map(shown));
+    }
+    Ok(rows)
 }
 
 #[async_trait]
@@ -39,14 +80,8 @@ impl AsyncDB for Database {
                         .iter()
                         .map(|f| column_type(f.data_type()))
                         .collect();
-                    let batches: Vec<_> = stream
-                        .try_collect()
-                        .await
-                        .map_err(|error| Error::from_engine(&error, sql))?;
-                    let mut rows = Vec::new();
-                    for batch in &batches {
-                        rows.extend(text_rows(batch)?.into_iter().map(shown));
-                    }
+                    let rows = rows(stream, sql).await?;
+                    self.check_sql_behind(sql, &rows).await?;
                     DBOutput::Rows { types, rows }
                 }
             };

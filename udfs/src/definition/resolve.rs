@@ -17,6 +17,7 @@ use super::model::{Counting, FunnelDefinition, Source};
 use crate::UTC;
 use crate::error::{FunnelError, Kind};
 use crate::spelling;
+use crate::table::journey_stages;
 
 /// A part of `CREATE FUNNEL`, to say where a fault is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -616,6 +617,8 @@ impl Resolver<'_, '_> {
 fn check_names(funnel: &ResolvedFunnel) -> Result<(), ResolveError> {
     let mut taken: Vec<String> = JOURNEY_COLUMNS
         .iter()
+        .chain(&journey_stages::COLUMNS)
+        .chain(&["steps", "deadline", "furthest_stage_no"])
         .map(|name| (*name).to_owned())
         .collect();
     taken.extend(funnel.stage_names().iter().map(|stage| stage_column(stage)));

@@ -1,8 +1,9 @@
 //! A definition as the SQL that would make it again.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::Ident;
+use datafusion::sql::sqlparser::ast::{Ident, Value, ValueWithSpan, VisitMut, VisitorMut};
 
 use super::model::{Counting, FunnelDefinition, Source, StageDefinition};
 
@@ -126,9 +127,42 @@ pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// The SQL of a part of a statement, so that it reads back as the same.
+///
+/// sqlparser's own `Display` takes two quotes next to each other inside of a literal for one that is escaped
+/// already.
+pub fn written<T: VisitMut + Clone + fmt::Display>(part: &T) -> String {
+    let mut part = part.clone();
+    let _ = part.visit(&mut ExactLiterals);
+    part.to_string()
+}
+
+/// [`written`] over several lines.
+pub fn written_in_lines<T: VisitMut + Clone + fmt::Display>(part: &T) -> String {
+    let mut part = part.clone();
+    let _ = part.visit(&mut ExactLiterals);
+    format!("{part:#}")
+}
+
+struct ExactLiterals;
+
+impl VisitorMut for ExactLiterals {
+    type Break = ();
+
+    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
+        if let Value::SingleQuotedString(text) = &value.value {
+            // The one value whose text is written as it is.
+            value.value = Value::Placeholder(literal(text));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
 
     #[test]
     fn names_are_quoted_where_they_must_be() {
@@ -138,5 +172,14 @@ mod tests {
         assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
         assert_eq!(identifier("when"), "\"when\"");
         assert_eq!(literal("it's"), "'it''s'");
+    }
+
+    #[test]
+    fn literals_are_written_as_they_were_read() {
+        for sql in ["a = ''''''", "a = 'it''s ''''so'''", "f('x''y', '') <> ''"] {
+            let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql);
+            let read = parser.and_then(|mut parser| parser.parse_expr());
+            assert_eq!(read.map(|read| written(&read)), Ok(sql.to_owned()));
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! `drill_key(fixed, name, value, …)`: the cell of a table as JSON, to come back to the rows behind it.
 //!
-//! The first `fixed` pairs describe the call (`funnel`, `stage`, `as_of` …), the others the segment:
-//! `{"funnel":"sales","stage":"won","segment":{"channel":"web"}}`. A pair whose value is NULL is left out
-//! of the first part and is `null` in the segment, where NULL is a value of its own. One text a row.
+//! The first `fixed` pairs describe the call (`funnel`, `stage`, `as_of` …), the others the cell:
+//! `{"function":"stage_conversion","funnel":"sales","cell":{"channel":"web","stage":"won"}}`. A pair whose value
+//! is NULL is left out of the first part and is `null` in the cell, where NULL is a value of its own. One text a
+//! row. [`funnel_drill`](crate::table::funnel_drill) reads it.
 
 use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
@@ -69,12 +70,12 @@ impl ScalarUDFImpl for DrillKey {
         static PAGE: LazyLock<Documentation> = LazyLock::new(|| {
             Documentation::builder(
                 DOC_SECTION_STRING,
-                "The cell of a table as JSON, to come back to the rows behind it.",
+                "The cell of a table as JSON, to come back to the rows behind it with funnel_drill().",
                 "drill_key(fixed bigint, name text, value text, ...)",
             )
             .with_argument(
                 "fixed",
-                "How many of the pairs describe the call; the others are the segment.",
+                "How many of the pairs describe the call; the others are the cell.",
             )
             .with_argument("name, value", "Pairs of a name and a value.")
             .build()
@@ -116,20 +117,20 @@ fn key(texts: &[ArrayRef], fixed: usize, row: usize) -> String {
         .chunks_exact(2)
         .map(|pair| (text(&pair[0]).unwrap_or_default(), text(&pair[1])))
         .collect();
-    let (call, segment) = pairs.split_at(fixed.min(pairs.len()));
+    let (call, cell) = pairs.split_at(fixed.min(pairs.len()));
     let mut fields: Vec<String> = call
         .iter()
         .filter_map(|(name, value)| Some(format!("{}:{}", quoted(name), quoted(value.as_deref()?))))
         .collect();
-    if !segment.is_empty() {
-        let values: Vec<String> = segment
+    if !cell.is_empty() {
+        let values: Vec<String> = cell
             .iter()
             .map(|(name, value)| {
                 let value = value.as_deref().map_or_else(|| "null".to_owned(), quoted);
                 format!("{}:{value}", quoted(name))
             })
             .collect();
-        fields.push(format!("\"segment\":{{{}}}", values.join(",")));
+        fields.push(format!("\"cell\":{{{}}}", values.join(",")));
     }
     format!("{{{}}}", fields.join(","))
 }
@@ -171,7 +172,7 @@ mod tests {
         ];
         assert_eq!(
             key(&texts, 2, 0),
-            "{\"funnel\":\"销\\\"售\\\\\\u000a\",\"segment\":{\"channel\":null}}"
+            "{\"funnel\":\"销\\\"售\\\\\\u000a\",\"cell\":{\"channel\":null}}"
         );
     }
 }

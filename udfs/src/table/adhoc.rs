@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, TableFactor};
 use super::arguments::Arguments;
 use crate::definition::model::{FunnelDefinition, Interval, Source, StageDefinition};
 use crate::definition::resolve::{ResolveError, ResolvedFunnel, check_clauses, resolve_over};
-use crate::definition::text::{identifier, literal};
+use crate::definition::text::{identifier, literal, written};
 use crate::error::FunnelError;
 
 /// The arguments that describe a funnel over a query.
@@ -26,7 +26,7 @@ pub fn take(arguments: &mut Arguments, first: &SqlExpr) -> Result<Option<Resolve
     let SqlExpr::Subquery(query) = first else {
         return Ok(None);
     };
-    let definition = Arc::new(definition(arguments, query.to_string())?);
+    let definition = Arc::new(definition(arguments, written(query))?);
     let relation = TableFactor::Derived {
         lateral: false,
         subquery: query.clone(),

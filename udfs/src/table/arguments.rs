@@ -6,7 +6,8 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Spanned, UnaryOperator, Value,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Query, Spanned, TableFactor, UnaryOperator,
+    Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -19,6 +20,7 @@ use crate::error::{FunnelError, Kind};
 /// The arguments of one call, taken one by one; what is left over at the end is unknown.
 pub struct Arguments<'a> {
     function: &'static str,
+    call: Option<TableFactor>,
     positional: Vec<SqlExpr>,
     named: Vec<(String, SqlExpr)>,
     /// Where each named argument's value is.
@@ -84,6 +86,7 @@ impl<'a> Arguments<'a> {
             .collect();
         Ok(Self {
             function,
+            call: None,
             positional,
             named,
             places,
@@ -91,6 +94,23 @@ impl<'a> Arguments<'a> {
             context,
             lookup,
         })
+    }
+
+    /// Says what the call looks like in its statement.
+    pub fn written_as(&mut self, call: &TableFactor) {
+        self.call = Some(call.clone());
+    }
+
+    /// Tells whoever asked what query the call stands for.
+    pub fn record(&self, query: &Query) {
+        if let Some(call) = &self.call {
+            self.lookup.expanded(call, query);
+        }
+    }
+
+    /// The first argument without a name, which stays.
+    pub fn peek_positional(&self) -> Option<&SqlExpr> {
+        self.positional.first()
     }
 
     /// The one argument without a name.
@@ -241,6 +261,45 @@ impl<'a> Arguments<'a> {
             }
         }
         Ok((names, bound))
+    }
+
+    /// Takes a list of texts or numbers, as texts: `30`, `'30, 60'`, `[30, '36 hours']`; nothing where it isn't given.
+    ///
+    /// # Errors
+    /// 22023 for anything else, 42P18 for a parameter without a value.
+    pub fn take_texts(&mut self, name: &str) -> Result<Option<Vec<String>>> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let single = [&value];
+        let elements = list(&value).unwrap_or_else(|| single.to_vec());
+        let mut texts = Vec::new();
+        for element in elements {
+            match element {
+                SqlExpr::Value(inner) if matches!(inner.value, Value::Number(..)) => {
+                    texts.push(element.to_string());
+                }
+                SqlExpr::UnaryOp { .. } => texts.push(element.to_string()),
+                other => {
+                    let text = self.text(name, other)?.map(Text::into_string);
+                    texts.extend(text.iter().flat_map(|text| split_names(text)));
+                }
+            }
+        }
+        Ok(Some(texts))
+    }
+
+    /// Arguments of another function, planned in the place of this one.
+    ///
+    /// # Errors
+    /// As [`Arguments::new`].
+    pub fn of(
+        &mut self,
+        function: &'static str,
+        known: &[&str],
+        arguments: Vec<FunctionArg>,
+    ) -> Result<Arguments<'_>> {
+        Arguments::new(function, known, arguments, self.context, self.lookup)
     }
 
     /// Takes a list of positive whole numbers: `30` or `[30, 60]`.

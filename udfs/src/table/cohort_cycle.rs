@@ -8,12 +8,13 @@
 //! - each column of `by`, under its name, and `segment`, as in [`stage_conversion`](super::stage_conversion)
 //! - `cohort` date: the first day of the period
 //! - `n` bigint: journeys of the cohort
-//! - `age` bigint: days since the start
+//! - `age` double precision: days since the start
 //! - `k` bigint: of these, those that are known to have reached the stage by that age
 //! - `rate`: the share that reached the stage by that age, with `lo` and `hi`, its 95 % interval
 //! - `mature` boolean: every journey of the cohort has been watched for that long
 //! - `n_full_window` bigint: journeys that have been watched for that long
 //! - `status` text: `ok`; `immature` (not mature: no rate); `partial` (not mature: estimated)
+//! - `drill_key` text: the row as JSON, for [`funnel_drill`](super::funnel_drill)
 //!
 //! A mature cell is k / n with Wilson's interval. An immature one is NULL, or with `partial => true` the
 //! Aalen–Johansen estimate of the cumulative incidence: a journey that is open or expired is censored, a
@@ -21,55 +22,50 @@
 //! been watched. See [`cumulative_incidence`](crate::aggregate::cumulative_incidence).
 //!
 //! # Arguments
-//! those of [`stage_conversion`](super::stage_conversion); `every`: `day`, `week` (from Monday), `month`,
-//! `quarter`, `year`; `ages`: whole days, `[30, 60, 90]`; `stage`: the last one; `partial`.
+//! those of [`stage_conversion`](super::stage_conversion); `every`: `day`, `week`, `month`, `quarter`, `year`
+//! or a number of them, `2 weeks`; `week_start`: `monday`; `ages`: days or lengths, `[7, 30, '36 hours']`;
+//! `stage`: the last one; `partial`.
 //!
 //! Cost: one pass over the journeys, and a row for each journey and age.
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use datafusion::functions::core::expr_fn::{coalesce, greatest, least};
-use datafusion::functions::datetime::expr_fn::{date_trunc, to_local_time};
-use datafusion::functions_aggregate::expr_fn::{count, max};
-use datafusion::functions_nested::expr_fn::{array_element, make_array};
-use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, cast, lit, when,
-};
-use datafusion::prelude::get_field;
+use datafusion::logical_expr::LogicalPlan;
 
 use super::TableFunction;
 use super::arguments::Arguments;
-use super::base::Base;
-use crate::aggregate::cumulative_incidence::cumulative_incidence_udaf;
-use crate::definition::journeys::hidden;
-use crate::definition::resolve::{column, stage_column};
+use super::call::{self, Call};
+use super::period::Period;
+use super::population::Population;
+use super::sql::{self, lines};
+use crate::definition::model::Interval;
+use crate::definition::resolve::stage_column;
+use crate::definition::text::identifier;
 use crate::error::{FunnelError, Kind};
-use crate::scalar::rate_ci::{rate_lower_udf, rate_upper_udf};
 use crate::{FunctionInfo, FunctionKind};
 
 pub(super) const FUNCTION: TableFunction = TableFunction {
-    name: "cohort_cycle",
-    arguments: &[
-        "ages", "as_of", "by", "counting", "entity", "every", "partial", "since", "stage",
-        "stages", "time", "until", "value", "where", "window",
-    ],
+    name: NAME,
+    arguments: || call::arguments(&["by", "every", "week_start", "ages", "partial"]),
     plan,
+    population: Some(|arguments| {
+        let cohorts = Cohorts::take(arguments)?;
+        Ok(cohorts.population())
+    }),
     info,
 };
 
+const NAME: &str = "cohort_cycle";
+
 fn info() -> FunctionInfo {
     FunctionInfo {
-        name: "cohort_cycle".to_owned(),
+        name: NAME.to_owned(),
         kind: FunctionKind::Table,
-        arguments: "funnel text, every text DEFAULT 'month', ages bigint[] DEFAULT '{30,60,90}', \
-                    stage text DEFAULT NULL, partial boolean DEFAULT false, by text DEFAULT NULL, \
-                    since timestamp with time zone DEFAULT NULL, \
-                    until timestamp with time zone DEFAULT NULL, \
-                    as_of timestamp with time zone DEFAULT now(), counting text DEFAULT NULL, \
-                    \"where\" text DEFAULT NULL"
-            .to_owned(),
+        arguments: format!(
+            "funnel text, every text DEFAULT 'month', ages double precision[] DEFAULT '{{30,60,90}}', \
+             stage text DEFAULT NULL, partial boolean DEFAULT false, by text DEFAULT NULL, {}, \
+             week_start text DEFAULT 'monday'",
+            call::SIGNATURE
+        ),
         result: "SETOF record".to_owned(),
         description: "How many of each cohort reached a stage by the same age, with maturity."
             .to_owned(),
@@ -77,7 +73,7 @@ fn info() -> FunctionInfo {
 }
 
 /// The function's own columns.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "segment",
     "cohort",
     "n",
@@ -89,53 +85,188 @@ const COLUMNS: [&str; 11] = [
     "mature",
     "n_full_window",
     "status",
+    "drill_key",
 ];
 
-const PERIODS: [&str; 5] = ["day", "week", "month", "quarter", "year"];
-const DEFAULT_AGES: [i64; 3] = [30, 60, 90];
-const DAY_US: f64 = 86_400_000_000.0;
+const DEFAULT_AGES: [f64; 3] = [30.0, 60.0, 90.0];
 
+/// One call's arguments.
 struct Cohorts {
-    every: String,
-    ages: Vec<i64>,
+    call: Call,
+    every: Period,
+    /// Days, ascending.
+    ages: Vec<f64>,
+    /// The stage to reach, from 0.
     stage_idx: usize,
     partial: bool,
 }
 
 fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
-    let every = arguments
-        .take_text("every")?
-        .unwrap_or_else(|| "month".to_owned())
-        .to_lowercase();
-    if !PERIODS.contains(&every.as_str()) {
-        let periods = format!("one of {}", PERIODS.join(", "));
-        return Err(arguments.invalid("every", &format!("\"{every}\""), &periods));
-    }
-    let ages = arguments
-        .take_numbers("ages")?
-        .unwrap_or_else(|| DEFAULT_AGES.to_vec());
-    let partial = arguments.take_bool("partial")?;
-    // Over a query, `stage` names the column of the stages.
-    let stage = match arguments.is_over_query() {
-        true => None,
-        false => arguments.take_text("stage")?,
-    };
-    let base = Base::take(arguments)?;
-    arguments.look_at("stage");
-    let stage_idx = stage_idx(&base, stage.as_deref())?;
-    let cohorts = Cohorts {
-        every,
-        ages,
-        stage_idx,
-        partial,
-    };
-    let watched = watched(&base, &cohorts)?;
-    let grouped = group(&base, &cohorts, watched)?;
-    finish(&base, &cohorts, grouped)
+    let cohorts = Cohorts::take(arguments)?;
+    sql::plan(arguments, cohorts.call.written(), &cohorts.query())
 }
 
-fn stage_idx(base: &Base, name: Option<&str>) -> Result<usize> {
-    let stages = base.funnel.stage_names();
+impl Cohorts {
+    fn take(arguments: &mut Arguments) -> Result<Self> {
+        let every = Period::take(arguments)?;
+        let ages = take_ages(arguments)?;
+        let partial = arguments.take_bool("partial")?;
+        // Over a query, `stage` names the column of the stages.
+        let stage = match arguments.is_over_query() {
+            true => None,
+            false => arguments.take_text("stage")?,
+        };
+        let call = Call::take(arguments)?;
+        arguments.look_at("stage");
+        Ok(Self {
+            stage_idx: stage_idx(&call, stage.as_deref())?,
+            call,
+            every,
+            ages,
+            partial,
+        })
+    }
+
+    /// A row for each journey and age.
+    fn population(&self) -> Population {
+        let count = |name, condition: &str| (name, condition.to_owned());
+        let mut cell = self.call.segments.cell();
+        cell.push(("cohort".to_owned(), "__cohort".to_owned()));
+        cell.push(("age".to_owned(), "__age".to_owned()));
+        Population {
+            funnel: self.call.funnel(),
+            rows: self.rows(),
+            of_stages: false,
+            cell,
+            counts: vec![
+                count("n", "true"),
+                count("k", "__outcome = 'won' AND __days <= __age"),
+                count("n_full_window", "__watched >= __age"),
+            ],
+        }
+    }
+
+    /// Each journey with its cohort, how long it took or has been watched, and how that ended, for each age.
+    fn rows(&self) -> String {
+        // A stage that was passed over is reached with the next one that was entered.
+        let later: Vec<String> = self.call.funnel.stage_names()[self.stage_idx..]
+            .iter()
+            .map(|stage| identifier(&stage_column(stage)))
+            .collect();
+        let reached_at = format!("coalesce({})", later.join(", "));
+        let as_of = self.call.as_of();
+        let cohort = self.every.start_of("started_at");
+        let since_start = |instant: &str| {
+            format!("(CAST({instant} AS bigint) - CAST(started_at AS bigint)) / 86400000000.0")
+        };
+        let ages = self
+            .ages
+            .iter()
+            .zip(1..)
+            .map(|(age, no)| format!("(CAST({age} AS double precision), {no})"));
+        let ages = ages.collect::<Vec<_>>().join(", ");
+        let end = since_start("__ended_at");
+        let watched = since_start(&as_of);
+        format!(
+            "(
+  SELECT *, {end} AS __days, {watched} AS __watched
+  FROM (
+    SELECT *, {cohort} AS __cohort,
+           CASE WHEN {reached_at} IS NOT NULL THEN 'won' WHEN status = 'lost' THEN 'lost' ELSE 'open' END AS __outcome,
+           CASE WHEN {reached_at} IS NOT NULL THEN {reached_at} WHEN status = 'lost' THEN ended_at
+                ELSE least({as_of}, coalesce(deadline, {as_of})) END AS __ended_at
+    FROM {journeys}
+  ) AS ended
+  CROSS JOIN (VALUES {ages}) AS ages(__age, __age_no)
+) AS watched",
+            journeys = self.call.journeys_with_steps(),
+        )
+    }
+
+    fn query(&self) -> String {
+        let segments = &self.call.segments;
+        let population = self.population();
+        let mut columns = segments.projected();
+        columns.extend(["__cohort", "__age", "__age_no"].map(str::to_owned));
+        columns.extend(population.counted());
+        if self.partial {
+            let ages: Vec<String> = self
+                .ages
+                .iter()
+                .map(|age| format!("CAST({age} AS double precision)"))
+                .collect();
+            // A clock that runs backwards in the source must not stop the query; such a time counts as none.
+            columns.push(format!(
+                "cumulative_incidence(greatest(__days, 0.0), __outcome, ARRAY[{}]) AS incidence",
+                ages.join(", ")
+            ));
+        }
+        let mut groups = segments.columns();
+        groups.extend(["__cohort", "__age", "__age_no"].map(str::to_owned));
+        let mut order = segments.grouped();
+        order.extend(["__cohort", "__age"].map(str::to_owned));
+        format!(
+            "SELECT\n{}\nFROM (\nSELECT\n{}\nFROM {}\nGROUP BY {}\n) AS counted\nORDER BY {}",
+            lines(&self.result()),
+            lines(&columns),
+            population.rows,
+            groups.join(", "),
+            order.join(", "),
+        )
+    }
+
+    fn result(&self) -> Vec<String> {
+        let segments = &self.call.segments;
+        let mature = "n_full_window = n";
+        let cell = |exact: &str, part: &str| match self.partial {
+            true => {
+                format!("CASE WHEN {mature} THEN {exact} ELSE incidence[__age_no]['{part}'] END")
+            }
+            false => format!("CASE WHEN {mature} THEN {exact} END"),
+        };
+        let partial = match self.partial {
+            true => "WHEN incidence[__age_no]['estimate'] IS NOT NULL THEN 'partial' ",
+            false => "",
+        };
+        let mut key = segments.grouped_cell();
+        key.push(("cohort".to_owned(), "__cohort".to_owned()));
+        key.push(("age".to_owned(), "__age".to_owned()));
+        let ages: Vec<String> = self.ages.iter().map(f64::to_string).collect();
+        let own = [
+            ("every", self.every.to_string()),
+            ("week_start", self.every.week_start().to_owned()),
+            ("ages", ages.join(",")),
+            (
+                "stage",
+                self.call.funnel.definition.stages[self.stage_idx]
+                    .name
+                    .clone(),
+            ),
+        ];
+        let mut columns = segments.shown(&COLUMNS);
+        columns.push(format!("{} AS segment", segments.text()));
+        columns.push("__cohort AS cohort".to_owned());
+        columns.push("n".to_owned());
+        columns.push("__age AS age".to_owned());
+        columns.push("k".to_owned());
+        columns.extend([
+            format!(
+                "{} AS rate",
+                cell("k / CAST(n AS double precision)", "estimate")
+            ),
+            format!("{} AS lo", cell("rate_lower(k, n)", "lo")),
+            format!("{} AS hi", cell("rate_upper(k, n)", "hi")),
+            format!("{mature} AS mature"),
+            "n_full_window".to_owned(),
+            format!("CASE WHEN {mature} THEN 'ok' {partial}ELSE 'immature' END AS status"),
+            format!("{} AS drill_key", self.call.drill_key(NAME, &own, &key)),
+        ]);
+        columns
+    }
+}
+
+fn stage_idx(call: &Call, name: Option<&str>) -> Result<usize> {
+    let stages = call.funnel.stage_names();
     let Some(name) = name else {
         return Ok(stages.len() - 1);
     };
@@ -146,161 +277,45 @@ fn stage_idx(base: &Base, name: Option<&str>) -> Result<usize> {
             FunnelError::Unknown {
                 kind: Kind::Stage,
                 name: name.to_owned(),
-                place: format!(" in funnel \"{}\"", base.funnel.definition.name),
+                place: format!(" in funnel \"{}\"", call.funnel.definition.name),
                 existing: stages,
             }
             .into()
         })
 }
 
-/// Each journey with its cohort, how long it took or has been watched, and how that ended.
-fn watched(base: &Base, cohorts: &Cohorts) -> Result<LogicalPlan> {
-    // A stage that was passed over is reached with the next one that was entered.
-    let later: Vec<Expr> = base.funnel.stage_names()[cohorts.stage_idx..]
-        .iter()
-        .map(|stage| column(&stage_column(stage)))
-        .collect();
-    let reached_at = coalesce(later);
-    let as_of = base.options.as_of.clone();
-    let watched_until = least(vec![
-        as_of,
-        coalesce(vec![column(hidden::DEADLINE), base.options.as_of.clone()]),
-    ]);
-    let lost = column("status").eq(lit("lost"));
-    let outcome = when(reached_at.clone().is_not_null(), lit("won"))
-        .when(lost.clone(), lit("lost"))
-        .otherwise(lit("open"))?;
-    let end = when(reached_at.clone().is_not_null(), reached_at.clone())
-        .when(lost, column("ended_at"))
-        .otherwise(watched_until)?;
-    let mut columns = base.segments.projected();
-    columns.extend([
-        cohort(base, &cohorts.every).alias("cohort"),
-        days_since_start(end).alias("__days"),
-        outcome.alias("__outcome"),
-        days_since_start(base.options.as_of.clone()).alias("__watched"),
-    ]);
-    LogicalPlanBuilder::from(base.plan.clone())
-        .project(columns)?
-        .build()
-}
-
-/// The first day of the period, by the session's calendar.
-fn cohort(base: &Base, every: &str) -> Expr {
-    let zone = base.options.time_zone.as_str();
-    let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into()));
-    let local = to_local_time(vec![cast(column("started_at"), zoned)]);
-    cast(date_trunc(lit(every), local), DataType::Date32)
-}
-
-fn days_since_start(instant: Expr) -> Expr {
-    let microseconds = |instant| cast(cast(instant, DataType::Int64), DataType::Float64);
-    (microseconds(instant) - microseconds(column("started_at"))) / lit(DAY_US)
-}
-
-fn ages_array(cohorts: &Cohorts) -> Expr {
-    make_array(cohorts.ages.iter().map(|age| lit(*age as f64)).collect())
-}
-
-/// One row for each cohort and age.
-fn group(base: &Base, cohorts: &Cohorts, watched: LogicalPlan) -> Result<LogicalPlan> {
-    let rows = cohorts
-        .ages
-        .iter()
-        .enumerate()
-        .map(|(at, age)| vec![lit(*age), lit(i64::try_from(at + 1).unwrap_or(i64::MAX))])
-        .collect();
-    let ages = LogicalPlanBuilder::values(rows)?
-        .project(vec![
-            column("column1").alias("age"),
-            column("column2").alias("__age_no"),
-        ])?
-        .build()?;
-    let age = cast(column("age"), DataType::Float64);
-    let counted = |name: &str, of: Expr| -> Result<Expr> {
-        Ok(count(lit(1)).filter(of).build()?.alias(name))
+/// `ages`: days, or lengths such as `12 hours` and `2 weeks`. A month has no fixed length.
+fn take_ages(arguments: &mut Arguments) -> Result<Vec<f64>> {
+    let Some(given) = arguments.take_texts("ages")? else {
+        return Ok(DEFAULT_AGES.to_vec());
     };
-    let won_by = column("__outcome")
-        .eq(lit("won"))
-        .and(column("__days").lt_eq(age.clone()));
-    let full = column("__watched").gt_eq(age);
-    let mut totals = vec![
-        count(lit(1)).alias("n"),
-        counted("k", won_by)?,
-        counted("n_full_window", full)?,
-        max(column("__watched")).alias("__longest"),
-    ];
-    if cohorts.partial {
-        totals.push(incidence(cohorts).alias("__incidence"));
+    let mut ages = Vec::with_capacity(given.len());
+    for age in &given {
+        let days = days(age).ok_or_else(|| {
+            let wanted =
+                "positive numbers of days, such as [30, 60, 90], or lengths such as '12 hours'";
+            arguments.invalid("ages", age, wanted)
+        })?;
+        ages.push(days);
     }
-    let mut groups = base.segments.grouped();
-    groups.extend([column("cohort"), column("age"), column("__age_no")]);
-    LogicalPlanBuilder::from(watched)
-        .cross_join(ages)?
-        .aggregate(groups, totals)?
-        .build()
+    if ages.is_empty() {
+        return Err(arguments.invalid(
+            "ages",
+            "empty",
+            "positive numbers of days, such as [30, 60, 90]",
+        ));
+    }
+    ages.sort_by(f64::total_cmp);
+    ages.dedup();
+    Ok(ages)
 }
 
-fn incidence(cohorts: &Cohorts) -> Expr {
-    // A clock that runs backwards in the source must not stop the query; such a time counts as none.
-    let days = greatest(vec![column("__days"), lit(0.0)]);
-    let arguments = vec![days, column("__outcome"), ages_array(cohorts)];
-    Expr::AggregateFunction(AggregateFunction::new_udf(
-        cumulative_incidence_udaf(),
-        arguments,
-        false,
-        None,
-        vec![],
-        None,
-    ))
-}
-
-fn finish(base: &Base, cohorts: &Cohorts, grouped: LogicalPlan) -> Result<LogicalPlan> {
-    let mature = column("n_full_window").eq(column("n"));
-    let none = lit(ScalarValue::Float64(None));
-    let estimate = |name: &str| -> Expr {
-        match cohorts.partial {
-            true => get_field(
-                array_element(column("__incidence"), column("__age_no")),
-                name,
-            ),
-            false => none.clone(),
-        }
-    };
-    let cell = |exact: Expr, estimated: Expr| when(mature.clone(), exact).otherwise(estimated);
-    let ratio = cast(column("k"), DataType::Float64) / cast(column("n"), DataType::Float64);
-    let bound = |function: std::sync::Arc<datafusion::logical_expr::ScalarUDF>| {
-        function.call(vec![column("k"), column("n")])
-    };
-    let status = when(mature.clone(), lit("ok"))
-        .when(estimate("estimate").is_not_null(), lit("partial"))
-        .otherwise(lit("immature"))?;
-    let mut columns = base.segments.shown(&COLUMNS);
-    columns.extend([
-        base.segments.text()?.alias("segment"),
-        column("cohort"),
-        column("n"),
-        column("age"),
-        column("k"),
-        cell(ratio, estimate("estimate"))?.alias("rate"),
-        cell(bound(rate_lower_udf()), estimate("lo"))?.alias("lo"),
-        cell(bound(rate_upper_udf()), estimate("hi"))?.alias("hi"),
-        mature.clone().alias("mature"),
-        column("n_full_window"),
-        status.alias("status"),
-    ]);
-    let mut order: Vec<_> = base
-        .segments
-        .grouped()
-        .into_iter()
-        .map(|name| name.sort(true, false))
-        .collect();
-    order.extend([
-        column("cohort").sort(true, false),
-        column("age").sort(true, false),
-    ]);
-    LogicalPlanBuilder::from(grouped)
-        .sort(order)?
-        .project(columns)?
-        .build()
+/// The days of a number or of an interval without months.
+fn days(text: &str) -> Option<f64> {
+    if let Ok(days) = text.parse::<f64>() {
+        return (days.is_finite() && days > 0.0).then_some(days);
+    }
+    let interval = Interval::parse(text).ok()?.value();
+    let days = f64::from(interval.days) + interval.nanoseconds as f64 / 86_400e9;
+    (interval.months == 0).then_some(days)
 }

@@ -57,7 +57,8 @@ use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
 
 use super::TableFunction;
 use super::arguments::Arguments;
-use super::base::{Segments, grouped_name, take_funnel};
+use super::call::take_funnel;
+use super::segments::{Segments, grouped_name};
 use crate::aggregate::touch::{first_touch_udaf, last_touch_udaf};
 use crate::aggregate::window_funnel_detail::{
     window_funnel_attempts_udaf, window_funnel_detail_udaf,
@@ -72,27 +73,30 @@ use crate::{FunctionInfo, FunctionKind};
 
 pub(super) const FUNCTION: TableFunction = TableFunction {
     name: "funnel",
-    arguments: &[
-        "as_of",
-        "attribution",
-        "bucket",
-        "by",
-        "count",
-        "counting",
-        "entity",
-        "exclude",
-        "hold",
-        "open_entries",
-        "optional",
-        "order",
-        "stage",
-        "stages",
-        "step_windows",
-        "time",
-        "value",
-        "window",
-    ],
+    arguments: || {
+        vec![
+            "as_of",
+            "attribution",
+            "bucket",
+            "by",
+            "count",
+            "counting",
+            "entity",
+            "exclude",
+            "hold",
+            "open_entries",
+            "optional",
+            "order",
+            "stage",
+            "stages",
+            "step_windows",
+            "time",
+            "value",
+            "window",
+        ]
+    },
     plan,
+    population: None,
     info,
 };
 
@@ -240,7 +244,7 @@ impl Request {
         let mut groups = vec![column(ENTITY)];
         let mut aggregates = vec![self.detail().alias(CHAIN)];
         match self.attribution {
-            Attribution::All => groups.extend(self.segments.grouped()),
+            Attribution::All => groups.extend(self.segments.grouped_exprs()),
             Attribution::First => aggregates.extend(self.touches(&first_touch_udaf())),
             Attribution::Last => aggregates.extend(self.touches(&last_touch_udaf())),
             Attribution::Step(_) => {}
@@ -269,7 +273,11 @@ impl Request {
             let name = value.schema_name().to_string();
             function.call(vec![value, column(TIME)]).alias(name)
         };
-        self.segments.grouped().into_iter().map(touch).collect()
+        self.segments
+            .grouped_exprs()
+            .into_iter()
+            .map(touch)
+            .collect()
     }
 
     /// The call of `window_funnel_detail` with its arguments in order.
@@ -285,7 +293,7 @@ impl Request {
         };
         let key = match self.attribution {
             Attribution::Step(_) if !self.values.is_empty() => {
-                let values = self.segments.grouped().into_iter().enumerate();
+                let values = self.segments.grouped_exprs().into_iter().enumerate();
                 named_struct(
                     values
                         .flat_map(|(at, value)| [lit(grouped_name(at)), value])
@@ -330,7 +338,7 @@ impl Request {
                     |at: usize| get_field(key.clone(), grouped_name(at)).alias(grouped_name(at));
                 (0..self.values.len()).map(value).collect()
             }
-            _ => self.segments.grouped(),
+            _ => self.segments.grouped_exprs(),
         };
         if let Some(every) = &self.bucket {
             let zone =
@@ -382,7 +390,7 @@ impl Request {
     }
 
     fn groups(&self) -> Vec<Expr> {
-        let mut groups = self.segments.grouped();
+        let mut groups = self.segments.grouped_exprs();
         groups.extend(self.bucket.iter().map(|_| column(BUCKET)));
         groups
     }
@@ -443,8 +451,8 @@ impl Request {
             .map(|name| name.sort(true, false))
             .collect();
         order.push(column("__no").sort(true, false));
-        let mut columns = self.segments.shown(&COLUMNS);
-        columns.push(self.segments.text()?.alias("segment"));
+        let mut columns = self.segments.shown_exprs(&COLUMNS);
+        columns.push(self.segments.text_expr()?.alias("segment"));
         columns.extend(self.bucket.iter().map(|_| column(BUCKET)));
         columns.extend([
             column("__no").alias("stage_no"),

@@ -2,10 +2,16 @@
 
 mod adhoc;
 mod arguments;
-mod base;
+mod call;
 pub mod cohort_cycle;
 pub mod funnel;
+pub mod funnel_drill;
+pub mod journey_stages;
 pub mod journeys;
+mod period;
+mod population;
+mod segments;
+mod sql;
 pub mod stage_conversion;
 #[cfg(test)]
 mod tests;
@@ -19,13 +25,14 @@ use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast};
-use datafusion::sql::sqlparser::ast::{FunctionArg, ObjectName, TableFactor};
+use datafusion::sql::sqlparser::ast::{FunctionArg, ObjectName, Query, TableFactor};
 
 use crate::definition::journeys::JourneyOptions;
 use crate::definition::resolve::{ResolvedFunnel, instant_type};
 use crate::definition::text::folded;
 use crate::{FunctionInfo, UTC};
 use arguments::Arguments;
+use population::Population;
 
 /// What a statement's table functions may ask for while they are planned.
 pub trait FunnelLookup: std::fmt::Debug + Send + Sync {
@@ -37,19 +44,26 @@ pub trait FunnelLookup: std::fmt::Debug + Send + Sync {
 
     /// The value of parameter `$index` (from 1), once it is bound.
     fn parameter(&self, index: usize) -> Option<ScalarValue>;
+
+    /// Is told the query that a call of a table function stands for.
+    fn expanded(&self, _call: &TableFactor, _query: &Query) {}
 }
 
 /// A table function: its name, its named arguments and the plan that it stands for.
 pub(crate) struct TableFunction {
     name: &'static str,
-    arguments: &'static [&'static str],
+    arguments: fn() -> Vec<&'static str>,
     plan: fn(&mut Arguments) -> Result<LogicalPlan>,
+    /// What its numbers count, where they count something of `journeys`.
+    population: Option<fn(&mut Arguments) -> Result<Population>>,
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 4] = [
+const FUNCTIONS: [TableFunction; 6] = [
     cohort_cycle::FUNCTION,
     funnel::FUNCTION,
+    funnel_drill::FUNCTION,
+    journey_stages::FUNCTION,
     journeys::FUNCTION,
     stage_conversion::FUNCTION,
 ];
@@ -84,12 +98,14 @@ impl FunnelPlanner {
     fn call(
         &self,
         function: &TableFunction,
+        call: &TableFactor,
         arguments: Vec<FunctionArg>,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
         let lookup = self.lookup.as_ref();
-        let known = function.arguments;
-        let mut arguments = Arguments::new(function.name, known, arguments, context, lookup)?;
+        let known = (function.arguments)();
+        let mut arguments = Arguments::new(function.name, &known, arguments, context, lookup)?;
+        arguments.written_as(call);
         let planned = (function.plan)(&mut arguments);
         let plan = planned.map_err(|error| arguments.locate(error))?;
         // `journeys.lead_id` means the function's column, as in Postgres.
@@ -111,7 +127,9 @@ impl RelationPlanner for FunnelPlanner {
         };
         let plan = match args {
             Some(arguments) => match function_of(name) {
-                Some(function) => self.call(function, arguments.args.clone(), context)?,
+                Some(function) => {
+                    self.call(function, &relation, arguments.args.clone(), context)?
+                }
                 None => return Ok(RelationPlanning::Original(Box::new(relation))),
             },
             None => match journeys_relation(name) {

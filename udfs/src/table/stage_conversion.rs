@@ -34,52 +34,35 @@
 //!
 //! Cost: one pass over the journeys; an element for each journey and stage is grouped.
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Column, ScalarValue};
 use datafusion::error::Result;
-use datafusion::functions_aggregate::expr_fn::{count, max, sum};
-use datafusion::functions_aggregate::percentile_cont::percentile_cont;
-use datafusion::logical_expr::expr::WindowFunction;
-use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, JoinType, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition,
-    cast, lit, when,
-};
-use datafusion::prelude::get_field;
+use datafusion::logical_expr::LogicalPlan;
 
 use super::TableFunction;
 use super::arguments::Arguments;
-use super::base::Base;
-use crate::aggregate::journey::field;
-use crate::definition::journeys::hidden;
-use crate::definition::resolve::column;
-use crate::scalar::bar::bar_udf;
-use crate::scalar::drill_key::drill_key_udf;
-use crate::scalar::rate_ci::{rate_lower_udf, rate_upper_udf};
+use super::call::{self, Call};
+use super::population::Population;
+use super::sql::{self, lines};
+use crate::definition::text::literal;
 use crate::{FunctionInfo, FunctionKind};
 
 pub(super) const FUNCTION: TableFunction = TableFunction {
-    name: "stage_conversion",
-    arguments: &[
-        "as_of", "by", "counting", "entity", "since", "stage", "stages", "time", "until", "value",
-        "where", "window",
-    ],
+    name: NAME,
+    arguments: || call::arguments(&["by"]),
     plan,
+    population: Some(|arguments| Ok(population(&Call::take(arguments)?))),
     info,
 };
+
+const NAME: &str = "stage_conversion";
 
 /// Width of the longest bar, in characters.
 const BAR_WIDTH: i64 = 30;
 
 fn info() -> FunctionInfo {
     FunctionInfo {
-        name: "stage_conversion".to_owned(),
+        name: NAME.to_owned(),
         kind: FunctionKind::Table,
-        arguments:
-            "funnel text, by text DEFAULT NULL, since timestamp with time zone DEFAULT NULL, \
-                    until timestamp with time zone DEFAULT NULL, \
-                    as_of timestamp with time zone DEFAULT now(), counting text DEFAULT NULL, \
-                    \"where\" text DEFAULT NULL"
-                .to_owned(),
+        arguments: format!("funnel text, by text DEFAULT NULL, {}", call::SIGNATURE),
         result: "SETOF record".to_owned(),
         description:
             "For each stage of a funnel: entered, passed, lost, open, the conversion rate with \
@@ -116,301 +99,161 @@ const COLUMNS: [&str; 24] = [
     "bar",
 ];
 
-/// What is counted at a stage; 0 where nobody came.
-const COUNTS: [&str; 10] = [
-    "entered",
-    "passed",
-    "lost",
-    "open",
-    "expired",
-    "k",
-    "n",
-    "skipped",
-    "reentered",
-    "back_moves",
+/// What is measured at a stage; NULL where nobody came.
+const MEASURES: [(&str, &str); 3] = [
+    (
+        "median_days",
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY CASE WHEN stage_outcome = 'passed' THEN stage_days END)",
+    ),
+    (
+        "p90_days",
+        "percentile_cont(0.9) WITHIN GROUP (ORDER BY CASE WHEN stage_outcome = 'passed' THEN stage_days END)",
+    ),
+    ("amount", "sum(value)"),
 ];
 
-/// What is measured at a stage; NULL where nobody came.
-const MEASURES: [&str; 3] = ["median_days", "p90_days", "amount"];
-
-const STEP: &str = "__step";
-const STAGE_NO: &str = "stage_no";
-
 fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
-    let base = Base::take(arguments)?;
-    let grouped = group_steps(&base)?;
-    let stages = with_stage_names(&base, grouped)?;
-    finish(&base, stages)
+    let call = Call::take(arguments)?;
+    sql::plan(arguments, call.written(), &query(&call))
 }
 
-/// One row for each journey and stage → one for each segment and stage.
-fn group_steps(base: &Base) -> Result<LogicalPlan> {
-    let mut kept = base.segments.projected();
-    kept.extend([
-        column("status").alias("__status"),
-        column("value").alias("__value"),
-        Base::mature(),
-        column(hidden::STEPS).alias(STEP),
-    ]);
-    let last = i32::try_from(base.funnel.definition.stages.len()).unwrap_or(i32::MAX);
-    let mut groups = base.segments.grouped();
-    groups.push(column(STAGE_NO));
-    LogicalPlanBuilder::from(base.plan.clone())
-        .project(kept)?
-        .unnest_column(Column::new_unqualified(STEP))?
-        .project(step_columns(base, last))?
-        .aggregate(groups, totals()?)?
-        .build()
+fn population(call: &Call) -> Population {
+    let count = |name, condition: &str| (name, condition.to_owned());
+    let mut cell = call.segments.cell();
+    cell.push(("stage".to_owned(), "stage".to_owned()));
+    Population {
+        funnel: call.funnel(),
+        rows: call.journey_stages(),
+        of_stages: true,
+        cell,
+        counts: vec![
+            count("entered", "true"),
+            count("passed", "stage_outcome = 'passed'"),
+            count("lost", "stage_outcome IN ('lost', 'expired')"),
+            count("open", "stage_outcome = 'open'"),
+            count("expired", "stage_outcome = 'expired'"),
+            count("k", "mature AND stage_outcome = 'passed'"),
+            count("n", "mature"),
+            count("skipped", "skipped"),
+            count("reentered", "reentered > 0"),
+        ],
+    }
 }
 
-/// What a journey was at one stage, as conditions that can be counted.
-fn step_columns(base: &Base, last: i32) -> Vec<Expr> {
-    let step = |name: &str| get_field(column(STEP), name);
-    let reached = step(field::REACHED);
-    let passed = step(field::PASSED).or(step(field::STAGE_NO).eq(lit(last)));
-    let stuck = reached.clone().and(!passed.clone());
-    let mature = reached.clone().and(Base::mature());
-    let is = |status: &str| column("__status").eq(lit(status));
-    let mut columns = base.segments.grouped();
+/// One row for each segment and stage that somebody reached.
+fn counted(call: &Call, population: &Population) -> String {
+    let mut columns = call.segments.projected();
+    columns.push("stage_no".to_owned());
+    columns.extend(population.counted());
+    columns.push("sum(back_moves) AS back_moves".to_owned());
+    columns.extend(MEASURES.map(|(name, measure)| format!("{measure} AS {name}")));
+    let mut groups = call.segments.columns();
+    groups.push("stage_no".to_owned());
+    format!(
+        "SELECT\n{}\nFROM {}\nGROUP BY {}",
+        lines(&columns),
+        population.rows,
+        groups.join(", ")
+    )
+}
+
+/// One row for each segment and stage, whether somebody reached it or not. Without `by` there is a segment
+/// even if nobody entered the funnel.
+fn filled(call: &Call, population: &Population) -> String {
+    let own = |name: &str| format!("max({name}) FILTER (WHERE stage_no = no)");
+    let counts = population.counts.iter().map(|(name, _)| *name);
+    let mut columns = call.segments.grouped();
+    columns.extend(["no", "stage"].map(str::to_owned));
+    columns.extend(
+        counts
+            .chain(["back_moves"])
+            .map(|name| format!("coalesce({}, 0) AS {name}", own(name))),
+    );
+    columns.extend(MEASURES.map(|(name, _)| format!("{} AS {name}", own(name))));
+    let mut groups = call.segments.grouped();
+    groups.extend(["no", "stage"].map(str::to_owned));
+    let join = match call.segments.names.is_empty() {
+        true => "LEFT JOIN counted ON true",
+        false => "CROSS JOIN counted",
+    };
+    format!(
+        "SELECT\n{}\nFROM (VALUES {}) AS stages(no, stage)\n{join}\nGROUP BY {}",
+        lines(&columns),
+        stage_rows(call),
+        groups.join(", ")
+    )
+}
+
+fn stage_rows(call: &Call) -> String {
+    let names = call.funnel.stage_names();
+    let rows = (1..)
+        .zip(&names)
+        .map(|(no, name)| format!("({no}, {})", literal(name)));
+    rows.collect::<Vec<_>>().join(", ")
+}
+
+fn query(call: &Call) -> String {
+    let population = population(call);
+    let segments = call.segments.grouped();
+    let partition = match segments.is_empty() {
+        true => String::new(),
+        false => format!("PARTITION BY {} ", segments.join(", ")),
+    };
+    let first = format!("OVER ({partition}ORDER BY no)");
+    let order = [segments, vec!["no".to_owned()]].concat().join(", ");
+    format!(
+        "WITH counted AS (\n{}\n),\nfilled AS (\n{}\n)\nSELECT\n{}\nFROM (\n  \
+         SELECT *, first_value(n) {first} AS first_n, first_value(entered) {first} AS first_entered\n  \
+         FROM filled\n) AS compared\nORDER BY {order}",
+        counted(call, &population),
+        filled(call, &population),
+        lines(&result(call)),
+    )
+}
+
+fn result(call: &Call) -> Vec<String> {
+    let last = call.funnel.definition.stages.len();
+    let rated = format!("no < {last}");
+    let rate = "k / CAST(n AS double precision)";
+    let immature = match call.funnel.window {
+        Some(_) => "n = 0",
+        None => "open > 0",
+    };
+    let mut cell = call.segments.grouped_cell();
+    cell.push(("stage".to_owned(), "stage".to_owned()));
+    let key = call.drill_key(NAME, &[], &cell);
+    let segment = call.segments.text();
+    let mut columns = call.segments.shown(&COLUMNS);
     columns.extend([
-        step(field::STAGE_NO).alias(STAGE_NO),
-        reached.clone().alias("__reached"),
-        reached.clone().and(passed.clone()).alias("__passed"),
-        stuck
-            .clone()
-            .and(is("lost").or(is("expired")))
-            .alias("__lost"),
-        stuck.clone().and(is("expired")).alias("__expired"),
-        stuck.and(is("open")).alias("__open"),
-        mature.clone().alias("__mature"),
-        mature.and(passed).alias("__mature_passed"),
-        reached
-            .clone()
-            .and(step(field::ENTERED_AT).is_null())
-            .alias("__skipped"),
-        step(field::REENTERED).gt(lit(0)).alias("__reentered"),
-        step(field::BACK_MOVES).alias("__back_moves"),
-        days_between(step(field::ENTERED_AT), step(field::LEFT_AT)).alias("__days"),
-        column("__value"),
+        format!("{segment} AS segment"),
+        "CAST(no AS integer) AS stage_no".to_owned(),
+    ]);
+    let counts = [
+        "stage", "entered", "passed", "lost", "open", "expired", "k", "n",
+    ];
+    columns.extend(counts.map(str::to_owned));
+    columns.extend([
+        format!("CASE WHEN {rated} AND n > 0 THEN {rate} END AS rate"),
+        format!("CASE WHEN {rated} THEN rate_lower(k, n) END AS lo"),
+        format!("CASE WHEN {rated} THEN rate_upper(k, n) END AS hi"),
+        "CASE WHEN first_n > 0 THEN n / CAST(first_n AS double precision) END AS cum_rate"
+            .to_owned(),
+        format!("CASE WHEN {rated} AND n > 0 THEN 1.0 - {rate} END AS dropoff_rate"),
+    ]);
+    let others = [
+        "skipped",
+        "reentered",
+        "back_moves",
+        "median_days",
+        "p90_days",
+        "amount",
+    ];
+    columns.extend(others.map(str::to_owned));
+    columns.extend([
+        format!("CASE WHEN entered = 0 THEN 'no_data' WHEN {immature} THEN 'immature' ELSE 'ok' END AS status"),
+        format!("{key} AS drill_key"),
+        // Nobody entered: there is nothing to draw against.
+        format!("CASE WHEN first_entered > 0 THEN bar(entered, 0, first_entered, {BAR_WIDTH}) ELSE '' END AS bar"),
     ]);
     columns
-}
-
-/// Days of 24 hours from one instant to another; NULL where one is.
-fn days_between(from: Expr, to: Expr) -> Expr {
-    let microseconds = |instant| cast(cast(instant, DataType::Int64), DataType::Float64);
-    (microseconds(to) - microseconds(from)) / lit(86_400_000_000.0)
-}
-
-fn totals() -> Result<Vec<Expr>> {
-    let counted = |name: &str, of: &str| -> Result<Expr> {
-        Ok(count(lit(1)).filter(column(of)).build()?.alias(name))
-    };
-    let quantile = |name: &str, share: f64| -> Result<Expr> {
-        let days = column("__days").sort(true, false);
-        Ok(percentile_cont(days, lit(share)).alias(name))
-    };
-    Ok(vec![
-        counted("entered", "__reached")?,
-        counted("passed", "__passed")?,
-        counted("lost", "__lost")?,
-        counted("open", "__open")?,
-        counted("expired", "__expired")?,
-        counted("k", "__mature_passed")?,
-        counted("n", "__mature")?,
-        counted("skipped", "__skipped")?,
-        counted("reentered", "__reentered")?,
-        sum(cast(column("__back_moves"), DataType::Int64)).alias("back_moves"),
-        quantile("median_days", 0.5)?,
-        quantile("p90_days", 0.9)?,
-        sum(column("__value"))
-            .filter(column("__reached"))
-            .build()?
-            .alias("amount"),
-    ])
-}
-
-/// Names the stages, and gives each segment a row for every stage. Without `by` there is a segment even if
-/// nobody entered the funnel.
-fn with_stage_names(base: &Base, grouped: LogicalPlan) -> Result<LogicalPlan> {
-    let rows = base
-        .funnel
-        .stage_names()
-        .into_iter()
-        .enumerate()
-        .map(|(at, name)| vec![lit(i32::try_from(at + 1).unwrap_or(i32::MAX)), lit(name)])
-        .collect();
-    let names = LogicalPlanBuilder::values(rows)?
-        .project(vec![
-            column("column1").alias("__no"),
-            column("column2").alias("stage"),
-        ])?
-        .build()?;
-    let names = LogicalPlanBuilder::from(names);
-    let is_stage = column("__no").eq(column(STAGE_NO));
-    if base.segments.names.is_empty() {
-        return names.join_on(grouped, JoinType::Left, [is_stage])?.build();
-    }
-    // Steps end with the furthest stage, but each begins with the first: that row stands for the segment.
-    let stands_for_segment = column(STAGE_NO).eq(lit(1));
-    let mut groups = base.segments.grouped();
-    groups.extend([column("__no"), column("stage")]);
-    let own = |name: &str| -> Result<Expr> {
-        let value = max(column(name)).filter(is_stage.clone()).build()?;
-        Ok(value.alias(name))
-    };
-    let totals = COUNTS
-        .into_iter()
-        .chain(MEASURES)
-        .map(own)
-        .collect::<Result<Vec<_>>>()?;
-    names
-        .join_on(
-            grouped,
-            JoinType::Inner,
-            [is_stage.clone().or(stands_for_segment)],
-        )?
-        .aggregate(groups, totals)?
-        .build()
-}
-
-fn finish(base: &Base, stages: LogicalPlan) -> Result<LogicalPlan> {
-    let counted = |name: &str| or_zero(column(name), lit(0_i64));
-    let mut columns = base.segments.grouped();
-    columns.extend([
-        base.segments.text()?.alias("segment"),
-        column("__no"),
-        column("stage"),
-    ]);
-    for name in COUNTS {
-        columns.push(counted(name)?.alias(name));
-    }
-    columns.extend(MEASURES.map(column));
-    let first = |name: &str| first_stage(base, column(name));
-    let counted = LogicalPlanBuilder::from(stages)
-        .project(columns)?
-        .window([
-            first("n")?.alias("__first_n"),
-            first("entered")?.alias("__first_entered"),
-        ])?
-        .build()?;
-    let mut order: Vec<_> = base
-        .segments
-        .grouped()
-        .into_iter()
-        .map(|name| name.sort(true, false))
-        .collect();
-    order.push(column("__no").sort(true, false));
-    LogicalPlanBuilder::from(counted)
-        .sort(order)?
-        .project(result(base)?)?
-        .build()
-}
-
-/// The first stage's value, on every row of its segment.
-fn first_stage(base: &Base, value: Expr) -> Result<Expr> {
-    let function = WindowFunctionDefinition::WindowUDF(
-        datafusion::functions_window::nth_value::first_value_udwf(),
-    );
-    Expr::from(WindowFunction::new(function, vec![value]))
-        .partition_by(base.segments.grouped())
-        .order_by(vec![column("__no").sort(true, false)])
-        .build()
-}
-
-fn or_zero(value: Expr, zero: Expr) -> Result<Expr> {
-    when(value.clone().is_null(), zero).otherwise(value)
-}
-
-fn result(base: &Base) -> Result<Vec<Expr>> {
-    let last = i32::try_from(base.funnel.definition.stages.len()).unwrap_or(i32::MAX);
-    let goes_on = column("__no").lt(lit(last));
-    let no_rate = lit(ScalarValue::Float64(None));
-    let of = |k: Expr, n: Expr| -> Result<Expr> {
-        let rate = cast(k, DataType::Float64) / cast(n.clone(), DataType::Float64);
-        when(n.gt(lit(0_i64)), rate).otherwise(no_rate.clone())
-    };
-    let rated = |value: Expr| when(goes_on.clone(), value).otherwise(no_rate.clone());
-    let rate = of(column("k"), column("n"))?;
-    let bound = |function: std::sync::Arc<datafusion::logical_expr::ScalarUDF>| {
-        function.call(vec![column("k"), column("n")])
-    };
-    let mut columns = base.segments.shown(&COLUMNS);
-    columns.extend([
-        column("segment"),
-        column("__no").alias(STAGE_NO),
-        column("stage"),
-    ]);
-    columns.extend(["entered", "passed", "lost", "open", "expired", "k", "n"].map(column));
-    columns.extend([
-        rated(rate.clone())?.alias("rate"),
-        rated(bound(rate_lower_udf()))?.alias("lo"),
-        rated(bound(rate_upper_udf()))?.alias("hi"),
-        of(column("n"), column("__first_n"))?.alias("cum_rate"),
-        rated(lit(1.0) - rate)?.alias("dropoff_rate"),
-    ]);
-    columns.extend(
-        [
-            "skipped",
-            "reentered",
-            "back_moves",
-            "median_days",
-            "p90_days",
-            "amount",
-        ]
-        .map(column),
-    );
-    columns.extend([
-        status(base)?.alias("status"),
-        drill_key(base).alias("drill_key"),
-        bar()?.alias("bar"),
-    ]);
-    Ok(columns)
-}
-
-fn status(base: &Base) -> Result<Expr> {
-    let immature = match base.funnel.window {
-        Some(_) => column("n").eq(lit(0_i64)),
-        None => column("open").gt(lit(0_i64)),
-    };
-    when(column("entered").eq(lit(0_i64)), lit("no_data"))
-        .when(immature, lit("immature"))
-        .otherwise(lit("ok"))
-}
-
-fn drill_key(base: &Base) -> Expr {
-    let text = |value: Expr| cast(value, DataType::Utf8);
-    let given = |value: &Option<Expr>| match value {
-        Some(value) => text(value.clone()),
-        None => lit(ScalarValue::Utf8(None)),
-    };
-    let mut pairs = vec![
-        lit(6_i64),
-        lit("funnel"),
-        lit(base.funnel.definition.name.as_str()),
-        lit("counting"),
-        lit(base.options.counting.to_string()),
-        lit("since"),
-        given(&base.since),
-        lit("until"),
-        given(&base.until),
-        lit("as_of"),
-        text(base.options.as_of.clone()),
-        lit("stage"),
-        column("stage"),
-    ];
-    pairs.extend(base.segments.pairs());
-    drill_key_udf().call(pairs)
-}
-
-fn bar() -> Result<Expr> {
-    let first = column("__first_entered");
-    let drawn = bar_udf().call(vec![
-        cast(column("entered"), DataType::Float64),
-        lit(0.0),
-        cast(first.clone(), DataType::Float64),
-        lit(BAR_WIDTH),
-    ]);
-    // Nobody entered: there is nothing to draw against.
-    when(first.gt(lit(0_i64)), drawn).otherwise(lit(""))
 }

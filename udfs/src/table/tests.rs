@@ -231,6 +231,12 @@ fn by_channel(journeys: &[Journey]) -> BTreeMap<String, Vec<&Journey>> {
     segments
 }
 
+/// A column of texts, whatever kind of text it has.
+fn text(column: &ArrayRef) -> StringArray {
+    let column = datafusion::arrow::compute::cast(column, &DataType::Utf8).unwrap();
+    column.as_string::<i32>().clone()
+}
+
 async fn conversion(context: &SessionContext) -> BTreeMap<(String, usize), Counts> {
     let sql = format!(
         "SELECT * FROM stage_conversion('f', by => 'channel', as_of => {})",
@@ -247,7 +253,7 @@ async fn conversion(context: &SessionContext) -> BTreeMap<(String, usize), Count
     ];
     (0..batch.num_rows())
         .map(|row| {
-            let segment = column("segment").as_string::<i32>().value(row).to_owned();
+            let segment = text(column("segment")).value(row).to_owned();
             let stage = column("stage_no").as_primitive::<Int32Type>().value(row) as usize - 1;
             let counts = names.map(|name| column(name).as_primitive::<Int64Type>().value(row));
             (
@@ -273,7 +279,8 @@ async fn cohorts(context: &SessionContext) -> Cohorts {
         .map(|row| {
             let cohort = i64::from(column("cohort").as_primitive::<Date32Type>().value(row));
             let counts = ["n", "k", "n_full_window"].map(|name| number(name, row));
-            ((cohort, number("age", row)), counts)
+            let age = column("age").as_primitive::<Float64Type>().value(row);
+            ((cohort, age as i64), counts)
         })
         .collect()
 }
@@ -292,6 +299,76 @@ fn counted_cohorts(journeys: &[Journey]) -> Cohorts {
         }
     }
     cohorts
+}
+
+/// Calls of every function whose rows can be drilled into, and the numbers that they count.
+fn drilled_calls() -> Vec<(String, Vec<&'static str>)> {
+    let as_of = as_of();
+    vec![
+        (
+            format!(
+                "stage_conversion('f', by => 'channel', \"where\" => channel IS NULL OR channel <> 'x''y', as_of => {as_of})"
+            ),
+            vec![
+                "entered",
+                "passed",
+                "lost",
+                "open",
+                "expired",
+                "k",
+                "n",
+                "skipped",
+                "reentered",
+            ],
+        ),
+        (
+            format!(
+                "stage_conversion('f', since => '1970-01-03', until => '1970-02-01', counting => 'any', as_of => {as_of})"
+            ),
+            vec!["entered", "passed", "k", "n"],
+        ),
+        (
+            format!(
+                "cohort_cycle('f', every => '2 weeks', week_start => 'sunday', ages => [0.5, 10], by => 'channel', as_of => {as_of})"
+            ),
+            vec!["n", "k", "n_full_window"],
+        ),
+    ]
+}
+
+/// Each number of each row, beside the number of rows that drilling into it gives.
+async fn drilled(context: &SessionContext) -> Vec<(String, i64, i64)> {
+    let mut found = Vec::new();
+    for (call, counts) in drilled_calls() {
+        let batch = query(context, &format!("SELECT * FROM {call}")).await;
+        let column = |name: &str| Arc::clone(batch.column_by_name(name).unwrap());
+        let keys = text(&column("drill_key"));
+        for row in 0..batch.num_rows() {
+            for count in &counts {
+                let number = column(count).as_primitive::<Int64Type>().value(row);
+                let key = keys.value(row).replace('\'', "''");
+                let sql =
+                    format!("SELECT count(*) AS c FROM funnel_drill('{key}', of => '{count}')");
+                let rows = query(context, &sql).await;
+                let rows = rows.column(0).as_primitive::<Int64Type>().value(0);
+                found.push((format!("{count} of {key}"), number, rows));
+            }
+        }
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_number_is_as_many_rows_as_it_says(rows in rows()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let found = runtime.block_on(async { drilled(&context(&rows, 2).await).await });
+        for (what, number, rows) in found {
+            prop_assert_eq!(number, rows, "{}", what);
+        }
+    }
 }
 
 proptest! {
