@@ -170,6 +170,12 @@ impl Catalog {
         let resolved = resolve(state, &definition)
             .await
             .map_err(|fault| place(create, &fault))?;
+        for related in &resolved.related {
+            if let Err(error) = related.checked() {
+                let part = Some(Part::Related(related.kind));
+                return Err(place(create, &ResolveError { part, error }));
+            }
+        }
         datafusion_funnel::table::check(&resolved)?;
         self.keep(definition)?;
         Ok(true)

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 use datafusion_funnel::definition::model::{
     Counting, Dimension, Interval, LostDefinition, Source, StageDefinition,
 };
+use datafusion_funnel::definition::related::{RelatedColumn, RelatedDefinition, RelatedKind};
 use datafusion_funnel::definition::template::FunnelBody;
 use datafusion_funnel::definition::text::{folded, written};
 use datafusion_funnel::error::{FunnelError, Kind};
@@ -234,6 +235,9 @@ impl FunnelParser<'_, '_> {
                     Self::dimensions,
                 )
             }
+            "costs" | "followups" | "orders" | "touches" | "loss_tags" | "targets" => {
+                self.related(&clause.value, place, body)
+            }
             "stage" => {
                 if let Some(place) = place {
                     self.positions.insert(Part::Stage(body.stages.len()), place);
@@ -244,6 +248,39 @@ impl FunnelParser<'_, '_> {
             }
             other => Err(self.unknown_clause(other, place)),
         }
+    }
+
+    /// `COSTS FROM channel_costs (channel, day, cost)`
+    fn related(&mut self, word: &str, place: Option<usize>, body: &mut FunnelBody) -> Result<()> {
+        let Some(kind) = RelatedKind::parse(word) else {
+            return Err(self.unknown_clause(word, place));
+        };
+        let mut given = body
+            .related
+            .iter()
+            .any(|related| related.kind == kind)
+            .then_some(());
+        self.once(
+            Part::Related(kind),
+            kind.keyword(),
+            place,
+            &mut given,
+            |_| Ok(()),
+        )?;
+        self.syntax(|parser| parser.expect_keyword(Keyword::FROM).map(|_| ()))?;
+        let source = self.source()?;
+        let columns = self.syntax(|parser| {
+            parser.expect_token(&Token::LParen)?;
+            let columns = parser.parse_comma_separated(related_column)?;
+            parser.expect_token(&Token::RParen)?;
+            Ok(columns)
+        })?;
+        body.related.push(RelatedDefinition {
+            kind,
+            source,
+            columns,
+        });
+        Ok(())
     }
 
     /// Reads a clause that may stand once.
@@ -370,7 +407,7 @@ impl FunnelParser<'_, '_> {
     }
 
     fn unknown_clause(&self, found: &str, position: Option<usize>) -> Error {
-        const CLAUSES: [&str; 9] = [
+        const CLAUSES: [&str; 15] = [
             "ENTITY",
             "TIME",
             "STAGE",
@@ -380,6 +417,12 @@ impl FunnelParser<'_, '_> {
             "DIMENSIONS",
             "WINDOW",
             "ORDER",
+            "COSTS",
+            "FOLLOWUPS",
+            "ORDERS",
+            "TOUCHES",
+            "LOSS_TAGS",
+            "TARGETS",
         ];
         let error = FunnelError::Unknown {
             kind: Kind::Clause,
@@ -406,6 +449,19 @@ fn dimension(parser: &mut Parser) -> Result<Dimension, ParserError> {
         }),
         None => parser.expected("a column, or an expression with AS and a name", found),
     }
+}
+
+/// `expression [AS name]`
+fn related_column(parser: &mut Parser) -> Result<RelatedColumn, ParserError> {
+    let expression = parser.parse_expr()?;
+    let name = match parser.parse_keyword(Keyword::AS) {
+        true => Some(parser.parse_identifier()?),
+        false => column_name(&expression),
+    };
+    Ok(RelatedColumn {
+        expression: written(&expression),
+        name: name.as_ref().map(folded),
+    })
 }
 
 fn column_name(expression: &ast::Expr) -> Option<Ident> {
@@ -486,6 +542,26 @@ mod tests {
         assert_eq!(sales.body.window.unwrap().value().days, 180);
         assert_eq!(sales.body.counting, Some(Counting::Strict));
         assert_eq!(sales.positions.get(&Part::Source), Some(&49));
+    }
+
+    #[test]
+    fn sources_beside_the_funnels_own_are_read_and_written() {
+        let sql = "CREATE FUNNEL f ON t (
+  ENTITY id,
+  TIME ts,
+  STAGE a WHEN x = 'it''s ''''',
+  STAGE b WHEN x = 'b',
+  COSTS FROM 花费 (渠道 AS channel, 日期, 花费),
+  FOLLOWUPS FROM (SELECT * FROM calls) (lead_id, ts AS \"at\", level > 1 AS effective)
+);";
+        let definition = |sql: &str| {
+            let create = create(sql);
+            create.body.into_definition(create.name, create.source)
+        };
+        let read = definition(sql.trim_end_matches(';'));
+        assert_eq!(read.related.len(), 2);
+        assert_eq!(read.to_string(), sql);
+        assert_eq!(definition(read.to_string().trim_end_matches(';')), read);
     }
 
     #[test]

@@ -327,6 +327,7 @@ const REFERENCE: [Chapter; 5] = [
             (&["funnel"], "table/funnel.rs"),
             (&["cohort_cycle"], "table/cohort_cycle.rs"),
             (&["funnel_drill"], "table/funnel_drill.rs"),
+            (&["funnel_source"], "table/funnel_source.rs"),
         ],
     ),
     (
@@ -339,6 +340,14 @@ const REFERENCE: [Chapter; 5] = [
             (
                 &["rate_diff_ci", "rate_diff_lower", "rate_diff_upper"],
                 "scalar/rate_diff_ci.rs",
+            ),
+            (
+                &["rate_ratio_ci", "rate_ratio_lower", "rate_ratio_upper"],
+                "scalar/rate_ratio_ci.rs",
+            ),
+            (
+                &["odds_ratio_ci", "odds_ratio_lower", "odds_ratio_upper"],
+                "scalar/odds_ratio_ci.rs",
             ),
             (
                 &["cumulative_incidence"],

@@ -74,6 +74,7 @@ fn definition() -> Result<FunnelDefinition> {
         }],
         window: Some(Interval::parse("14 days")?),
         counting: Counting::Ordered,
+        related: Vec::new(),
         comment: None,
     })
 }

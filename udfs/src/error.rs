@@ -48,6 +48,14 @@ pub enum FunnelError {
         /// What to write instead.
         hint: String,
     },
+    /// Something that a definition could have, and hasn't.
+    #[error("{message}")]
+    NotDefined {
+        /// What is missing.
+        message: String,
+        /// What would bring it.
+        hint: String,
+    },
     /// An argument whose value can't be used.
     #[error("{message}")]
     InvalidArgument {
@@ -142,6 +150,7 @@ impl FunnelError {
             },
             FunnelError::AlreadyExists { .. } => "42710",
             FunnelError::InvalidDefinition { .. } => "42P17",
+            FunnelError::NotDefined { .. } => "42704",
             FunnelError::InvalidArgument { .. } => "22023",
             FunnelError::WrongType { .. } => "42804",
             FunnelError::WrongCall { .. } => "42883",
@@ -161,6 +170,7 @@ impl FunnelError {
             } => unknown_hint(*kind, name, existing),
             FunnelError::Duplicate { hint, .. }
             | FunnelError::InvalidDefinition { hint, .. }
+            | FunnelError::NotDefined { hint, .. }
             | FunnelError::InvalidArgument { hint, .. }
             | FunnelError::WrongType { hint, .. }
             | FunnelError::WrongCall { hint, .. } => Some(hint.clone()),

@@ -64,12 +64,18 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         scalar::bar::bar_udf(),
         scalar::drill_key::drill_key_udf(),
         scalar::journey_row::journey_row_udf(),
+        scalar::odds_ratio_ci::odds_ratio_ci_udf(),
+        scalar::odds_ratio_ci::odds_ratio_lower_udf(),
+        scalar::odds_ratio_ci::odds_ratio_upper_udf(),
         scalar::rate_ci::rate_ci_udf(),
         scalar::rate_ci::rate_lower_udf(),
         scalar::rate_ci::rate_upper_udf(),
         scalar::rate_diff_ci::rate_diff_ci_udf(),
         scalar::rate_diff_ci::rate_diff_lower_udf(),
         scalar::rate_diff_ci::rate_diff_upper_udf(),
+        scalar::rate_ratio_ci::rate_ratio_ci_udf(),
+        scalar::rate_ratio_ci::rate_ratio_lower_udf(),
+        scalar::rate_ratio_ci::rate_ratio_upper_udf(),
     ];
     functions.extend(scalar::clickhouse::udfs());
     functions
@@ -173,7 +179,7 @@ pub fn functions() -> Vec<FunctionInfo> {
 }
 
 /// What the functions of one row or group return; `record` has the fields that their page lists.
-const RESULTS: [(&str, &str); 25] = [
+const RESULTS: [(&str, &str); 31] = [
     ("bar", "text"),
     ("cumulative_incidence", "record[]"),
     ("drill_key", "text"),
@@ -182,6 +188,9 @@ const RESULTS: [(&str, &str); 25] = [
     ("journey", "record"),
     ("journey_row", "record"),
     ("last_touch", "anyelement"),
+    ("odds_ratio_ci", "record"),
+    ("odds_ratio_lower", "double precision"),
+    ("odds_ratio_upper", "double precision"),
     ("range_retention_count", "bigint[]"),
     ("range_retention_sum", "text[]"),
     ("rate_ci", "record"),
@@ -189,6 +198,9 @@ const RESULTS: [(&str, &str); 25] = [
     ("rate_diff_lower", "double precision"),
     ("rate_diff_upper", "double precision"),
     ("rate_lower", "double precision"),
+    ("rate_ratio_ci", "record"),
+    ("rate_ratio_lower", "double precision"),
+    ("rate_ratio_upper", "double precision"),
     ("rate_upper", "double precision"),
     ("retention", "integer[]"),
     ("sequence_count", "bigint"),

@@ -2,6 +2,7 @@
 
 pub mod journeys;
 pub mod model;
+pub mod related;
 pub mod resolve;
 pub mod template;
 pub mod text;

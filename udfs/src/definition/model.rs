@@ -9,6 +9,7 @@ use datafusion::arrow::compute::kernels::cast_utils::parse_interval_month_day_na
 use datafusion::arrow::datatypes::IntervalMonthDayNano;
 use serde::{Deserialize, Serialize};
 
+use super::related::RelatedDefinition;
 use crate::error::FunnelError;
 
 /// A funnel as its owner defined it.
@@ -38,6 +39,9 @@ pub struct FunnelDefinition {
     /// How entries count, unless a query says otherwise.
     #[serde(default)]
     pub counting: Counting,
+    /// What the journeys are looked at together with; at most one of each kind.
+    #[serde(default)]
+    pub related: Vec<RelatedDefinition>,
     /// What `COMMENT ON FUNNEL` said.
     #[serde(default)]
     pub comment: Option<String>,

@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::model::{Counting, FunnelDefinition, Source};
+use super::related::{RelatedDefinition, RelatedKind, RelatedRows, ResolvedRelated};
 use crate::UTC;
 use crate::error::{FunnelError, Kind};
 use crate::spelling;
@@ -34,6 +35,7 @@ pub enum Part {
     Dimensions,
     Window,
     Order,
+    Related(RelatedKind),
 }
 
 /// A fault in a definition, and the part that it is in.
@@ -92,6 +94,8 @@ pub struct ResolvedFunnel {
     pub dimensions: Vec<(String, Expr)>,
     /// How long a journey may take.
     pub window: Option<IntervalMonthDayNano>,
+    /// What the journeys are looked at together with.
+    pub related: Vec<ResolvedRelated>,
 }
 
 /// How the source tells what happened.
@@ -123,6 +127,12 @@ impl ResolvedFunnel {
             .iter()
             .map(|stage| stage.name.clone())
             .collect()
+    }
+
+    /// The rows of a source beside the funnel's own, or why they can't be had; nothing where none is defined.
+    pub fn related(&self, kind: RelatedKind) -> Option<Result<RelatedRows, Arc<DataFusionError>>> {
+        let found = self.related.iter().find(|related| related.kind == kind);
+        found.map(|related| related.rows.clone())
     }
 
     /// How entries count unless a query says otherwise.
@@ -165,13 +175,55 @@ pub async fn resolve(
     let source = plan_source(state, &definition.source)
         .await
         .map_err(|error| ResolveError::new(Part::Source, error))?;
+    let mut related_sources = Vec::with_capacity(definition.related.len());
+    for related in &definition.related {
+        related_sources.push(plan_source(state, &related.source).await);
+    }
     let mut plan = |expr: &ast::Expr, schema: &DFSchema| {
         let mut expr = expr.clone();
         spelling::resolve(&mut expr).map_err(FunnelError::from)?;
         let expr = ast::ExprWithAlias { expr, alias: None };
         state.create_logical_expr_from_sql_expr(expr, schema)
     };
-    resolve_over(&mut plan, source, definition)
+    let mut funnel = resolve_over(&mut plan, source, definition)?;
+    for (related, source) in definition.related.iter().zip(related_sources) {
+        let rows =
+            source.and_then(|source| resolve_related(source, &mut plan, definition, related));
+        funnel.related.push(ResolvedRelated {
+            kind: related.kind,
+            rows: rows.map_err(Arc::new),
+        });
+    }
+    Ok(funnel)
+}
+
+/// A source beside the funnel's own. A fault of it is one of whoever asks for it, and not of the funnel.
+fn resolve_related(
+    source: LogicalPlan,
+    plan: &mut PlanExpression<'_>,
+    definition: &FunnelDefinition,
+    related: &RelatedDefinition,
+) -> Result<RelatedRows, DataFusionError> {
+    let schema = Arc::clone(source.schema());
+    let mut resolver = Resolver {
+        plan,
+        schema: &schema,
+        place: place(&related.source),
+    };
+    let dimensions: Vec<&str> = definition
+        .dimensions
+        .iter()
+        .map(|dimension| dimension.name.as_str())
+        .collect();
+    let names = related.names(&dimensions)?;
+    let mut columns = Vec::with_capacity(names.len());
+    for (name, column) in names.into_iter().zip(&related.columns) {
+        let value = resolver
+            .expression(Part::Related(related.kind), &column.expression)
+            .map_err(|fault| fault.error)?;
+        columns.push((name, value));
+    }
+    Ok(RelatedRows { source, columns })
 }
 
 /// Plans an expression of SQL over a schema.
@@ -208,6 +260,7 @@ pub fn resolve_over(
             .window
             .as_ref()
             .map(super::model::Interval::value),
+        related: Vec::new(),
         source,
     };
     check_names(&funnel)?;

@@ -6,6 +6,7 @@
 use super::model::{
     Counting, Dimension, FunnelDefinition, Interval, LostDefinition, Source, StageDefinition,
 };
+use super::related::RelatedDefinition;
 use super::text::{identifier, literal};
 use crate::error::{FunnelError, Kind};
 
@@ -30,6 +31,8 @@ pub struct FunnelBody {
     pub window: Option<Interval>,
     /// `ORDER`.
     pub counting: Option<Counting>,
+    /// `COSTS`, `FOLLOWUPS` and the like.
+    pub related: Vec<RelatedDefinition>,
 }
 
 impl FunnelBody {
@@ -47,6 +50,7 @@ impl FunnelBody {
             dimensions: self.dimensions.unwrap_or_default(),
             window: self.window,
             counting: self.counting.unwrap_or_default(),
+            related: self.related,
             comment: None,
         }
     }

@@ -45,6 +45,7 @@ impl fmt::Display for FunnelDefinition {
         if self.counting != Counting::default() {
             clauses.push(format!("ORDER {}", self.counting));
         }
+        clauses.extend(self.related.iter().map(ToString::to_string));
         writeln!(
             f,
             "CREATE FUNNEL {} ON {} (",

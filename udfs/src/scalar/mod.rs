@@ -5,5 +5,7 @@ pub mod clickhouse;
 pub(crate) mod condition_mask;
 pub mod drill_key;
 pub mod journey_row;
+pub mod odds_ratio_ci;
 pub mod rate_ci;
 pub mod rate_diff_ci;
+pub mod rate_ratio_ci;

@@ -20,7 +20,9 @@ use datafusion::logical_expr::{
 
 pub(crate) mod arguments;
 mod beta;
+pub(crate) mod comparison;
 pub mod interval;
+pub(crate) mod score;
 
 use arguments::{Kind, Parameters, Rows, STATISTICS};
 use interval::{Confidence, DEFAULT_CONFIDENCE, Method, rate_interval};
@@ -187,6 +189,11 @@ impl Part {
         }
     }
 
+    /// One of three things in the order of [`Part::EACH`].
+    pub(super) fn of<T>(self, [all, lower, upper]: [T; 3]) -> T {
+        self.pick(all, lower, upper)
+    }
+
     /// The type of the result: a struct of the estimate, `lo` and `hi`, or one Float64.
     pub(super) fn data_type(self, estimate: &str) -> DataType {
         match self {
@@ -195,12 +202,16 @@ impl Part {
         }
     }
 
-    /// The column of the result, from the estimate and its limits in each row.
-    pub(super) fn column(self, estimate: &str, rows: &[Option<[f64; 3]>]) -> Result<ArrayRef> {
+    /// The column of the result, from the estimate and its limits in each row; each may be NULL, or the row.
+    pub(super) fn column<V: Copy + Into<Option<f64>>>(
+        self,
+        estimate: &str,
+        rows: &[Option<[V; 3]>],
+    ) -> Result<ArrayRef> {
         let column = |at: usize| -> ArrayRef {
             Arc::new(
                 rows.iter()
-                    .map(|row| row.map(|values| values[at]))
+                    .map(|row| row.and_then(|values| values[at].into()))
                     .collect::<Float64Array>(),
             )
         };

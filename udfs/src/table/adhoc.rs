@@ -90,6 +90,7 @@ fn definition(arguments: &mut Arguments, query: String) -> Result<FunnelDefiniti
         dimensions: Vec::new(),
         window: window.as_deref().map(Interval::parse).transpose()?,
         counting: Default::default(),
+        related: Vec::new(),
         comment: None,
     })
 }

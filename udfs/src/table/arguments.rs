@@ -135,6 +135,25 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// The two arguments without names.
+    ///
+    /// # Errors
+    /// 42883 when there are more or less.
+    pub fn two_positional(&mut self, what: &str, example: &str) -> Result<[SqlExpr; 2]> {
+        let given = std::mem::take(&mut self.positional);
+        let count = given.len();
+        given.try_into().map_err(|_| {
+            FunnelError::WrongCall {
+                message: format!(
+                    "{}() takes two arguments without a name, {what}; {count} are given",
+                    self.function
+                ),
+                hint: format!("Write {}({example}).", self.function),
+            }
+            .into()
+        })
+    }
+
     /// Whether the funnel is described by the arguments, over a query.
     pub fn is_over_query(&self) -> bool {
         matches!(self.positional.first(), Some(SqlExpr::Subquery(_)))

@@ -6,6 +6,7 @@ mod call;
 pub mod cohort_cycle;
 pub mod funnel;
 pub mod funnel_drill;
+pub mod funnel_source;
 pub mod journey_stages;
 pub mod journeys;
 mod period;
@@ -59,10 +60,11 @@ pub(crate) struct TableFunction {
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 6] = [
+const FUNCTIONS: [TableFunction; 7] = [
     cohort_cycle::FUNCTION,
     funnel::FUNCTION,
     funnel_drill::FUNCTION,
+    funnel_source::FUNCTION,
     journey_stages::FUNCTION,
     journeys::FUNCTION,
     stage_conversion::FUNCTION,

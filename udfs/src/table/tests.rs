@@ -113,6 +113,7 @@ fn definition() -> FunnelDefinition {
         }],
         window: Some(Interval::parse(&format!("{WINDOW_DAYS} days")).unwrap()),
         counting: Counting::Ordered,
+        related: Vec::new(),
         comment: None,
     }
 }
