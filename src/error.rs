@@ -285,6 +285,18 @@ impl Error {
         }
     }
 
+    /// The error at another place: of a text that was made of a part of the statement.
+    pub fn at(mut self, place: Option<usize>) -> Self {
+        if let Error::Syntax { position, .. }
+        | Error::Funnel { position, .. }
+        | Error::Ambiguous { position, .. }
+        | Error::Query { position, .. } = &mut self
+        {
+            *position = place;
+        }
+        self
+    }
+
     /// Moves the position, when the statement stood further back in a longer text.
     pub fn shift(mut self, characters: usize) -> Self {
         match &mut self {

@@ -4,10 +4,12 @@
 //! DATA_DIR/
 //!   tables/crm/events.parquet     a table by being there: crm.events
 //!   catalog/funnels/sales.json    a funnel
+//!   catalog/metrics/win_big.json  the versions of a metric
 //!   catalog/objects/….json        a CREATE EXTERNAL TABLE, SCHEMA or VIEW, run again at each start
 //! ```
 
 mod files;
+mod metrics;
 mod objects;
 mod pg;
 mod schemas;
@@ -30,6 +32,7 @@ use datafusion_funnel::error::{FunnelError, Kind};
 
 use crate::error::{Error, Result};
 use crate::sql::{CreateFunnel, Part};
+use metrics::Metrics;
 use objects::Objects;
 use store::Store;
 
@@ -45,6 +48,7 @@ pub use schemas::{FUNNEL_SCHEMA, register_schemas};
 pub struct Catalog {
     store: Store<FunnelDefinition>,
     funnels: RwLock<BTreeMap<String, Kept>>,
+    metrics: Metrics,
     objects: Objects,
     /// The state that relations without a session (`journeys.sales`) are planned with.
     base: OnceLock<SessionState>,
@@ -98,10 +102,12 @@ impl Catalog {
             };
             funnels.insert(name, kept);
         }
+        let metrics = Metrics::open(folder.join("metrics"))?;
         let objects = Objects::open(folder.join("objects"))?;
         Ok(Self {
             store,
             funnels: RwLock::new(funnels),
+            metrics,
             objects,
             base: OnceLock::new(),
         })
@@ -111,6 +117,11 @@ impl Catalog {
     pub fn attach(&self, base: &SessionState) {
         // The first is the engine's; there is no second.
         let _ = self.base.set(base.clone());
+    }
+
+    /// The company's own metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The funnels' names, in order.

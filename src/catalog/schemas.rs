@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::{MemTable, SchemaProvider, Session, TableProvider};
 use datafusion::datasource::ViewTable;
@@ -11,6 +11,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
+use datafusion_funnel::definition::metric::{METRICS, Metric, MetricDefinition};
 use datafusion_funnel::definition::model::{FunnelDefinition, StageDefinition};
 use datafusion_funnel::table::{JOURNEYS_SCHEMA, journeys_plan};
 
@@ -44,7 +45,10 @@ pub fn register_schemas(
     pg::register_pg_catalog(context)
 }
 
-/// `funnel.funnels` and `funnel.stages`, made when they are asked for.
+/// The tables of the schema.
+const TABLES: [&str; 3] = ["funnels", "metrics", "stages"];
+
+/// `funnel.funnels`, `funnel.metrics` and `funnel.stages`, made when they are asked for.
 #[derive(Debug)]
 struct FunnelSchema {
     catalog: Arc<Catalog>,
@@ -53,11 +57,11 @@ struct FunnelSchema {
 #[async_trait]
 impl SchemaProvider for FunnelSchema {
     fn table_names(&self) -> Vec<String> {
-        vec!["funnels".to_owned(), "stages".to_owned()]
+        TABLES.map(str::to_owned).to_vec()
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        ["funnels", "stages"].contains(&name)
+        TABLES.contains(&name)
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
@@ -65,6 +69,7 @@ impl SchemaProvider for FunnelSchema {
         let batch = match name {
             "funnels" => funnels_batch(&definitions)?,
             "stages" => stages_batch(&definitions)?,
+            "metrics" => metrics_batch(&self.catalog.metrics().all())?,
             _ => return Ok(None),
         };
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
@@ -166,6 +171,106 @@ fn stages_batch(definitions: &[Arc<FunnelDefinition>]) -> Result<RecordBatch, Da
             }),
         ],
     )?)
+}
+
+/// The metric dictionary: one row for each metric that the engine has and each version of those that were defined.
+fn metrics_batch(own: &[Arc<MetricDefinition>]) -> Result<RecordBatch, DataFusionError> {
+    let names = [
+        "metric",
+        "funnel",
+        "name_en",
+        "name_zh",
+        "description_en",
+        "description_zh",
+        "formula",
+        "numerator",
+        "denominator",
+        "unit",
+        "grain",
+        "stage",
+        "owner",
+        "requires",
+        "valid_from",
+        "valid_to",
+        "status",
+    ];
+    let mut rows: Vec<(Option<i64>, [Option<String>; 17])> =
+        METRICS.iter().map(built_in_row).collect();
+    rows.extend(own.iter().map(|metric| {
+        let newest = own
+            .iter()
+            .all(|other| other.name != metric.name || other.version <= metric.version);
+        own_row(metric, newest)
+    }));
+    let mut fields: Vec<Field> = names.iter().map(|name| text(name)).collect();
+    fields.insert(1, Field::new("version", DataType::Int64, true));
+    let mut columns: Vec<ArrayRef> = (0..names.len())
+        .map(|at| column(&rows, |(_, row)| row[at].clone()) as ArrayRef)
+        .collect();
+    let versions: Int64Array = rows.iter().map(|(version, _)| *version).collect();
+    columns.insert(1, Arc::new(versions));
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
+}
+
+fn built_in_row(metric: &Metric) -> (Option<i64>, [Option<String>; 17]) {
+    let text = |text: &str| Some(text.to_owned());
+    let (numerator, denominator) = metric.parts().unzip();
+    let row = [
+        text(metric.name),
+        None,
+        text(metric.names.en),
+        text(metric.names.zh),
+        text(metric.text.en),
+        text(metric.text.zh),
+        Some(metric.formula()),
+        numerator,
+        denominator,
+        Some(metric.unit.to_string()),
+        text("stage"),
+        Some(metric.at.to_string()),
+        text("funnelsql"),
+        metric.clause(),
+        None,
+        None,
+        text("current"),
+    ];
+    (None, row)
+}
+
+fn own_row(metric: &MetricDefinition, newest: bool) -> (Option<i64>, [Option<String>; 17]) {
+    let counted = |condition: String| match condition.as_str() {
+        "true" => "count(*)".to_owned(),
+        condition => format!("count(*) FILTER (WHERE {condition})"),
+    };
+    let rate = metric.rate();
+    let unit = metric
+        .unit
+        .clone()
+        .or(rate.as_ref().map(|_| "rate".to_owned()));
+    let (numerator, denominator) = rate.map(|rate| (counted(rate.k), counted(rate.n))).unzip();
+    let row = [
+        Some(metric.name.clone()),
+        Some(metric.funnel.clone()),
+        metric.name_en.clone(),
+        metric.name_zh.clone(),
+        metric.description_en.clone(),
+        metric.description_zh.clone(),
+        Some(metric.expression.clone()),
+        numerator,
+        denominator,
+        unit,
+        Some("journey".to_owned()),
+        None,
+        metric.owner.clone(),
+        None,
+        metric.valid_from.clone(),
+        metric.valid_to.clone(),
+        Some(if newest { "current" } else { "deprecated" }.to_owned()),
+    ];
+    (Some(i64::from(metric.version)), row)
 }
 
 /// `journeys.sales` is `journeys('sales')`, for tools that list relations.

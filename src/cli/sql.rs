@@ -146,7 +146,13 @@ impl Runner {
     ) -> Result<(), Failure> {
         for statement in self.session.parse(sql)? {
             match self.session.execute_statement(statement).await? {
-                Outcome::Rows { stream, .. } => {
+                Outcome::Rows {
+                    stream, notices, ..
+                } => {
+                    self.out.flush()?;
+                    for notice in &notices {
+                        write_notice(&mut io::stderr(), &source.place(line), notice)?;
+                    }
                     format::write_rows(self.format, stream, sql, &mut self.out).await?;
                 }
                 Outcome::Done { tag, notices, .. } => {

@@ -37,6 +37,8 @@ pub enum Outcome {
         tag: &'static str,
         /// The rows.
         stream: SendableRecordBatchStream,
+        /// What the user should know beside them.
+        notices: Vec<Notice>,
     },
     /// No rows.
     Done {
@@ -73,6 +75,15 @@ impl Notice {
     }
 }
 
+impl Notice {
+    pub(super) fn hinted(message: String, hint: String) -> Self {
+        Self {
+            hint: Some(hint),
+            ..Self::plain(message)
+        }
+    }
+}
+
 impl Outcome {
     pub(super) fn done(tag: impl Into<String>) -> Self {
         Outcome::Done {
@@ -90,12 +101,20 @@ impl Outcome {
         }
     }
 
+    pub(super) fn with(mut self, more: Vec<Notice>) -> Self {
+        match &mut self {
+            Outcome::Rows { notices, .. } | Outcome::Done { notices, .. } => notices.extend(more),
+        }
+        self
+    }
+
     pub(super) fn table(tag: &'static str, batch: RecordBatch) -> Self {
         let schema = batch.schema();
         let rows = futures::stream::iter([Ok(batch)]);
         Outcome::Rows {
             tag,
             stream: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
+            notices: Vec::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
@@ -13,12 +13,23 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, ObjectName, Query, Statement, TableAlias, TableFactor,
     Value, Visit, VisitMut, Visitor, VisitorMut, visit_relations,
 };
+use datafusion_funnel::definition::metric::{MetricDefinition, unknown_metric};
 use datafusion_funnel::definition::resolve::ResolvedFunnel;
 use datafusion_funnel::definition::text::{folded, written_in_lines};
 use datafusion_funnel::error::{FunnelError, Kind};
 use datafusion_funnel::table::{FunnelLookup, FunnelPlanner, funnel_drill, journeys_relation};
 
+use super::outcome::Notice;
+use super::session::lock;
 use crate::catalog::{Catalog, check_files};
+
+/// A plan, and what the user should know beside its rows.
+pub struct Planned {
+    /// The plan.
+    pub plan: LogicalPlan,
+    /// The notices.
+    pub notices: Vec<Notice>,
+}
 
 /// Plans `statement` with the funnels that it names. `parameters` is `None` while they aren't bound.
 pub async fn plan(
@@ -26,12 +37,13 @@ pub async fn plan(
     catalog: &Catalog,
     statement: EngineStatement,
     parameters: Option<&[ScalarValue]>,
-) -> Result<LogicalPlan, DataFusionError> {
-    let scope = StatementScope::new(&state, catalog, &statement, parameters).await;
-    state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::new(scope))))?;
+) -> Result<Planned, DataFusionError> {
+    let scope = Arc::new(StatementScope::new(&state, catalog, &statement, parameters).await);
+    state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::clone(&scope) as _)))?;
     let plan = state.statement_to_plan(statement).await?;
     check_files(&plan)?;
-    Ok(plan)
+    let notices = std::mem::take(&mut *lock(&scope.notices));
+    Ok(Planned { plan, notices })
 }
 
 /// The text of `statement` with the query that each table function stands for in the place of its call.
@@ -44,10 +56,7 @@ pub async fn expand(
     let scope = Arc::new(StatementScope::new(&state, catalog, &statement, None).await);
     state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::clone(&scope) as _)))?;
     state.statement_to_plan(statement.clone()).await?;
-    let expansions = scope
-        .expansions
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let expansions = lock(&scope.expansions);
     let Some(statement) = inner_mut(&mut statement) else {
         return Ok(statement.to_string());
     };
@@ -92,9 +101,13 @@ impl VisitorMut for Expanded<'_> {
 struct StatementScope {
     funnels: HashMap<String, Result<Arc<ResolvedFunnel>, Arc<DataFusionError>>>,
     existing: Vec<String>,
+    metrics: HashMap<String, Arc<MetricDefinition>>,
+    own_metrics: Vec<Arc<MetricDefinition>>,
     parameters: Option<Vec<ScalarValue>>,
     /// The calls of table functions that were planned, and what they stand for.
     expansions: Mutex<Vec<(TableFactor, Box<Query>)>>,
+    /// What they had to say.
+    notices: Mutex<Vec<Notice>>,
 }
 
 impl StatementScope {
@@ -104,16 +117,35 @@ impl StatementScope {
         statement: &EngineStatement,
         parameters: Option<&[ScalarValue]>,
     ) -> Self {
+        let mut names = referenced_names(statement, parameters);
+        let existing = catalog.funnel_names();
+        let metrics: HashMap<_, _> = names
+            .iter()
+            .flat_map(|name| catalog.metrics().named(name))
+            .collect();
+        names.extend(metrics.values().map(|metric| metric.funnel.clone()));
+        // A built-in metric is of the only funnel, where there is one.
+        if let [only] = existing.as_slice() {
+            names.push(only.clone());
+        }
+        names.sort();
+        names.dedup();
         let mut funnels = HashMap::new();
-        for name in referenced_funnels(statement, parameters) {
+        for name in names {
+            if !existing.contains(&name) {
+                continue;
+            }
             let resolved = catalog.resolve(state, &name).await;
             funnels.insert(name, resolved.map_err(Arc::new));
         }
         Self {
             funnels,
-            existing: catalog.funnel_names(),
+            existing,
+            metrics,
+            own_metrics: catalog.metrics().newest(),
             parameters: parameters.map(<[ScalarValue]>::to_vec),
             expansions: Mutex::default(),
+            notices: Mutex::default(),
         }
     }
 }
@@ -140,17 +172,45 @@ impl FunnelLookup for StatementScope {
             .cloned()
     }
 
+    fn funnels(&self) -> Vec<String> {
+        self.existing.clone()
+    }
+
+    fn metrics(&self) -> Vec<Arc<MetricDefinition>> {
+        self.own_metrics.clone()
+    }
+
+    fn metric(&self, name: &str) -> Result<Arc<MetricDefinition>, DataFusionError> {
+        match self.metrics.get(name) {
+            Some(metric) => Ok(Arc::clone(metric)),
+            None => {
+                let own: Vec<String> = self
+                    .own_metrics
+                    .iter()
+                    .map(|metric| metric.name.clone())
+                    .collect();
+                Err(unknown_metric(name, &own).into())
+            }
+        }
+    }
+
     fn expanded(&self, call: &TableFactor, query: &Query) {
-        let mut expansions = self
-            .expansions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        expansions.push((call.clone(), Box::new(query.clone())));
+        lock(&self.expansions).push((call.clone(), Box::new(query.clone())));
+    }
+
+    fn notice(&self, message: &str, hint: &str) {
+        let notice = Notice::hinted(message.to_owned(), hint.to_owned());
+        let mut notices = lock(&self.notices);
+        // A function that is planned twice says the same.
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
     }
 }
 
-/// The funnels that a statement names: the first argument of a table function, or `journeys.name`.
-fn referenced_funnels(
+/// The texts that may name funnels and metrics: the first argument of a table function, its `funnel`, or
+/// `journeys.name`.
+fn referenced_names(
     statement: &EngineStatement,
     parameters: Option<&[ScalarValue]>,
 ) -> Vec<String> {
@@ -202,12 +262,24 @@ impl Visitor for FunnelNames<'_> {
             args: Some(arguments),
             ..
         } = factor
-            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = arguments.args.first()
         {
-            let text = self.text(first);
-            self.names
-                .extend(text.as_deref().and_then(funnel_drill::funnel_of));
-            self.names.extend(text);
+            for argument in &arguments.args {
+                let text = match argument {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => self.text(value),
+                    FunctionArg::Named {
+                        name,
+                        arg: FunctionArgExpr::Expr(value),
+                        ..
+                    } if folded(name) == "funnel" => self.text(value),
+                    _ => None,
+                };
+                self.names.extend(
+                    text.as_deref()
+                        .map(funnel_drill::names_of)
+                        .unwrap_or_default(),
+                );
+                self.names.extend(text);
+            }
         }
         ControlFlow::Continue(())
     }

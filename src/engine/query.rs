@@ -14,6 +14,7 @@ use datafusion_funnel::error::{FunnelError, Kind};
 use futures::TryStreamExt;
 
 use super::outcome::{Described, Outcome, Prepared};
+use super::plan::Planned;
 use super::session::Session;
 use super::{definitions, output, parameters, plan};
 use crate::catalog;
@@ -28,7 +29,7 @@ impl Session {
         statement: &Statement,
         engine_statement: &EngineStatement,
         values: Option<&[ScalarValue]>,
-    ) -> Result<LogicalPlan> {
+    ) -> Result<Planned> {
         let rewritten = self.rewrite_catalog_statement(statement, engine_statement);
         let is_rewritten = rewritten.is_some();
         let engine_statement = rewritten.unwrap_or_else(|| engine_statement.clone());
@@ -124,7 +125,11 @@ impl Session {
         declared: &[Option<DataType>],
     ) -> Result<Prepared> {
         let count = parameter_count(engine_statement).max(declared.len());
-        let plan = match self.plan(statement, engine_statement, None).await {
+        let plan = match self
+            .plan(statement, engine_statement, None)
+            .await
+            .map(|planned| planned.plan)
+        {
             Ok(plan) => Some(plan),
             // The columns depend on a parameter: they are known when it is bound.
             Err(Error::Funnel {
@@ -214,6 +219,7 @@ impl Session {
                 Ok(Outcome::Rows {
                     tag,
                     stream: output::in_zone(stream, &self.zone()),
+                    notices: Vec::new(),
                 })
             }
         }

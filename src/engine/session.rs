@@ -15,8 +15,11 @@ use super::Engine;
 use super::outcome::{Described, Notice, Outcome, Prepared};
 use super::settings::Settings;
 use crate::catalog;
+use datafusion_funnel::definition::metric::unknown_metric;
+use datafusion_funnel::definition::text::literal;
+
 use crate::error::{Error, Result};
-use crate::sql::{self, Statement, StatementKind};
+use crate::sql::{self, CreateMetric, Statement, StatementKind};
 
 /// One user's conversation with an engine.
 ///
@@ -130,6 +133,7 @@ impl Session {
             }
             StatementKind::ShowFunnels => Described::Rows(catalog::show_funnels_schema()),
             StatementKind::ShowCreateFunnel(_) => Described::Rows(text_schema(&["create_funnel"])),
+            StatementKind::ShowCreateMetric(_) => Described::Rows(text_schema(&["create_metric"])),
             StatementKind::ShowSql(_) => Described::Rows(text_schema(&["sql"])),
             StatementKind::Show(name) => Described::Rows(text_schema(&[show_column(name)])),
             StatementKind::ShowAll => {
@@ -152,10 +156,10 @@ impl Session {
     pub async fn describe(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Described> {
         match (&prepared.described, &prepared.statement.kind) {
             (Described::Later, StatementKind::Engine(statement)) => {
-                let plan = self
+                let planned = self
                     .plan(&prepared.statement, statement, Some(values))
                     .await?;
-                Ok(self.describe_plan(&plan))
+                Ok(self.describe_plan(&planned.plan))
             }
             (described, _) => Ok(described.clone()),
         }
@@ -169,10 +173,11 @@ impl Session {
         let statement = &prepared.statement;
         match &statement.kind {
             StatementKind::Engine(engine_statement) => {
-                let plan = self
+                let planned = self
                     .plan(statement, engine_statement, Some(&values))
                     .await?;
-                self.run_plan(statement, plan, values).await
+                let outcome = self.run_plan(statement, planned.plan, values).await?;
+                Ok(outcome.with(planned.notices))
             }
             StatementKind::CreateFunnel(create) => {
                 let state = self.context.state();
@@ -191,17 +196,7 @@ impl Session {
             }
             StatementKind::DropFunnel { names, if_exists } => {
                 let missing = self.engine.catalog.drop_funnels(names, *if_exists)?;
-                let notices = missing
-                    .iter()
-                    .map(|name| {
-                        Notice::plain(format!("funnel \"{name}\" does not exist, skipping"))
-                    })
-                    .collect();
-                Ok(Outcome::Done {
-                    tag: "DROP FUNNEL".to_owned(),
-                    notices,
-                    reported: Vec::new(),
-                })
+                Ok(skipped("DROP FUNNEL", "funnel", &missing))
             }
             StatementKind::CommentOnFunnel { name, comment } => {
                 self.engine
@@ -215,6 +210,18 @@ impl Session {
             StatementKind::ShowCreateFunnel(name) => {
                 let text = self.engine.catalog.show_create_funnel(name)?;
                 self.text_table(&["create_funnel"], &[vec![text]])
+            }
+            StatementKind::CreateMetric(create) => self.create_metric(create).await,
+            StatementKind::DropMetric { names, if_exists } => {
+                let missing = self.engine.catalog.metrics().drop(names, *if_exists)?;
+                Ok(skipped("DROP METRIC", "metric", &missing))
+            }
+            StatementKind::ShowCreateMetric(name) => {
+                let metrics = self.engine.catalog.metrics();
+                let found = metrics
+                    .find(name)
+                    .ok_or_else(|| unknown_metric(name, &metrics.names()))?;
+                self.text_table(&["create_metric"], &[vec![found.to_string()]])
             }
             StatementKind::ShowSql(shown) => {
                 let sql = self.sql_behind(statement, shown).await?;
@@ -246,6 +253,29 @@ impl Session {
                 Ok(Outcome::done("DISCARD ALL"))
             }
         }
+    }
+
+    async fn create_metric(&self, create: &CreateMetric) -> Result<Outcome> {
+        let definition = &create.definition;
+        let metrics = self.engine.catalog.metrics();
+        if create.if_not_exists && metrics.find(&definition.name).is_some() {
+            let message = format!("metric \"{}\" already exists, skipping", definition.name);
+            return Ok(Outcome::noted("CREATE METRIC", Notice::plain(message)));
+        }
+        // As metric() computes it: an aggregate over the funnel's journeys, of a number.
+        let trial = format!(
+            "SELECT CAST({} AS double precision) AS value, count(*) AS journeys FROM journeys({}, steps => true)",
+            definition.expression,
+            literal(&definition.funnel)
+        );
+        for statement in self.parse(&trial)? {
+            if let StatementKind::Engine(engine_statement) = &statement.kind {
+                let planned = self.plan(&statement, engine_statement, None).await;
+                planned.map_err(|error| error.at(create.position))?;
+            }
+        }
+        metrics.create(definition.clone(), create.or_replace)?;
+        Ok(Outcome::done("CREATE METRIC"))
     }
 
     /// The value of a setting.
@@ -363,6 +393,15 @@ impl Session {
 /// A panic while a lock is held leaves a map that is whole: each change of it is one call.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The end of a `DROP` that found some of its objects missing.
+fn skipped(tag: &str, kind: &str, missing: &[String]) -> Outcome {
+    let notices = missing
+        .iter()
+        .map(|name| Notice::plain(format!("{kind} \"{name}\" does not exist, skipping")))
+        .collect();
+    Outcome::done(tag).with(notices)
 }
 
 fn text_schema(columns: &[&str]) -> SchemaRef {

@@ -185,7 +185,12 @@ impl Connection {
             .work(async move { session.execute(&running, values).await })
             .await?;
         match outcome {
-            Outcome::Rows { tag, stream } => {
+            Outcome::Rows {
+                tag,
+                stream,
+                notices,
+            } => {
+                self.tell(&notices, Vec::new()).await?;
                 let rows = Rows::new(stream, formats, Arc::clone(&prepared.statement.sql))?;
                 Ok(Started::Rows(tag, rows))
             }

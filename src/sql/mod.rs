@@ -4,6 +4,7 @@
 
 mod funnel;
 mod limits;
+mod metric;
 mod parametric;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::error::{Error, Result, character_position, syntax_error};
 
 pub use datafusion_funnel::definition::template::FunnelBody;
 pub use funnel::{CreateFunnel, Part};
+pub use metric::CreateMetric;
 
 /// One statement of a text.
 #[derive(Debug, Clone)]
@@ -54,6 +56,17 @@ pub enum StatementKind {
         /// The comment, or nothing to take it away.
         comment: Option<String>,
     },
+    /// `CREATE METRIC`.
+    CreateMetric(Box<CreateMetric>),
+    /// `DROP METRIC [IF EXISTS] name, …`.
+    DropMetric {
+        /// The metrics.
+        names: Vec<String>,
+        /// A missing one is no error.
+        if_exists: bool,
+    },
+    /// `SHOW CREATE METRIC name`.
+    ShowCreateMetric(String),
     /// `SHOW FUNNELS`.
     ShowFunnels,
     /// `SHOW CREATE FUNNEL name`.
@@ -162,8 +175,10 @@ fn slice(sql: &str, start: Location, end: Location) -> String {
 }
 
 fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Result<StatementKind> {
-    let own = funnel::parse(&mut parser.parser, sql)?;
-    if let Some(kind) = own {
+    if let Some(kind) = funnel::parse(&mut parser.parser, sql)? {
+        return Ok(kind);
+    }
+    if let Some(kind) = metric::parse(&mut parser.parser, sql)? {
         return Ok(kind);
     }
     if show_sql_for(&mut parser.parser) {

@@ -72,6 +72,7 @@ fn sales() -> Result<FunnelDefinition> {
         }],
         window: Some(Interval::parse("30 days")?),
         counting: Counting::Ordered,
+        related: Vec::new(),
         comment: None,
     })
 }

@@ -109,6 +109,7 @@ pub enum Kind {
     Table,
     Function,
     Clause,
+    Metric,
 }
 
 impl std::fmt::Display for Kind {
@@ -123,6 +124,7 @@ impl std::fmt::Display for Kind {
             Kind::Table => "table",
             Kind::Function => "function",
             Kind::Clause => "clause",
+            Kind::Metric => "metric",
         })
     }
 }
@@ -132,7 +134,7 @@ impl FunnelError {
     pub fn code(&self) -> &'static str {
         match self {
             FunnelError::Unknown { kind, .. } => match kind {
-                Kind::Funnel | Kind::Stage | Kind::Template => "42704",
+                Kind::Funnel | Kind::Metric | Kind::Stage | Kind::Template => "42704",
                 Kind::Column | Kind::Dimension => "42703",
                 Kind::Argument | Kind::Function => "42883",
                 Kind::Table => "42P01",
@@ -142,6 +144,7 @@ impl FunnelError {
                 Kind::Column | Kind::Dimension => "42701",
                 Kind::Clause => "42601",
                 Kind::Funnel
+                | Kind::Metric
                 | Kind::Stage
                 | Kind::Template
                 | Kind::Argument

@@ -7,6 +7,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::SessionContext;
 
+use crate::definition::metric::{MetricDefinition, unknown_metric};
 use crate::definition::model::FunnelDefinition;
 use crate::definition::resolve::{ResolvedFunnel, resolve};
 use crate::error::{FunnelError, Kind};
@@ -53,6 +54,20 @@ impl FunnelLookup for FunnelRegistry {
             }
             .into()
         })
+    }
+
+    fn funnels(&self) -> Vec<String> {
+        let funnels = self.funnels.read().unwrap_or_else(PoisonError::into_inner);
+        funnels.keys().cloned().collect()
+    }
+
+    fn metrics(&self) -> Vec<Arc<MetricDefinition>> {
+        Vec::new()
+    }
+
+    /// A registry has no metrics but the built-in ones.
+    fn metric(&self, name: &str) -> Result<Arc<MetricDefinition>, DataFusionError> {
+        Err(unknown_metric(name, &[]).into())
     }
 
     fn parameter(&self, _index: usize) -> Option<ScalarValue> {

@@ -1,6 +1,7 @@
 //! The funnel's definition: the model, its templates, and what turns it into a plan.
 
 pub mod journeys;
+pub mod metric;
 pub mod model;
 pub mod related;
 pub mod resolve;

@@ -113,6 +113,11 @@ impl<'a> Arguments<'a> {
         self.positional.first()
     }
 
+    /// Puts another argument in the place of the one without a name.
+    pub fn replace_positional(&mut self, value: SqlExpr) {
+        self.positional = vec![value];
+    }
+
     /// The one argument without a name.
     ///
     /// # Errors
@@ -135,23 +140,35 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The two arguments without names.
+    /// The arguments without names, `N` of them.
     ///
     /// # Errors
     /// 42883 when there are more or less.
-    pub fn two_positional(&mut self, what: &str, example: &str) -> Result<[SqlExpr; 2]> {
+    pub fn positional<const N: usize>(
+        &mut self,
+        what: &str,
+        example: &str,
+    ) -> Result<[SqlExpr; N]> {
         let given = std::mem::take(&mut self.positional);
         let count = given.len();
         given.try_into().map_err(|_| {
             FunnelError::WrongCall {
                 message: format!(
-                    "{}() takes two arguments without a name, {what}; {count} are given",
+                    "{}() takes {N} arguments without a name, {what}; {count} are given",
                     self.function
                 ),
                 hint: format!("Write {}({example}).", self.function),
             }
             .into()
         })
+    }
+
+    /// Makes sure that there is no argument without a name.
+    ///
+    /// # Errors
+    /// 42883 when there is one.
+    pub fn no_positional(&mut self) -> Result<()> {
+        self.positional::<0>("which it has none of", "").map(|_| ())
     }
 
     /// Whether the funnel is described by the arguments, over a query.

@@ -121,6 +121,11 @@ impl Call {
         &self.journeys
     }
 
+    /// Whether an argument was given, other than NULL.
+    pub fn has(&self, name: &str) -> bool {
+        self.given(name).is_some()
+    }
+
     /// The instant up to which things are known, as SQL.
     pub fn as_of(&self) -> String {
         match self.given("as_of") {
@@ -147,6 +152,33 @@ impl Call {
     /// `own` are arguments of the function's own and their values as text, `cell` the names and SQL of what
     /// tells its rows apart. Read by [`funnel_drill`](super::funnel_drill).
     pub fn drill_key(
+        &self,
+        function: &str,
+        own: &[(&str, String)],
+        cell: &[(String, String)],
+    ) -> String {
+        let own: Vec<(&str, String)> = own
+            .iter()
+            .map(|(name, value)| (*name, literal(value)))
+            .collect();
+        self.drill_key_of(function, &own, cell)
+    }
+
+    /// As [`Call::drill_key`], of a function whose first argument isn't the funnel but `first`.
+    pub fn drill_key_on(
+        &self,
+        function: &str,
+        first: &str,
+        own: &[(&str, String)],
+        cell: &[(String, String)],
+    ) -> String {
+        let mut own = own.to_vec();
+        own.push(("of", first.to_owned()));
+        self.drill_key(function, &own, cell)
+    }
+
+    /// As [`Call::drill_key`], with SQL for the values of `own`.
+    pub fn drill_key_of(
         &self,
         function: &str,
         own: &[(&str, String)],
@@ -180,7 +212,7 @@ impl Call {
         }
         pairs.extend(
             own.iter()
-                .map(|(name, value)| ((*name).to_owned(), literal(value))),
+                .map(|(name, value)| ((*name).to_owned(), value.clone())),
         );
         let fixed = pairs.len();
         pairs.extend(

@@ -60,15 +60,21 @@ fn info() -> FunctionInfo {
 struct Key {
     function: String,
     funnel: String,
+    /// The function's first argument, where that isn't the funnel.
+    #[serde(default)]
+    of: Option<String>,
     #[serde(default)]
     cell: BTreeMap<String, Option<String>>,
     #[serde(flatten)]
     arguments: BTreeMap<String, String>,
 }
 
-/// The funnel that a key is of, where a text is a key.
-pub fn funnel_of(key: &str) -> Option<String> {
-    serde_json::from_str(key).ok().map(|key: Key| key.funnel)
+/// The funnel and the metric that a key is of, where a text is a key.
+pub fn names_of(key: &str) -> Vec<String> {
+    match serde_json::from_str::<Key>(key) {
+        Ok(key) => key.of.into_iter().chain([key.funnel]).collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
@@ -108,7 +114,9 @@ fn population(arguments: &mut Arguments, key: &Key) -> Result<Population> {
         let value = Value::SingleQuotedString(text.to_owned());
         FunctionArgExpr::Expr(SqlExpr::Value(value.into()))
     };
-    let mut given = vec![FunctionArg::Unnamed(text(&key.funnel))];
+    let mut given = vec![FunctionArg::Unnamed(text(
+        key.of.as_ref().unwrap_or(&key.funnel),
+    ))];
     given.extend(
         key.arguments
             .iter()

@@ -58,7 +58,7 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
         None => cast(now(), instant_type()),
     };
     let [funnel, source] =
-        arguments.two_positional("the funnel and the source", "'sales', 'followups'")?;
+        arguments.positional("the funnel and the source", "'sales', 'followups'")?;
     let name = |arguments: &Arguments, what, value| match arguments.text(what, value)? {
         Some(name) => Ok(Text::into_string(name)),
         None => Err(arguments.invalid(what, "NULL", "its name")),

@@ -9,11 +9,15 @@ pub mod funnel_drill;
 pub mod funnel_source;
 pub mod journey_stages;
 pub mod journeys;
+pub mod metric;
+pub mod metric_diff;
+pub mod metric_lint;
 mod period;
 mod population;
 mod segments;
 mod sql;
 pub mod stage_conversion;
+pub mod stage_metrics;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +33,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::sql::sqlparser::ast::{FunctionArg, ObjectName, Query, TableFactor};
 
 use crate::definition::journeys::JourneyOptions;
+use crate::definition::metric::MetricDefinition;
 use crate::definition::resolve::{ResolvedFunnel, instant_type};
 use crate::definition::text::folded;
 use crate::{FunctionInfo, UTC};
@@ -43,8 +48,23 @@ pub trait FunnelLookup: std::fmt::Debug + Send + Sync {
     /// 42704 where there is none; whatever keeps it from being resolved.
     fn funnel(&self, name: &str) -> Result<Arc<ResolvedFunnel>, DataFusionError>;
 
+    /// The funnels that there are.
+    fn funnels(&self) -> Vec<String>;
+
+    /// The newest version of each of the company's own metrics.
+    fn metrics(&self) -> Vec<Arc<MetricDefinition>>;
+
+    /// The metric of that name, `name` or `name@version`.
+    ///
+    /// # Errors
+    /// 42704 where there is none.
+    fn metric(&self, name: &str) -> Result<Arc<MetricDefinition>, DataFusionError>;
+
     /// The value of parameter `$index` (from 1), once it is bound.
     fn parameter(&self, index: usize) -> Option<ScalarValue>;
+
+    /// Is told what the user should know beside the result.
+    fn notice(&self, _message: &str, _hint: &str) {}
 
     /// Is told the query that a call of a table function stands for.
     fn expanded(&self, _call: &TableFactor, _query: &Query) {}
@@ -60,14 +80,18 @@ pub(crate) struct TableFunction {
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 7] = [
+const FUNCTIONS: [TableFunction; 11] = [
     cohort_cycle::FUNCTION,
     funnel::FUNCTION,
     funnel_drill::FUNCTION,
     funnel_source::FUNCTION,
     journey_stages::FUNCTION,
     journeys::FUNCTION,
+    metric::FUNCTION,
+    metric_diff::FUNCTION,
+    metric_lint::FUNCTION,
     stage_conversion::FUNCTION,
+    stage_metrics::FUNCTION,
 ];
 
 /// Name, arguments and description of every table function.
