@@ -270,6 +270,11 @@ impl Visitor for FunnelNames<'_> {
                         name,
                         arg: FunctionArgExpr::Expr(value),
                         ..
+                    }
+                    | FunctionArg::ExprNamed {
+                        name: Expr::Identifier(name),
+                        arg: FunctionArgExpr::Expr(value),
+                        ..
                     } if folded(name) == "funnel" => self.text(value),
                     _ => None,
                 };

@@ -14,7 +14,10 @@ CREATE FUNNEL IF NOT EXISTS sales ON crm.events (
   OWNER  owner,
   DIMENSIONS (channel, region, industry, company_size, call_script),
   WINDOW INTERVAL '180 days',
-  ORDER  ordered
+  ORDER  ordered,
+  COSTS     FROM crm.channel_costs (channel, day, cost),
+  FOLLOWUPS FROM crm.followups (lead_id, at, owner, kind, depth, effective, note AS tags),
+  ORDERS    FROM crm.orders (customer_id, at, amount, referred_by)
 );
 
 CREATE FUNNEL IF NOT EXISTS sales_wide ON crm.deals (
@@ -30,7 +33,10 @@ CREATE FUNNEL IF NOT EXISTS sales_wide ON crm.deals (
   OWNER  owner,
   DIMENSIONS (channel, region, industry, company_size, call_script),
   WINDOW INTERVAL '180 days',
-  ORDER  ordered
+  ORDER  ordered,
+  COSTS     FROM crm.channel_costs (channel, day, cost),
+  FOLLOWUPS FROM crm.followups (lead_id, at, owner, kind, depth, effective, note AS tags),
+  ORDERS    FROM crm.orders (customer_id, at, amount, referred_by)
 );
 
 CREATE FUNNEL IF NOT EXISTS sales_history ON crm.stage_history (

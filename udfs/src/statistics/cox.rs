@@ -166,3 +166,228 @@ fn add_events(point: &mut Point, events: f64, at_risk: &Sums, tied: &Sums) {
         information.add_square(-share2_square, &tied.first);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use proptest::prelude::*;
+
+    use super::super::regression::testing::*;
+    use super::*;
+
+    fn fitted(entities: &[Entity]) -> Fit {
+        fit(&observations(entities))
+    }
+
+    fn statuses(entities: &[Entity]) -> Vec<&'static str> {
+        let fit = fitted(entities);
+        fit.terms.iter().map(Term::status).collect()
+    }
+
+    /// Entities of the given times, events and one covariate.
+    fn small(rows: &[(i32, bool, i32)]) -> Vec<Entity> {
+        let entity = |(time, event, x): &(i32, bool, i32)| {
+            (f64::from(*time), *event, vec![f64::from(*x)])
+        };
+        rows.iter().map(entity).collect()
+    }
+
+    #[test]
+    fn it_equals_lifelines_and_statsmodels() {
+        // lifelines 0.30.3, CoxPHFitter().fit(…, fit_options={"precision": 1e-12}); statsmodels 0.15.0,
+        // PHReg(…, ties="efron").fit(method="newton", tol=1e-12). They differ by 3e-7 in the first, by 1e-12 later.
+        let remission = fitted(&freireich());
+        assert_close(&remission.terms[0], 1.572_125, 0.412_396_7, 3e-7);
+        let p = remission.terms[0].estimate().unwrap().p;
+        assert!((p - 0.000_137_754).abs() < 1e-9, "{p}");
+        assert!((remission.log_likelihood.unwrap() + 85.008_424_577_371_6).abs() < 1e-10);
+        assert_eq!(
+            (remission.n, remission.events, remission.converged),
+            (42, 30, true)
+        );
+
+        let drivers = fitted(&deals());
+        let expected = [
+            (0.002_928_361_712_957_7, 0.008_289_947_993_492_0),
+            (0.086_610_162_196_594, 0.049_923_908_895_866),
+            (0.352_288_415_310_516, 0.392_731_960_725_523),
+        ];
+        for (term, (coefficient, standard_error)) in drivers.terms.iter().zip(expected) {
+            assert_close(term, coefficient, standard_error, 1e-11);
+        }
+        assert!((drivers.log_likelihood.unwrap() + 115.064_827_833_128_3).abs() < 1e-10);
+    }
+
+    #[test]
+    fn every_row_twice_is_a_tie_more_and_not_the_same_coefficient() {
+        // As before. Breslow's likelihood would give the coefficients of the rows once.
+        let twice = [deals(), deals()].concat();
+        let found = fitted(&twice);
+        let expected = [
+            (0.003_041_131_508_547, 0.005_870_555_350_980),
+            (0.089_293_296_090_453, 0.035_408_219_074_154),
+            (0.359_600_216_985_798, 0.278_258_599_358_014),
+        ];
+        for (term, (coefficient, standard_error)) in found.terms.iter().zip(expected) {
+            assert_close(term, coefficient, standard_error, 1e-11);
+        }
+    }
+
+    #[test]
+    fn planted_hazard_ratios_are_found_again() {
+        let found = fitted(&simulated(5_000, 1));
+        for (term, truth) in found.terms.iter().zip(TRUTH) {
+            let estimate = term.estimate().unwrap();
+            let (low, high) = estimate.limits();
+            assert!(low < truth && truth < high, "{estimate:?}");
+            assert!((estimate.coefficient - truth).abs() < 0.06, "{estimate:?}");
+        }
+    }
+
+    #[test]
+    fn intervals_hold_the_truth_about_95_times_of_100() {
+        let held = |term: usize| {
+            let fits = (0..200).map(|seed| fitted(&simulated(300, 1_000 + seed)));
+            fits.filter(|fit| {
+                let (low, high) = fit.terms[term].estimate().unwrap().limits();
+                low < TRUTH[term] && TRUTH[term] < high
+            })
+            .count()
+        };
+        // Of 200, a binomial with 0.95 is outside of 180 to 198 once in 300 times; the seeds are fixed.
+        for term in [0, 1] {
+            let held = held(term);
+            assert!((180..=198).contains(&held), "{held}");
+        }
+    }
+
+    #[test]
+    fn what_decides_nothing_has_no_variation() {
+        let constant = with(&deals(), |x| vec![x[0], 3.3, x[1]]);
+        assert_eq!(statuses(&constant), ["ok", "no_variation", "ok"]);
+        let without = fitted(&with(&deals(), |x| vec![x[0], x[1]]));
+        assert_eq!(fitted(&constant).terms[2], without.terms[1]);
+
+        let collinear = with(&deals(), |x| {
+            vec![x[0], x[1], 1e6 + 0.1 * x[0] - 7.0 * x[1], x[2]]
+        });
+        assert_eq!(statuses(&collinear), ["ok", "ok", "no_variation", "ok"]);
+
+        // The covariate varies only among those who are gone when the first event comes.
+        let early = small(&[
+            (1, false, 5),
+            (2, false, 4),
+            (3, true, 1),
+            (4, false, 1),
+            (5, true, 1),
+        ]);
+        assert_eq!(statuses(&early), ["no_variation"]);
+    }
+
+    #[test]
+    fn a_covariate_that_tells_who_is_next_is_separated() {
+        let ranked = small(&[(1, true, 9), (2, true, 7), (3, true, 4), (4, false, 1)]);
+        assert_eq!(statuses(&ranked), ["separated"]);
+        let one_event = small(&[(1, true, 9), (2, false, 7), (2, false, 3)]);
+        assert_eq!(statuses(&one_event), ["separated"]);
+        let between = small(&[(1, true, 5), (2, false, 7), (2, false, 3)]);
+        assert_eq!(statuses(&between), ["ok"]);
+    }
+
+    #[test]
+    fn a_group_without_events_is_separated_and_the_others_are_as_without_it() {
+        let mut entities = with(&deals(), |x| vec![x[0], x[1], 0.0, x[2]]);
+        let present = fitted(&with(&entities, |x| vec![x[0], x[1], x[3]]));
+        for time in [2, 4, 5, 7, 12] {
+            let covariates = vec![f64::from(10 + time), f64::from(time), 1.0, 0.0];
+            entities.push((f64::from(time), false, covariates));
+        }
+        let found = fitted(&entities);
+        assert_eq!(found.terms[2], Term::Separated);
+        for (at, expected) in [0, 1, 3].into_iter().zip(&present.terms) {
+            let expected = expected.estimate().unwrap();
+            let found = &found.terms[at];
+            assert_close(found, expected.coefficient, expected.standard_error, 1e-6);
+        }
+        assert!((found.log_likelihood.unwrap() - present.log_likelihood.unwrap()).abs() < 1e-5);
+    }
+
+    #[test]
+    fn nothing_to_go_by() {
+        let none = fit(&Observations::new(2));
+        assert_eq!(none.terms, [Term::NoData; 2]);
+        assert_eq!((none.n, none.log_likelihood), (0, None));
+        let open = small(&[(1, false, 5), (3, false, 4)]);
+        assert_eq!(statuses(&open), ["no_events"]);
+        assert_eq!(statuses(&small(&[(1, true, 5)])), ["no_variation"]);
+        let no_covariates = fitted(&with(&deals(), |_| Vec::new()));
+        assert!(no_covariates.terms.is_empty() && no_covariates.converged);
+    }
+
+    #[test]
+    fn units_far_from_1_lose_no_digits() {
+        let units = with(&deals(), |x| vec![x[0] * 1e-200, 4e9 + x[1], x[2] * 1e150]);
+        let (found, expected) = (fitted(&units), fitted(&deals()));
+        for (at, unit) in [(0, 1e-200), (1, 1.0), (2, 1e150)] {
+            let (found, expected) = (
+                found.terms[at].estimate().unwrap(),
+                expected.terms[at].estimate().unwrap(),
+            );
+            let ratio = found.coefficient * unit / expected.coefficient;
+            assert!((ratio - 1.0).abs() < 1e-9, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn many_events_of_one_time_are_quick() {
+        let mut observations = Observations::new(1);
+        for x in 0..10_i32 {
+            observations.push(1.0, 100_000, 0, &[f64::from(x)]);
+            observations.push(2.0, 0, 10_000 * i64::from(x), &[f64::from(x)]);
+        }
+        let found = fit(&observations);
+        assert_eq!((found.n, found.events), (1_450_000, 1_000_000));
+        assert!(found.terms[0].estimate().unwrap().coefficient < 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_counts_change_no_bit(entities in entities(), seed in any::<u64>(), times in 1_i64..4) {
+            let repeated = entities.iter().flat_map(|entity| std::iter::repeat_n(entity.clone(), times as usize));
+            let repeated = shuffled(repeated.collect(), seed);
+            let mut counted = Observations::new(3);
+            for (time, event, covariates) in &entities {
+                let events = if *event { times } else { 0 };
+                counted.push(*time, events, times - events, covariates);
+            }
+            prop_assert_eq!(fit(&counted), fitted(&repeated));
+        }
+
+        #[test]
+        fn a_unit_scales_its_coefficient(entities in entities(), unit in 0.001..1000.0, zero in -100.0..100.0) {
+            let changed = fitted(&with(&entities, |x| vec![zero + unit * x[0], x[1], x[2]]));
+            let mut expected = fitted(&entities);
+            if let Term::Estimated(estimate) = &mut expected.terms[0] {
+                estimate.coefficient /= unit;
+                estimate.standard_error /= unit;
+            }
+            prop_assert!(agree(&changed.terms, &expected.terms), "{changed:?} {expected:?}");
+        }
+
+        #[test]
+        fn the_other_reference_turns_the_sign(entities in entities()) {
+            let turned = fitted(&with(&entities, |x| vec![x[0], x[1], 1.0 - x[2]]));
+            let mut expected = fitted(&entities);
+            if let Term::Estimated(estimate) = &mut expected.terms[2] {
+                estimate.coefficient *= -1.0;
+            }
+            prop_assert!(agree(&turned.terms, &expected.terms), "{turned:?} {expected:?}");
+        }
+
+        #[test]
+        fn every_search_ends(entities in entities()) {
+            let found = fitted(&entities);
+            prop_assert!(!found.terms.contains(&Term::NotConverged), "{found:?}");
+        }
+    }
+}

@@ -232,7 +232,9 @@ impl LifeTable {
                 return Err(negative_count(row.t));
             }
         }
-        let all = rows.iter().try_fold(Counts::default(), |all, row| all.checked_add(row.ends));
+        let all = rows
+            .iter()
+            .try_fold(Counts::default(), |all, row| all.checked_add(row.ends));
         let entities = all.and_then(Counts::checked_total).ok_or_else(|| {
             let message = "a life table can't have more than 2^63 entities".to_owned();
             FunnelError::OutOfRange { message }
@@ -323,7 +325,10 @@ pub(crate) mod testing {
 
     /// Each entity so many times.
     pub(crate) fn repeated(entities: &[Entity], times: usize) -> Vec<Entity> {
-        entities.iter().flat_map(|entity| std::iter::repeat_n(*entity, times)).collect()
+        entities
+            .iter()
+            .flat_map(|entity| std::iter::repeat_n(*entity, times))
+            .collect()
     }
 
     /// Ties of wins, losses and censorings, with t = 1 and t = 5 censored.
@@ -369,9 +374,11 @@ pub(crate) mod testing {
 
     /// The 21 patients of the same trial that were given a placebo; every remission ended.
     pub(crate) fn placebo() -> Vec<Entity> {
-        [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
-            .map(|week| (f64::from(week), Won))
-            .to_vec()
+        [
+            1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23,
+        ]
+        .map(|week| (f64::from(week), Won))
+        .to_vec()
     }
 }
 
@@ -394,7 +401,10 @@ mod tests {
             (8.0, 1, 1, 0),
             (13.0, 0, 0, 1),
         ];
-        let rows = rows.map(|(t, won, lost, open)| Row { t, ends: Counts { won, lost, open } });
+        let rows = rows.map(|(t, won, lost, open)| Row {
+            t,
+            ends: Counts { won, lost, open },
+        });
         let found = table(&TIES);
         assert_eq!(found.rows(), rows);
         assert_eq!((found.entities(), found.last_time()), (12, Some(13.0)));
@@ -417,7 +427,10 @@ mod tests {
         let error = Outcome::parse("Won").unwrap_err();
         assert_eq!(error.code(), "22023");
         let words = "won, passed, lost, open and expired";
-        assert_eq!(error.to_string(), format!("outcome \"Won\" is not one of {words}"));
+        assert_eq!(
+            error.to_string(),
+            format!("outcome \"Won\" is not one of {words}")
+        );
         assert_eq!(Event::parse("gone").unwrap_err().code(), "22023");
     }
 
@@ -428,7 +441,10 @@ mod tests {
             assert_eq!(error.code(), "22023", "{t}");
         }
         let of = |won, lost, open| {
-            LifeTable::new(vec![Row { t: 1.0, ends: Counts { won, lost, open } }])
+            LifeTable::new(vec![Row {
+                t: 1.0,
+                ends: Counts { won, lost, open },
+            }])
         };
         assert_eq!(of(1, -1, 1).unwrap_err().code(), "22023");
         assert_eq!(of(i64::MAX, 1, 0).unwrap_err().code(), "22003");

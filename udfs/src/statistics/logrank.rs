@@ -55,7 +55,9 @@ fn check_size(tables: &[LifeTable]) -> Result<(), FunnelError> {
             hint: format!("Compare at most {MOST_GROUPS}."),
         });
     }
-    let all = tables.iter().try_fold(0_i64, |all, table| all.checked_add(table.entities()));
+    let all = tables
+        .iter()
+        .try_fold(0_i64, |all, table| all.checked_add(table.entities()));
     match all {
         Some(_) => Ok(()),
         None => Err(FunnelError::OutOfRange {
@@ -84,7 +86,11 @@ fn moments(tables: &[LifeTable], event: Event) -> Vec<Ends> {
         };
         table.rows().iter().map(ends).collect::<Vec<_>>()
     };
-    let mut all = tables.iter().enumerate().flat_map(of_group).collect::<Vec<_>>();
+    let mut all = tables
+        .iter()
+        .enumerate()
+        .flat_map(of_group)
+        .collect::<Vec<_>>();
     all.sort_by(|a, b| a.t.total_cmp(&b.t));
     all
 }
@@ -114,7 +120,10 @@ impl Sums {
             return;
         }
         let n = at_risk.iter().sum::<i64>() as f64;
-        let shares = at_risk.iter().map(|group| *group as f64 / n).collect::<Vec<_>>();
+        let shares = at_risk
+            .iter()
+            .map(|group| *group as f64 / n)
+            .collect::<Vec<_>>();
         for (group, share) in shares.iter().enumerate() {
             self.expected[group] += events * share;
             self.excess[group] -= events * share;
@@ -129,7 +138,12 @@ impl Sums {
     }
 
     fn add_covariance(&mut self, shares: &[f64], scale: f64) {
-        for (i, row) in self.covariance.iter_mut().enumerate().filter(|(i, _)| shares[*i] > 0.0) {
+        for (i, row) in self
+            .covariance
+            .iter_mut()
+            .enumerate()
+            .filter(|(i, _)| shares[*i] > 0.0)
+        {
             for (cell, share) in row.iter_mut().zip(&shares[..i]) {
                 *cell -= scale * shares[i] * share;
             }
@@ -142,17 +156,29 @@ impl Sums {
         let groups = groups.collect::<Vec<_>>();
         // The excesses of all groups sum to 0, so one of them says nothing new.
         let (_, kept) = groups.split_last().filter(|(_, kept)| !kept.is_empty())?;
-        let excess = kept.iter().map(|group| self.excess[*group]).collect::<Vec<_>>();
+        let excess = kept
+            .iter()
+            .map(|group| self.excess[*group])
+            .collect::<Vec<_>>();
         let covariance = kept
             .iter()
             .enumerate()
-            .map(|(i, row)| kept[..=i].iter().map(|column| self.covariance[*row][*column]).collect())
+            .map(|(i, row)| {
+                kept[..=i]
+                    .iter()
+                    .map(|column| self.covariance[*row][*column])
+                    .collect()
+            })
             .collect();
         let chi2 = quadratic_form(covariance, excess)?;
         let dof = kept.len();
         // Degrees of freedom above 0 always have a distribution.
         let p = ChiSquared::new(dof as f64).ok()?.sf(chi2);
-        Some(LogRank { chi2, dof: dof as i64, p })
+        Some(LogRank {
+            chi2,
+            dof: dof as i64,
+            p,
+        })
     }
 }
 
@@ -204,13 +230,33 @@ mod tests {
     fn assert_near(found: Option<LogRank>, chi2: f64, dof: i64, p: f64) {
         let found = found.unwrap();
         assert_eq!(found.dof, dof);
-        assert!((found.chi2 / chi2 - 1.0).abs() < 1e-11, "{found:?}, not {chi2}");
+        assert!(
+            (found.chi2 / chi2 - 1.0).abs() < 1e-11,
+            "{found:?}, not {chi2}"
+        );
         assert!((found.p / p - 1.0).abs() < 1e-9, "{found:?}, not {p}");
     }
 
     #[test]
     fn statistics_equal_lifelines() {
-        // LOGRANK
+        // lifelines 0.30.3: statistics.logrank_test(t_a, t_b, e_a, e_b) and multivariate_logrank_test(t, group, e). The
+        // first is Freireich's trial, published as 16.793.
+        let placebo = placebo();
+        let two = test(&[&MERCAPTOPURINE, &placebo], Event::Any);
+        assert_near(two, 16.792_940_989_216_547, 1, 4.168_809_109_334_511e-5);
+        let three: [&[Entity]; 3] = [&MERCAPTOPURINE, &placebo, &TIES];
+        assert_near(
+            test(&three, Event::Any),
+            20.402_005_402_230_074,
+            2,
+            3.713_306_664_358_825_6e-5,
+        );
+        assert_near(
+            test(&three, Event::Won),
+            16.539_909_943_979_08,
+            2,
+            2.560_968_225_279_181e-4,
+        );
     }
 
     #[test]
@@ -219,9 +265,15 @@ mod tests {
         assert_eq!(test(&[], Event::Any), None);
         assert_eq!(test(&[&TIES], Event::Any), None);
         assert_eq!(test(&[&open, &open], Event::Any), None);
-        assert_eq!(test(&[&[(1.0, Lost)], &[(1.0, Lost), (2.0, Open)]], Event::Won), None);
+        assert_eq!(
+            test(&[&[(1.0, Lost)], &[(1.0, Lost), (2.0, Open)]], Event::Won),
+            None
+        );
         // Everybody has the event at once: nothing is random.
-        assert_eq!(test(&[&[(1.0, Won), (1.0, Won)], &[(1.0, Won)]], Event::Any), None);
+        assert_eq!(
+            test(&[&[(1.0, Won), (1.0, Won)], &[(1.0, Won)]], Event::Any),
+            None
+        );
     }
 
     #[test]
@@ -237,14 +289,21 @@ mod tests {
     fn too_many_groups_and_entities_are_errors() {
         let many = vec![LifeTable::default(); MOST_GROUPS + 1];
         assert_eq!(logrank(&many, Event::Any).unwrap_err().code(), "22023");
-        let ends = super::super::life_table::Counts { won: i64::MAX, lost: 0, open: 0 };
+        let ends = super::super::life_table::Counts {
+            won: i64::MAX,
+            lost: 0,
+            open: 0,
+        };
         let full = LifeTable::new(vec![super::super::life_table::Row { t: 1.0, ends }]).unwrap();
         let error = logrank(&[full, table(&TIES)], Event::Any).unwrap_err();
         assert_eq!(error.code(), "22003");
     }
 
+    /// Whether an outcome is the event.
+    type IsEvent = fn(Outcome) -> bool;
+
     /// The statistic of two groups by its definition: at each time, all entities are counted.
-    fn by_definition(groups: [&[Entity]; 2], is_event: fn(Outcome) -> bool) -> Option<f64> {
+    fn by_definition(groups: [&[Entity]; 2], is_event: IsEvent) -> Option<f64> {
         let all = groups.concat();
         let mut times = all.iter().map(|entity| entity.0).collect::<Vec<_>>();
         times.sort_by(f64::total_cmp);
@@ -253,9 +312,15 @@ mod tests {
         for t in times {
             let at_risk = |of: &[Entity]| of.iter().filter(|entity| entity.0 >= t).count() as f64;
             let events = |of: &[Entity]| {
-                of.iter().filter(|entity| entity.0 == t && is_event(entity.1)).count() as f64
+                of.iter()
+                    .filter(|entity| entity.0 == t && is_event(entity.1))
+                    .count() as f64
             };
-            let (n, d, share) = (at_risk(&all), events(&all), at_risk(groups[0]) / at_risk(&all));
+            let (n, d, share) = (
+                at_risk(&all),
+                events(&all),
+                at_risk(groups[0]) / at_risk(&all),
+            );
             excess += events(groups[0]) - d * share;
             if n > 1.0 {
                 variance += share * (1.0 - share) * d * (n - d) / (n - 1.0);
@@ -267,7 +332,7 @@ mod tests {
     proptest! {
         #[test]
         fn two_groups_are_as_defined(a in entities(), b in entities()) {
-            let cases: [(Event, fn(Outcome) -> bool); 3] = [
+            let cases: [(Event, IsEvent); 3] = [
                 (Event::Any, |outcome| outcome != Open),
                 (Event::Won, |outcome| outcome == Won),
                 (Event::Lost, |outcome| outcome == Lost),

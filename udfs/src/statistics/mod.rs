@@ -1,6 +1,24 @@
 //! Statistics as plain functions on numbers, which the functions of SQL call.
+//!
+//! - [`life_table`]: how many follow-ups ended at each time, and how: what survival analysis starts from
+//! - [`kaplan_meier`]: the share that is still open at a time, its quantiles, and the mean time
+//! - [`aalen_johansen`]: the shares that were won and lost by a time, where each outcome competes with the other
+//! - [`logrank`]: does an event come equally fast in all groups?
+//! - [`log_log`]: limits of a share that stay inside of 0 and 1
 
+pub mod aalen_johansen;
 pub mod cox;
+pub mod kaplan_meier;
+pub mod life_table;
+pub mod log_log;
+pub mod logrank;
 pub mod newton;
 pub mod regression;
 pub mod weibull;
+
+/// How far a share may be from a quantile and still count as having reached it.
+///
+/// A share that is a half by its counts can be computed as 0.5000000000000001, and its quantile must not be the next time. A
+/// product of a million factors is off by less than this; two shares that differ by their counts differ by more, unless
+/// there are 1e9 entities. R's `quantile.survfit` has 1.5e-8 in its place.
+pub(crate) const QUANTILE_TOLERANCE: f64 = 1e-9;

@@ -387,3 +387,149 @@ impl Fit {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Data that the tests of the regressions share.
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A follow-up: its time, whether the event ended it, and its covariates.
+    pub(crate) type Entity = (f64, bool, Vec<f64>);
+
+    /// Weeks of remission of 21 patients with 6-mercaptopurine and of 21 with a placebo.
+    /// E. Freireich and others, Blood 21 (1963), 699–716; the covariate is 1 for the placebo.
+    pub(crate) fn freireich() -> Vec<Entity> {
+        let treated = [6, 6, 6, 7, 10, 13, 16, 22, 23].map(|time| (time, true, 0));
+        let censored = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35].map(|time| (time, false, 0));
+        let placebo = [
+            1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23,
+        ]
+        .map(|time| (time, true, 1));
+        let all = treated.into_iter().chain(censored).chain(placebo);
+        all.map(|(time, event, x)| (f64::from(time), event, vec![f64::from(x)]))
+            .collect()
+    }
+
+    /// 60 generated deals, their times so coarse that most are tied: time, event, size, years, web.
+    #[rustfmt::skip]
+    const DEALS: [(i32, i32, i32, i32, i32); 60] = [
+        (6, 1, 20, 5, 1), (4, 0, 27, 7, 1), (7, 1, 15, 6, 1), (5, 0, 8, 8, 0), (2, 1, 13, 11, 1), (1, 0, 7, 1, 1),
+        (1, 0, 21, 6, 0), (2, 0, 77, 5, 0), (3, 1, 12, 4, 0), (2, 0, 11, 2, 1), (7, 0, 33, 0, 0), (1, 0, 29, 4, 0),
+        (5, 1, 22, 9, 1), (4, 0, 8, 1, 0), (5, 1, 20, 4, 1), (1, 0, 40, 11, 0), (6, 1, 5, 11, 1), (4, 0, 13, 2, 0),
+        (5, 1, 3, 0, 0), (5, 0, 6, 8, 1), (2, 1, 3, 0, 0), (5, 0, 16, 3, 1), (4, 0, 6, 5, 1), (3, 1, 26, 10, 0),
+        (2, 0, 23, 1, 0), (2, 1, 17, 7, 1), (2, 1, 2, 6, 0), (4, 1, 12, 1, 1), (5, 1, 19, 10, 1), (3, 1, 22, 10, 0),
+        (3, 0, 4, 5, 0), (4, 1, 12, 11, 1), (8, 1, 8, 7, 0), (4, 0, 9, 10, 1), (7, 1, 58, 11, 1), (5, 1, 9, 6, 0),
+        (5, 1, 19, 3, 1), (5, 1, 49, 1, 1), (2, 1, 11, 6, 1), (2, 1, 18, 2, 1), (4, 0, 22, 9, 1), (4, 1, 21, 11, 1),
+        (3, 1, 6, 2, 1), (6, 1, 22, 6, 0), (2, 0, 78, 0, 0), (5, 1, 4, 2, 1), (9, 0, 47, 4, 0), (2, 1, 23, 10, 0),
+        (4, 1, 11, 11, 1), (2, 1, 148, 7, 1), (4, 1, 43, 7, 1), (4, 1, 6, 6, 1), (1, 0, 22, 0, 1), (1, 1, 36, 4, 0),
+        (2, 1, 17, 11, 1), (10, 1, 40, 4, 0), (8, 0, 19, 2, 1), (6, 1, 39, 2, 1), (3, 1, 85, 8, 1), (11, 1, 10, 0, 0),
+    ];
+
+    pub(crate) fn deals() -> Vec<Entity> {
+        let entity = |(time, event, size, years, web): (i32, i32, i32, i32, i32)| {
+            let covariates = [size, years, web].map(f64::from).to_vec();
+            (f64::from(time), event == 1, covariates)
+        };
+        DEALS.into_iter().map(entity).collect()
+    }
+
+    pub(crate) fn observations(entities: &[Entity]) -> Observations {
+        let terms = entities.first().map_or(0, |entity| entity.2.len());
+        let mut observations = Observations::new(terms);
+        for (time, event, covariates) in entities {
+            observations.push(*time, i64::from(*event), i64::from(!*event), covariates);
+        }
+        observations
+    }
+
+    /// The same entities with other covariates.
+    pub(crate) fn with(entities: &[Entity], change: impl Fn(&[f64]) -> Vec<f64>) -> Vec<Entity> {
+        let changed = entities
+            .iter()
+            .map(|(time, event, x)| (*time, *event, change(x)));
+        changed.collect()
+    }
+
+    /// Numbers between 0 and 1 that look random, the same every time (splitmix64).
+    pub(crate) struct Random(pub(crate) u64);
+
+    impl Random {
+        pub(crate) fn next(&mut self) -> f64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut bits = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64 + f64::EPSILON
+        }
+    }
+
+    /// ln 0.71 for each unit of ln(size), ln 1.085 for each year of experience: what [`simulated`] is made with.
+    pub(crate) const TRUTH: [f64; 2] = [-0.34, 0.082];
+    /// The shape of the cycles that [`simulated`] makes.
+    pub(crate) const TRUE_SHAPE: f64 = 1.5;
+
+    /// Deals whose cycle is Weibull with the hazard ratios of [`TRUTH`], some of which are lost first, and some are
+    /// still open when they are looked at. Times are whole days.
+    pub(crate) fn simulated(count: usize, seed: u64) -> Vec<Entity> {
+        let mut random = Random(seed);
+        let mut entity = |_| {
+            // A sum of uniform ones is normal enough for a log size.
+            let log_size = 8.0 + (0..6).map(|_| random.next()).sum::<f64>();
+            let years = (random.next() * 15.0).floor();
+            let hazard = (TRUTH[0] * (log_size - 11.0) + TRUTH[1] * (years - 7.0)).exp();
+            let won = 90.0 * (-random.next().ln() / hazard).powf(1.0 / TRUE_SHAPE);
+            let lost = 150.0 * -random.next().ln();
+            let open = 20.0 + 180.0 * random.next();
+            let event = won <= lost.min(open);
+            (won.min(lost).min(open).ceil(), event, vec![log_size, years])
+        };
+        (0..count).map(&mut entity).collect()
+    }
+
+    /// Entities with ties, two numbers and a yes or no.
+    pub(crate) fn entities() -> impl Strategy<Value = Vec<Entity>> {
+        let entity = (1_u8..20, any::<bool>(), 0_u8..50, 0.0..5.0, any::<bool>());
+        let entity = entity.prop_map(|(time, event, a, b, c)| {
+            let covariates = vec![f64::from(a), b, f64::from(u8::from(c))];
+            (f64::from(time), event, covariates)
+        });
+        proptest::collection::vec(entity, 1..120)
+    }
+
+    /// Another order, by a seed.
+    pub(crate) fn shuffled<T>(mut entities: Vec<T>, seed: u64) -> Vec<T> {
+        let mut random = Random(seed);
+        entities.sort_by_cached_key(|_| random.next().to_bits());
+        entities
+    }
+
+    /// Whether a term is the expected one, its numbers within a relative tolerance.
+    #[track_caller]
+    pub(crate) fn assert_close(found: &Term, coefficient: f64, standard_error: f64, within: f64) {
+        let found = found
+            .estimate()
+            .unwrap_or_else(|| panic!("{}", found.status()));
+        let near = |found: f64, expected: f64| (found - expected).abs() <= within * (1.0 + expected.abs());
+        assert!(
+            near(found.coefficient, coefficient) && near(found.standard_error, standard_error),
+            "{found:?} is not {coefficient} ± {standard_error}"
+        );
+    }
+
+    /// Whether the terms of two fits agree: statuses are the same, and coefficients within a share of their errors.
+    pub(crate) fn agree(found: &[Term], expected: &[Term]) -> bool {
+        found.len() == expected.len()
+            && found.iter().zip(expected).all(|terms| match terms {
+                (Term::Estimated(a), Term::Estimated(b)) => {
+                    let (difference, ratio) = (
+                        a.coefficient - b.coefficient,
+                        a.standard_error / b.standard_error,
+                    );
+                    difference.abs() <= 1e-7 * b.standard_error && (ratio - 1.0).abs() <= 1e-6
+                }
+                (a, b) => a == b,
+            })
+    }
+}

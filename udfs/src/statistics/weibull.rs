@@ -168,3 +168,139 @@ impl LogLikelihood for WeibullLikelihood<'_> {
             .fold(0.0, f64::max)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use proptest::prelude::*;
+
+    use super::super::regression::testing::*;
+    use super::*;
+
+    fn fitted(entities: &[Entity]) -> WeibullFit {
+        fit(&observations(entities))
+    }
+
+    fn statuses(entities: &[Entity]) -> Vec<&'static str> {
+        let terms = fitted(entities).fit.terms;
+        terms.iter().map(Term::status).collect()
+    }
+
+    #[test]
+    fn it_equals_lifelines() {
+        // lifelines 0.30.3, WeibullAFTFitter().fit(…): lambda_ and the exponential of rho_.
+        let remission = fitted(&freireich());
+        assert_close(&remission.fit.terms[0], -1.267_334_6, 0.310_639_9, 1e-6);
+        assert!((remission.shape.unwrap().ln() - 0.311_709_2).abs() < 1e-6);
+        assert!((remission.fit.log_likelihood.unwrap() + 106.579_491_581_5).abs() < 1e-9);
+
+        let drivers = fitted(&deals());
+        let expected = [
+            (-0.000_441_134, 0.003_687_532),
+            (-0.037_145_658, 0.020_829_584),
+            (-0.184_730_669, 0.159_358_610),
+        ];
+        for (term, (coefficient, standard_error)) in drivers.fit.terms.iter().zip(expected) {
+            assert_close(term, coefficient, standard_error, 1e-6);
+        }
+        assert!((drivers.shape.unwrap().ln() - 0.856_027_3).abs() < 1e-6);
+        assert!((drivers.fit.log_likelihood.unwrap() + 91.523_026_315_6).abs() < 1e-6);
+    }
+
+    #[test]
+    fn planted_time_ratios_are_found_again() {
+        let found = fitted(&simulated(5_000, 1));
+        for (term, truth) in found.fit.terms.iter().zip(TRUTH) {
+            let (low, high) = term.estimate().unwrap().limits();
+            let stretch = -truth / TRUE_SHAPE;
+            assert!(low < stretch && stretch < high, "{term:?}");
+        }
+        assert!((found.shape.unwrap() - TRUE_SHAPE).abs() < 0.08, "{:?}", found.shape);
+    }
+
+    #[test]
+    fn an_event_at_once_comes_after_half_of_the_shortest_time() {
+        let mut at_once = deals();
+        at_once.push((0.0, true, vec![20.0, 3.0, 1.0]));
+        let mut halved = deals();
+        halved.push((0.5, true, vec![20.0, 3.0, 1.0]));
+        assert_eq!(fitted(&at_once), fitted(&halved));
+
+        // Whoever is looked at once, at the start, says nothing.
+        let mut censored = deals();
+        censored.push((0.0, false, vec![20.0, 3.0, 1.0]));
+        let found = fitted(&censored);
+        assert_eq!(found.fit.terms, fitted(&deals()).fit.terms);
+        assert_eq!(found.fit.n, 61);
+    }
+
+    #[test]
+    fn without_a_maximum_there_is_no_estimate() {
+        let x = |x: f64| vec![x];
+        let same_time = [(3.0, true, x(1.0)), (3.0, true, x(2.0)), (1.0, false, x(4.0))];
+        assert_eq!(statuses(&same_time), ["not_converged"]);
+        let all_at_once = [(0.0, true, x(1.0)), (0.0, true, x(2.0))];
+        assert_eq!(statuses(&all_at_once), ["not_converged"]);
+        assert_eq!(fitted(&all_at_once).shape, None);
+        let open = [(3.0, false, x(1.0)), (4.0, false, x(2.0))];
+        assert_eq!(statuses(&open), ["no_events"]);
+        assert_eq!(fit(&Observations::new(1)).fit.terms, [Term::NoData]);
+    }
+
+    #[test]
+    fn a_group_without_events_is_separated_and_the_others_are_as_without_it() {
+        let present = fitted(&deals());
+        let mut entities = with(&deals(), |x| [x, &[0.0]].concat());
+        for time in [2.0, 5.0, 12.0] {
+            entities.push((time, false, vec![10.0, 3.0, 1.0, 1.0]));
+        }
+        let found = fitted(&entities);
+        assert_eq!(found.fit.terms[3], Term::Separated);
+        for (found, expected) in found.fit.terms.iter().zip(&present.fit.terms) {
+            let expected = expected.estimate().unwrap();
+            assert_close(found, expected.coefficient, expected.standard_error, 1e-6);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_many_times_leaves_the_coefficients(entities in entities(), times in 2_i64..5) {
+            let once = fitted(&entities);
+            let mut often = Observations::new(3);
+            for (time, event, covariates) in &entities {
+                let events = if *event { times } else { 0 };
+                often.push(*time, events, times - events, covariates);
+            }
+            let often = fit(&often);
+            let mut expected = once.fit.terms.clone();
+            for term in &mut expected {
+                if let Term::Estimated(estimate) = term {
+                    estimate.standard_error /= (times as f64).sqrt();
+                }
+            }
+            prop_assert!(agree(&often.fit.terms, &expected), "{often:?} {expected:?}");
+        }
+
+        #[test]
+        fn order_changes_no_bit(entities in entities(), seed in any::<u64>()) {
+            prop_assert_eq!(fitted(&shuffled(entities.clone(), seed)), fitted(&entities));
+        }
+
+        #[test]
+        fn units_scale_coefficients_and_the_unit_of_time_changes_none(
+            entities in entities(), unit in 0.001..1000.0, hours in 0.01..100.0,
+        ) {
+            let mut changed = with(&entities, |x| vec![x[0] * unit - 7.0, x[1], 1.0 - x[2]]);
+            changed.iter_mut().for_each(|entity| entity.0 *= hours);
+            let changed = fitted(&changed);
+            let mut expected = fitted(&entities);
+            for (at, factor) in [(0, 1.0 / unit), (2, -1.0)] {
+                if let Term::Estimated(estimate) = &mut expected.fit.terms[at] {
+                    estimate.coefficient *= factor;
+                    estimate.standard_error *= factor.abs();
+                }
+            }
+            prop_assert!(agree(&changed.fit.terms, &expected.fit.terms), "{changed:?} {expected:?}");
+        }
+    }
+}

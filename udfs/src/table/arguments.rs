@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::FunnelLookup;
 use crate::definition::journeys::to_instant;
 use crate::definition::resolve::{instant_type, parse_expression};
-use crate::definition::text::folded;
+use crate::definition::text::{folded, written};
 use crate::error::{FunnelError, Kind};
 
 /// The arguments of one call, taken one by one; what is left over at the end is unknown.
@@ -138,6 +138,23 @@ impl<'a> Arguments<'a> {
             }
             .into()),
         }
+    }
+
+    /// The text of a condition, which stays.
+    ///
+    /// # Errors
+    /// As [`Arguments::text`].
+    pub fn condition_text(&self, name: &str) -> Result<Option<String>> {
+        match self.peek(name) {
+            None => Ok(None),
+            Some(value @ SqlExpr::Value(_)) => Ok(self.text(name, value)?.map(Text::into_string)),
+            Some(value) => Ok(Some(written(value))),
+        }
+    }
+
+    /// How many arguments without names there are.
+    pub fn positional_count(&self) -> usize {
+        self.positional.len()
     }
 
     /// The arguments without names, `N` of them.
@@ -378,6 +395,24 @@ impl<'a> Arguments<'a> {
                 _ => Err(invalid()),
             },
             _ => Err(invalid()),
+        }
+    }
+
+    /// Takes a positive number; nothing where it isn't given.
+    ///
+    /// # Errors
+    /// 22023 for anything else.
+    pub fn take_positive(&mut self, name: &str) -> Result<Option<f64>> {
+        let Some(texts) = self.take_texts(name)? else {
+            return Ok(None);
+        };
+        match texts.as_slice() {
+            [] => Ok(None),
+            [text] => match text.parse::<f64>() {
+                Ok(number) if number.is_finite() && number > 0.0 => Ok(Some(number)),
+                _ => Err(self.invalid(name, text, "a positive number")),
+            },
+            several => Err(self.invalid(name, &several.join(", "), "one positive number")),
         }
     }
 

@@ -15,7 +15,7 @@ use super::adhoc;
 use super::arguments::Arguments;
 use super::segments::Segments;
 use crate::definition::resolve::ResolvedFunnel;
-use crate::definition::text::{literal, written};
+use crate::definition::text::{identifier, literal, written};
 
 /// The named arguments that every function over journeys takes; those from `entity` on describe a funnel
 /// over a query.
@@ -48,6 +48,47 @@ pub struct Call {
     is_over_query: bool,
 }
 
+/// The arguments of a call that say which journeys, as they are before anything is taken.
+pub struct Given {
+    journeys: Vec<FunctionArg>,
+    values: Vec<(&'static str, SqlExpr)>,
+    is_over_query: bool,
+}
+
+impl Given {
+    /// Looks at the arguments, which stay.
+    pub fn look(arguments: &Arguments) -> Self {
+        let mut journeys: Vec<FunctionArg> = arguments
+            .peek_positional()
+            .into_iter()
+            .map(|funnel| FunctionArg::Unnamed(FunctionArgExpr::Expr(funnel.clone())))
+            .collect();
+        let mut values = Vec::new();
+        for name in ARGUMENTS {
+            if let Some(value) = arguments.peek(name) {
+                journeys.push(named(name, value.clone()));
+                values.push((name, bound(value.clone(), arguments.lookup())));
+            }
+        }
+        Self {
+            journeys,
+            values,
+            is_over_query: arguments.is_over_query(),
+        }
+    }
+
+    /// The call, of this funnel.
+    pub fn of(self, funnel: Arc<ResolvedFunnel>) -> Call {
+        Call {
+            funnel,
+            segments: Segments::default(),
+            journeys: self.journeys,
+            given: self.values,
+            is_over_query: self.is_over_query,
+        }
+    }
+}
+
 impl Call {
     /// Takes the funnel, `by` and the arguments that say which journeys.
     ///
@@ -65,30 +106,12 @@ impl Call {
     /// # Errors
     /// As [`Call::take`].
     pub fn take_without_segments(arguments: &mut Arguments) -> Result<Self> {
-        let is_over_query = arguments.is_over_query();
-        let mut journeys: Vec<FunctionArg> = arguments
-            .peek_positional()
-            .into_iter()
-            .map(|funnel| FunctionArg::Unnamed(FunctionArgExpr::Expr(funnel.clone())))
-            .collect();
-        let mut given = Vec::new();
-        for name in ARGUMENTS {
-            if let Some(value) = arguments.peek(name) {
-                journeys.push(named(name, value.clone()));
-                given.push((name, bound(value.clone(), arguments.lookup())));
-            }
-        }
+        let given = Given::look(arguments);
         let funnel = take_funnel(arguments)?;
         for name in ARGUMENTS {
             arguments.take(name);
         }
-        Ok(Self {
-            funnel,
-            segments: Segments::default(),
-            journeys,
-            given,
-            is_over_query,
-        })
+        Ok(given.of(funnel))
     }
 
     /// The funnel, to keep.
@@ -245,12 +268,12 @@ pub fn take_funnel(arguments: &mut Arguments) -> Result<Arc<ResolvedFunnel>> {
 }
 
 /// `name => value`.
-fn named(name: &str, value: SqlExpr) -> FunctionArg {
+pub fn named(name: &str, value: SqlExpr) -> FunctionArg {
     FunctionArg::Named {
-        name: match name {
+        name: match identifier(name) == name {
+            true => Ident::new(name),
             // A word of SQL's own.
-            "where" => Ident::with_quote('"', name),
-            name => Ident::new(name),
+            false => Ident::with_quote('"', name),
         },
         arg: FunctionArgExpr::Expr(value),
         operator: FunctionArgOperator::RightArrow,
@@ -259,7 +282,7 @@ fn named(name: &str, value: SqlExpr) -> FunctionArg {
 
 /// An instant of the session's time zone, as the journeys read it. Microseconds reach further than
 /// nanoseconds.
-fn instant(value: &SqlExpr) -> String {
+pub fn instant(value: &SqlExpr) -> String {
     let value = match value {
         // A parameter is a text until it is known.
         SqlExpr::Value(inner) if matches!(inner.value, Value::Placeholder(_)) => {

@@ -138,6 +138,7 @@ impl Cohorts {
             rows: self.rows(),
             of_stages: false,
             cell,
+            parameters: Vec::new(),
             counts: vec![
                 count("n", "true"),
                 count("k", "__outcome = 'won' AND __days <= __age"),

@@ -9,6 +9,8 @@
 //! - those of [`journeys`](super::journeys), without `skipped`, `reentered` and `back_moves`
 //! - of a function that counts stages, `stage`, `stage_entered_at`, `stage_left_at`, `stage_outcome` and
 //!   `stage_days`, as in [`journey_stages`](super::journey_stages)
+//! - `last_followup_at` timestamptz, `last_followup_kind` text, `last_followup_by` text: the last of `FOLLOWUPS`
+//! - `tags` text: all of `LOSS_TAGS`, `price, timing`; NULL, as those before, where the funnel doesn't name the source
 //!
 //! Ordered by `started_at`, then by the entity.
 //!
@@ -33,6 +35,8 @@ use super::journey_stages::journey_columns;
 use super::population::Population;
 use super::sql::{self, lines};
 use super::{FUNCTIONS, TableFunction};
+use crate::definition::related::RelatedKind;
+use crate::definition::resolve::ResolvedFunnel;
 use crate::definition::text::{identifier, literal};
 use crate::error::FunnelError;
 use crate::{FunctionInfo, FunctionKind};
@@ -88,7 +92,11 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
     let population = population(arguments, &key)?;
     arguments.look_at("of");
     let condition = condition(&population, &key, of.as_deref())?;
-    let query = query(&population, &condition);
+    let as_of = match key.arguments.get("as_of") {
+        Some(as_of) => format!("CAST({} AS timestamptz(6))", literal(as_of)),
+        None => "CAST(now() AS timestamptz(6))".to_owned(),
+    };
+    let query = query(&population, &condition, &as_of);
     sql::plan(arguments, &[], &query)
 }
 
@@ -142,6 +150,16 @@ fn condition(population: &Population, key: &Key, of: Option<&str>) -> Result<Str
         }
         .into());
     };
+    let mut counted = counted.clone();
+    for name in &population.parameters {
+        let value = key.cell.get(*name).and_then(Option::as_ref);
+        let number = value.and_then(|value| value.parse::<f64>().ok());
+        let Some(number) = number.filter(|number| number.is_finite()) else {
+            return Err(no_key(&format!("a row without \"{name}\"")));
+        };
+        let number = format!("CAST({number:?} AS double precision)");
+        counted = counted.replace(&format!(":{name}"), &number);
+    }
     let mut conditions = vec![format!("({counted})")];
     for (name, column) in &population.cell {
         let Some(value) = key.cell.get(name) else {
@@ -155,7 +173,8 @@ fn condition(population: &Population, key: &Key, of: Option<&str>) -> Result<Str
     Ok(conditions.join(" AND "))
 }
 
-fn query(population: &Population, condition: &str) -> String {
+fn query(population: &Population, condition: &str, as_of: &str) -> String {
+    let entity = identifier(&population.funnel.entity_name);
     let mut columns = journey_columns(&population.funnel);
     if population.of_stages {
         let stage = [
@@ -167,10 +186,63 @@ fn query(population: &Population, condition: &str) -> String {
         ];
         columns.extend(stage.map(str::to_owned));
     }
+    let mut shown: Vec<String> = columns
+        .iter()
+        .map(|column| format!("cell.{column}"))
+        .collect();
+    let (followup_columns, followups) = last_followups(&population.funnel, &entity, as_of);
+    let (tag_column, tags) = loss_tags(&population.funnel, &entity, as_of);
+    shown.extend(followup_columns);
+    shown.push(tag_column);
     format!(
-        "SELECT\n{}\nFROM {}\nWHERE {condition}\nORDER BY started_at, {}",
-        lines(&columns),
+        "SELECT\n{}\nFROM (SELECT {} FROM {} WHERE {condition}) AS cell{followups}{tags}\n\
+         ORDER BY started_at, cell.{entity}",
+        lines(&shown),
+        columns.join(", "),
         population.rows,
-        identifier(&population.funnel.entity_name)
     )
+}
+
+/// The last follow-up of each entity: columns, and what to join them from.
+fn last_followups(funnel: &ResolvedFunnel, entity: &str, as_of: &str) -> (Vec<String>, String) {
+    let Some(Ok(rows)) = funnel.related(RelatedKind::Followups) else {
+        let none = [
+            "CAST(NULL AS timestamptz) AS last_followup_at",
+            "CAST(NULL AS text) AS last_followup_kind",
+            "CAST(NULL AS text) AS last_followup_by",
+        ];
+        return (none.map(str::to_owned).to_vec(), String::new());
+    };
+    let last = |role: &str| match rows.columns.iter().any(|(name, _)| name == role) {
+        true => format!("last_touch({role}, at)"),
+        false => "CAST(NULL AS text)".to_owned(),
+    };
+    let join = format!(
+        "\nLEFT JOIN (
+  SELECT entity, max(at) AS last_followup_at, {} AS last_followup_kind, {} AS last_followup_by
+  FROM funnel_source({}, 'followups', as_of => {as_of})
+  GROUP BY entity
+) AS followed ON followed.entity = cell.{entity}",
+        last("kind"),
+        last("owner"),
+        literal(&funnel.definition.name),
+    );
+    let names = ["last_followup_at", "last_followup_kind", "last_followup_by"];
+    (names.map(str::to_owned).to_vec(), join)
+}
+
+/// The loss tags of each entity in one text: the column, and what to join it from.
+fn loss_tags(funnel: &ResolvedFunnel, entity: &str, as_of: &str) -> (String, String) {
+    if !matches!(funnel.related(RelatedKind::LossTags), Some(Ok(_))) {
+        return ("CAST(NULL AS text) AS tags".to_owned(), String::new());
+    }
+    let join = format!(
+        "\nLEFT JOIN (
+  SELECT entity, string_agg(DISTINCT tag, ', ' ORDER BY tag) AS tags
+  FROM funnel_source({}, 'loss_tags', as_of => {as_of})
+  GROUP BY entity
+) AS tagged ON tagged.entity = cell.{entity}",
+        literal(&funnel.definition.name)
+    );
+    ("tags".to_owned(), join)
 }

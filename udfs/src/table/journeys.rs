@@ -26,13 +26,16 @@
 //! - `deadline` timestamptz: when its window ends; NULL without one
 //! - `furthest_stage_no` integer: the number of `furthest_stage`, from 1
 
+use std::sync::Arc;
+
 use datafusion::error::Result;
 use datafusion::functions::datetime::expr_fn::now;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 
 use super::TableFunction;
 use super::arguments::Arguments;
-use super::call::{self, take_funnel};
+use super::call::{self, Given, take_funnel};
+use super::{journeys_sql, sql};
 use crate::definition::journeys::{JourneyOptions, hidden, journeys};
 use crate::definition::model::Counting;
 use crate::definition::resolve::{ResolvedFunnel, column, instant_type};
@@ -63,8 +66,15 @@ fn info() -> FunctionInfo {
 
 fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
     let with_steps = arguments.take_bool("steps")?;
+    // What is shown is written from the arguments, which planning takes.
+    let given = Given::look(arguments);
     let funnel = take_funnel(arguments)?;
-    let plan = journeys(&funnel, &options(arguments, &funnel)?)?;
+    let call = given.of(Arc::clone(&funnel));
+    let options = options(arguments, &funnel)?;
+    let condition = arguments.condition_text("where")?;
+    let query = journeys_sql::query(&call, options.counting, condition.as_deref(), with_steps);
+    arguments.record(&*sql::parse(&query)?);
+    let plan = journeys(&funnel, &options)?;
     let plan = chosen(plan, arguments)?;
     match with_steps {
         true => with_hidden(plan),

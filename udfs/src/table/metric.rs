@@ -29,13 +29,11 @@ use std::sync::Arc;
 
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArgOperator, Ident, Value,
-};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, Value};
 
 use super::TableFunction;
 use super::arguments::{Arguments, Text};
-use super::call::{self, Call};
+use super::call::{self, Call, named};
 use super::population::Population;
 use super::sql::{self, lines};
 use crate::definition::metric::{Metric, MetricDefinition};
@@ -161,14 +159,6 @@ fn built_in(arguments: &mut Arguments, metric: &Metric) -> Result<LogicalPlan> {
     sql::plan(arguments, &given, &query)
 }
 
-fn named(name: &str, value: SqlExpr) -> FunctionArg {
-    FunctionArg::Named {
-        name: Ident::with_quote('"', name),
-        arg: FunctionArgExpr::Expr(value),
-        operator: FunctionArgOperator::RightArrow,
-    }
-}
-
 fn population(definition: &MetricDefinition, call: &Call) -> Population {
     let mut counts = vec![("journeys", "true".to_owned())];
     if let Some(parts) = definition.rate() {
@@ -180,6 +170,7 @@ fn population(definition: &MetricDefinition, call: &Call) -> Population {
         rows: call.journeys_with_steps(),
         of_stages: false,
         cell: call.segments.cell(),
+        parameters: Vec::new(),
         counts,
     }
 }

@@ -18,11 +18,11 @@
 
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr, FunctionArgOperator, Ident};
 
 use super::TableFunction;
 use super::arguments::{Arguments, Text};
-use super::{call, sql};
+use super::call::{self, named};
+use super::sql;
 use crate::definition::text::{literal, written};
 use crate::error::FunnelError;
 use crate::{FunctionInfo, FunctionKind};
@@ -72,11 +72,7 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
     }
     let mut given = Vec::new();
     for name in (FUNCTION.arguments)() {
-        given.extend(arguments.take(name).map(|value| FunctionArg::Named {
-            name: Ident::with_quote('"', name),
-            arg: FunctionArgExpr::Expr(value),
-            operator: FunctionArgOperator::RightArrow,
-        }));
+        given.extend(arguments.take(name).map(|value| named(name, value)));
     }
     let given: String = given
         .iter()

@@ -4,20 +4,31 @@ mod adhoc;
 mod arguments;
 mod call;
 pub mod cohort_cycle;
+pub mod data_quality;
+pub mod deal_timeline;
+mod durations;
+pub mod followup_sla;
 pub mod funnel;
 pub mod funnel_drill;
 pub mod funnel_source;
 pub mod journey_stages;
 pub mod journeys;
+mod journeys_sql;
 pub mod metric;
 pub mod metric_diff;
 pub mod metric_lint;
+pub mod overdue_deals;
 mod period;
 mod population;
 mod segments;
 mod sql;
+pub mod stage_cif;
 pub mod stage_conversion;
+pub mod stage_logrank;
 pub mod stage_metrics;
+pub mod stage_moves;
+pub mod stage_survival;
+pub mod stage_times;
 #[cfg(test)]
 mod tests;
 
@@ -80,8 +91,11 @@ pub(crate) struct TableFunction {
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 11] = [
+const FUNCTIONS: [TableFunction; 20] = [
     cohort_cycle::FUNCTION,
+    data_quality::FUNCTION,
+    deal_timeline::FUNCTION,
+    followup_sla::FUNCTION,
     funnel::FUNCTION,
     funnel_drill::FUNCTION,
     funnel_source::FUNCTION,
@@ -90,8 +104,14 @@ const FUNCTIONS: [TableFunction; 11] = [
     metric::FUNCTION,
     metric_diff::FUNCTION,
     metric_lint::FUNCTION,
+    overdue_deals::FUNCTION,
+    stage_cif::FUNCTION,
     stage_conversion::FUNCTION,
+    stage_logrank::FUNCTION,
     stage_metrics::FUNCTION,
+    stage_moves::FUNCTION,
+    stage_survival::FUNCTION,
+    stage_times::FUNCTION,
 ];
 
 /// Name, arguments and description of every table function.

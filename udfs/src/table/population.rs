@@ -17,6 +17,8 @@ pub struct Population {
     pub of_stages: bool,
     /// What tells cells apart: names, and SQL over `rows`.
     pub cell: Vec<(String, String)>,
+    /// Names of the key's cell that stand as `:name` in the conditions of `counts`.
+    pub parameters: Vec<&'static str>,
     /// Each number: the name of its column, and the condition of the rows that it counts.
     pub counts: Vec<(&'static str, String)>,
 }

@@ -31,7 +31,11 @@ pub fn plan(arguments: &mut Arguments, written: &[FunctionArg], sql: &str) -> Re
     })
 }
 
-fn parse(sql: &str) -> Result<Box<Query>> {
+/// Reads the query that a function has written.
+///
+/// # Errors
+/// XX000 where it is none.
+pub fn parse(sql: &str) -> Result<Box<Query>> {
     let unread = |error: ParserError| {
         DataFusionError::Internal(format!(
             "the SQL of a table function can't be read: {error}: {sql}"

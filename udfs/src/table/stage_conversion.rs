@@ -126,6 +126,7 @@ fn population(call: &Call) -> Population {
         rows: call.journey_stages(),
         of_stages: true,
         cell,
+        parameters: Vec::new(),
         counts: vec![
             count("entered", "true"),
             count("passed", "stage_outcome = 'passed'"),

@@ -240,6 +240,7 @@ impl Metrics {
             rows: format!("(\n{}\n) AS stage_rows", self.rows()),
             of_stages: true,
             cell,
+            parameters: Vec::new(),
             counts,
         }
     }

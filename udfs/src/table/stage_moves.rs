@@ -1,0 +1,159 @@
+//! `stage_moves('funnel')`: each move into a stage as the source has it, before any rule of counting.
+//!
+//! One row for each row of an event log and each stage whose condition it meets, or for each date of a wide table.
+//! Rows of no entity or without a time aren't moves.
+//!
+//! # Columns
+//! - the entity, under its own name
+//! - `at` timestamptz: when
+//! - `stage_no` integer, `stage` text: where to; NULL for a loss and for a row that is no move
+//! - `lost` boolean: it is a loss
+//! - `actor` text: the owner in that row; `reason` text: the loss's
+//!
+//! # Arguments
+//! `as_of` (an instant): moves after it aren't known; without it, moves of the future are there too. `unmatched`
+//! (false): rows of an event log that meet no condition are there too.
+//!
+//! Cost: a scan of the source.
+
+use datafusion::common::{Column, ScalarValue};
+use datafusion::error::Result;
+use datafusion::functions::core::expr_fn::named_struct;
+use datafusion::functions_nested::expr_fn::make_array;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit, when};
+use datafusion::prelude::get_field;
+
+use super::TableFunction;
+use super::arguments::Arguments;
+use super::call::take_funnel;
+use crate::definition::journeys::to_instant;
+use crate::definition::resolve::{ResolvedFunnel, Shape, column, instant_type};
+use crate::{FunctionInfo, FunctionKind};
+
+pub(super) const FUNCTION: TableFunction = TableFunction {
+    name: "stage_moves",
+    arguments: || {
+        [
+            "as_of",
+            "unmatched",
+            "entity",
+            "time",
+            "stage",
+            "stages",
+            "value",
+            "window",
+        ]
+        .to_vec()
+    },
+    plan,
+    population: None,
+    info,
+};
+
+/// The function's own columns but the entity's.
+const COLUMNS: [&str; 6] = ["at", "stage_no", "stage", "lost", "actor", "reason"];
+
+fn info() -> FunctionInfo {
+    FunctionInfo {
+        name: "stage_moves".to_owned(),
+        kind: FunctionKind::Table,
+        arguments: "funnel text, as_of timestamp with time zone DEFAULT NULL, \
+                    unmatched boolean DEFAULT false"
+            .to_owned(),
+        result: "SETOF record".to_owned(),
+        description: "Each move into a stage as the source has it.".to_owned(),
+    }
+}
+
+fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
+    let as_of = arguments.take_instant("as_of")?;
+    let unmatched = arguments.take_bool("unmatched")?;
+    let funnel = take_funnel(arguments)?;
+    let moves = moves(&funnel, &arguments.time_zone())?;
+    let owner = funnel.owner.clone();
+    let text = |value: Option<Expr>| value.unwrap_or_else(|| lit(ScalarValue::Utf8(None)));
+    let source = LogicalPlanBuilder::from(funnel.source.clone());
+    let entered = column("__moves");
+    let field = |name: &str| get_field(entered.clone(), name);
+    let is_move = field("stage").is_not_null().or(field("lost"));
+    let known = field("at").is_not_null();
+    let known = match unmatched {
+        true => known,
+        false => known.and(is_move),
+    };
+    let known = match as_of {
+        Some(as_of) => known.and(field("at").lt_eq(as_of)),
+        None => known,
+    };
+    let mut columns = vec![column(&funnel.entity_name)];
+    columns.extend(COLUMNS[..4].iter().map(|name| field(name).alias(*name)));
+    columns.push(column("actor"));
+    let lost_reason = when(field("lost"), column("__reason")).end()?;
+    columns.push(lost_reason.alias("reason"));
+    source
+        .filter(funnel.entity.clone().is_not_null())?
+        .project(vec![
+            funnel.entity.clone().alias(&funnel.entity_name),
+            text(owner).alias("actor"),
+            text(funnel.reason.clone()).alias("__reason"),
+            make_array(moves).alias("__moves"),
+        ])?
+        .unnest_column(Column::new_unqualified("__moves"))?
+        .filter(known)?
+        .project(columns)?
+        .build()
+}
+
+/// What a row may be a move to: a struct for each stage, for a loss, and for nothing at all.
+fn moves(funnel: &ResolvedFunnel, time_zone: &str) -> Result<Vec<Expr>> {
+    let schema = funnel.source.schema();
+    let names = funnel.stage_names();
+    let none = lit(ScalarValue::try_from(&instant_type())?);
+    let stage = |at: usize, instant: Expr| {
+        let no = i32::try_from(at + 1).unwrap_or(i32::MAX);
+        to_move(instant, lit(no), lit(names[at].as_str()), false)
+    };
+    let no_stage = |instant: Expr, lost: bool| {
+        let none = (ScalarValue::Int32(None), ScalarValue::Utf8(None));
+        to_move(instant, lit(none.0), lit(none.1), lost)
+    };
+    let mut moves = Vec::new();
+    match &funnel.shape {
+        Shape::Events { time, stages, lost } => {
+            let instant = to_instant(time, schema, time_zone)?;
+            let met =
+                |condition: &Expr| when(condition.clone(), instant.clone()).otherwise(none.clone());
+            for (at, condition) in stages.iter().enumerate() {
+                moves.push(stage(at, met(condition)?));
+            }
+            if let Some(lost) = lost {
+                moves.push(no_stage(met(lost)?, true));
+            }
+            let any = stages.iter().chain(lost).cloned().reduce(Expr::or);
+            let unmatched = any.unwrap_or_else(|| lit(false)).is_not_true();
+            moves.push(no_stage(met(&unmatched)?, false));
+        }
+        Shape::Wide { stages, lost } => {
+            for (at, time) in stages.iter().enumerate() {
+                moves.push(stage(at, to_instant(time, schema, time_zone)?));
+            }
+            if let Some(lost) = lost {
+                moves.push(no_stage(to_instant(lost, schema, time_zone)?, true));
+            }
+        }
+    }
+    Ok(moves)
+}
+
+fn to_move(instant: Expr, no: Expr, stage: Expr, lost: bool) -> Expr {
+    named_struct(vec![
+        lit(COLUMNS[0]),
+        instant,
+        lit(COLUMNS[1]),
+        no,
+        lit(COLUMNS[2]),
+        stage,
+        lit(COLUMNS[3]),
+        lit(lost),
+    ])
+}
