@@ -15,7 +15,9 @@
 //! Ordered by `started_at`, then by the entity.
 //!
 //! # Arguments
-//! the key, a text; `of` (the function's first count): the name of a count in that row, such as `lost`.
+//! the key, a text; `of` (the function's first count): the name of a count in that row, such as `lost`. In the place of a
+//! key, a funnel with `stage` and the arguments of [`journeys`](super::journeys): the row that
+//! [`stage_conversion`](super::stage_conversion) has of that stage.
 //!
 //! # Errors
 //! 22023 for a text that is no key of a row, or a function without that count; 42704 where the funnel is no more.
@@ -24,13 +26,12 @@
 
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArgOperator, Ident, Value,
-};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, Value};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Text};
+use super::call::{self, named};
 use super::journey_stages::journey_columns;
 use super::population::Population;
 use super::sql::{self, lines};
@@ -43,7 +44,7 @@ use crate::{FunctionInfo, FunctionKind};
 
 pub(super) const FUNCTION: TableFunction = TableFunction {
     name: "funnel_drill",
-    arguments: || vec!["of"],
+    arguments: || call::arguments(&["of"]),
     plan,
     population: None,
     info,
@@ -53,7 +54,10 @@ fn info() -> FunctionInfo {
     FunctionInfo {
         name: "funnel_drill".to_owned(),
         kind: FunctionKind::Table,
-        arguments: "drill_key text, of text DEFAULT NULL".to_owned(),
+        arguments: format!(
+            "drill_key text, of text DEFAULT NULL, stage text DEFAULT NULL, {}",
+            call::SIGNATURE
+        ),
         result: "SETOF record".to_owned(),
         description: "The journeys behind a number of another function's row.".to_owned(),
     }
@@ -83,13 +87,22 @@ pub fn names_of(key: &str) -> Vec<String> {
 
 fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
     let of = arguments.take_text("of")?;
-    let text = arguments.only_positional()?;
-    let text = match arguments.text("drill_key", &text)? {
-        Some(text) => text.into_string(),
+    let text = match arguments.peek_positional() {
+        Some(first) => arguments.text("drill_key", first)?.map(Text::into_string),
+        None => None,
+    };
+    let (key, given) = match text {
+        Some(text) if text.trim_start().starts_with('{') => {
+            arguments.only_positional()?;
+            let key: Key =
+                serde_json::from_str(&text).map_err(|_| no_key(&format!("\"{text}\"")))?;
+            let given = written_arguments(&key);
+            (key, given)
+        }
+        Some(funnel) => of_stage(arguments, funnel)?,
         None => return Err(no_key("NULL")),
     };
-    let key: Key = serde_json::from_str(&text).map_err(|_| no_key(&format!("\"{text}\"")))?;
-    let population = population(arguments, &key)?;
+    let population = population(arguments, &key, given)?;
     arguments.look_at("of");
     let condition = condition(&population, &key, of.as_deref())?;
     let as_of = match key.arguments.get("as_of") {
@@ -98,6 +111,46 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
     };
     let query = query(&population, &condition, &as_of);
     sql::plan(arguments, &[], &query)
+}
+
+/// The arguments that a key was made with.
+fn written_arguments(key: &Key) -> Vec<FunctionArg> {
+    let text = |text: &str| SqlExpr::Value(Value::SingleQuotedString(text.to_owned()).into());
+    let first = text(key.of.as_ref().unwrap_or(&key.funnel));
+    let mut given = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(first))];
+    let arguments = key.arguments.iter();
+    given.extend(arguments.map(|(name, value)| named(name, text(value))));
+    given
+}
+
+/// A funnel and a stage in the place of a key: that stage's row of `stage_conversion` with the same arguments.
+fn of_stage(arguments: &mut Arguments, funnel: String) -> Result<(Key, Vec<FunctionArg>)> {
+    let Some(stage) = arguments.take_text("stage")? else {
+        return Err(no_key(&format!("\"{funnel}\"")));
+    };
+    let mut given = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(
+        arguments.only_positional()?,
+    ))];
+    let mut written = BTreeMap::new();
+    for name in call::arguments(&[]) {
+        let Some(value) = arguments.take(name) else {
+            continue;
+        };
+        if name == "as_of"
+            && let Some(text) = arguments.text(name, &value).ok().flatten()
+        {
+            written.insert(name.to_owned(), text.into_string());
+        }
+        given.push(named(name, value));
+    }
+    let key = Key {
+        function: "stage_conversion".to_owned(),
+        funnel,
+        of: None,
+        cell: BTreeMap::from([("stage".to_owned(), Some(stage))]),
+        arguments: written,
+    };
+    Ok((key, given))
 }
 
 fn no_key(found: &str) -> DataFusionError {
@@ -109,7 +162,7 @@ fn no_key(found: &str) -> DataFusionError {
 }
 
 /// The rows that the key's function counts, when it is called as it was.
-fn population(arguments: &mut Arguments, key: &Key) -> Result<Population> {
+fn population(arguments: &mut Arguments, key: &Key, given: Vec<FunctionArg>) -> Result<Population> {
     let found = FUNCTIONS
         .iter()
         .find(|function| function.name == key.function);
@@ -118,22 +171,6 @@ fn population(arguments: &mut Arguments, key: &Key) -> Result<Population> {
     else {
         return Err(no_key(&format!("a row of \"{}\"", key.function)));
     };
-    let text = |text: &str| {
-        let value = Value::SingleQuotedString(text.to_owned());
-        FunctionArgExpr::Expr(SqlExpr::Value(value.into()))
-    };
-    let mut given = vec![FunctionArg::Unnamed(text(
-        key.of.as_ref().unwrap_or(&key.funnel),
-    ))];
-    given.extend(
-        key.arguments
-            .iter()
-            .map(|(name, value)| FunctionArg::Named {
-                name: Ident::with_quote('"', name),
-                arg: text(value),
-                operator: FunctionArgOperator::RightArrow,
-            }),
-    );
     let mut nested = arguments.of(function.name, &(function.arguments)(), given)?;
     population(&mut nested)
 }
