@@ -305,7 +305,7 @@ async fn check_document(name: &str, language: Language) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sessions_in_the_documents_are_real() {
-    for name in ["README.md", "docs/funnels.md"] {
+    for name in ["README.md", "docs/funnels.md", "docs/questions.md"] {
         check_document(name, Language::English).await;
     }
     check_document("README.zh-CN.md", Language::Chinese).await;
@@ -317,7 +317,7 @@ type Chapter = (
     &'static [(&'static [&'static str], &'static str)],
 );
 
-const REFERENCE: [Chapter; 5] = [
+const REFERENCE: [Chapter; 6] = [
     (
         "Table functions",
         &[
@@ -361,6 +361,24 @@ const REFERENCE: [Chapter; 5] = [
             (
                 &["odds_ratio_ci", "odds_ratio_lower", "odds_ratio_upper"],
                 "scalar/odds_ratio_ci.rs",
+            ),
+        ],
+    ),
+    (
+        "Times and how they end",
+        &[
+            (&["life_table"], "aggregate/life_table.rs"),
+            (
+                &[
+                    "survival_curve",
+                    "survival_quantile",
+                    "survival_rmst",
+                    "incidence_curve",
+                    "incidence_quantile",
+                    "win_probability",
+                    "logrank",
+                ],
+                "scalar/survival.rs",
             ),
             (
                 &["cumulative_incidence"],

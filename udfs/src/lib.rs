@@ -43,6 +43,7 @@ pub mod optimizer;
 pub mod physical;
 pub mod scalar;
 pub mod spelling;
+pub mod statistics;
 pub mod table;
 
 use std::sync::Arc;
@@ -77,6 +78,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         scalar::rate_ratio_ci::rate_ratio_lower_udf(),
         scalar::rate_ratio_ci::rate_ratio_upper_udf(),
     ];
+    functions.extend(scalar::survival::survival_udfs());
     functions.extend(scalar::clickhouse::udfs());
     functions
 }
@@ -87,6 +89,7 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
         aggregate::cumulative_incidence::cumulative_incidence_udaf(),
         aggregate::intersect_count::intersect_count_udaf(),
         aggregate::journey::journey_udaf(),
+        aggregate::life_table::life_table_udaf(),
         aggregate::range_retention::range_retention_count_udaf(),
         aggregate::range_retention::range_retention_sum_udaf(),
         aggregate::retention::retention_udaf(),

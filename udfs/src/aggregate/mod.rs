@@ -8,6 +8,7 @@ pub(crate) mod group_log;
 pub mod hits;
 pub mod intersect_count;
 pub mod journey;
+pub mod life_table;
 pub(crate) mod one_group;
 pub mod range_retention;
 pub mod retention;

@@ -366,7 +366,7 @@ pub const METRICS: [Metric; 22] = [
         unit: Unit::Days,
         at: At::EachButLast,
         formula: Formula::Measure(
-            "survival_quantile(life_table(greatest(stage_days, 0.0), stage_outcome), 0.5)",
+            "survival_quantile(life_table(stage_days, stage_outcome), 0.5)",
         ),
         needs: None,
     },
@@ -513,7 +513,7 @@ pub const METRICS: [Metric; 22] = [
         unit: Unit::Days,
         at: At::Role(StageRole::Negotiating),
         formula: Formula::Measure(
-            "survival_quantile(life_table(greatest(stage_days, 0.0), stage_outcome), 0.5)",
+            "survival_quantile(life_table(stage_days, stage_outcome), 0.5)",
         ),
         needs: None,
     },

@@ -9,3 +9,4 @@ pub mod odds_ratio_ci;
 pub mod rate_ci;
 pub mod rate_diff_ci;
 pub mod rate_ratio_ci;
+pub mod survival;

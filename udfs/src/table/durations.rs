@@ -245,9 +245,8 @@ fn stages(call: &Call, only: Option<&str>) -> String {
     let only = only
         .map(|stage| format!(" AND stage = {}", literal(stage)))
         .unwrap_or_default();
-    // A clock that runs backwards in the source must not stop the query; such a time counts as none.
     format!(
-        "(SELECT *, greatest(stage_days, 0.0) AS __t, stage_outcome AS __outcome FROM {} WHERE stage_no < {last}{only}) AS times",
+        "(SELECT *, stage_days AS __t, stage_outcome AS __outcome FROM {} WHERE stage_no < {last}{only}) AS times",
         call.journey_stages()
     )
 }
