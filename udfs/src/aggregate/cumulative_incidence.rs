@@ -9,33 +9,33 @@
 //! limits are by Aalen's variance and a log(-log) transform; while nobody has won the upper one is NULL, and where all have
 //! won the lower one. Never NaN or infinite.
 //!
-//! Cost: a row is one insertion to a sorted map; the result is one pass over the distinct times for each age. State: 48 bytes a
-//! distinct time, in whole days mostly some hundred.
+//! It is `incidence_at(life_table(t, outcome), ages)` in one call; see [`life_table`] and
+//! [`incidence_at`](crate::scalar::survival::incidence_at).
+//!
+//! Cost: a row is one insertion to a sorted map; the result is one pass over the distinct times. State: 48 bytes a distinct
+//! time, in whole days mostly some hundred.
 
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, RecordBatch, StructArray,
+    Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StructArray,
 };
-use datafusion::arrow::datatypes::{
-    DataType, Field, FieldRef, Fields, Float64Type, Int64Type, Schema,
-};
-use datafusion::common::cast::{as_float64_array, as_list_array, as_string_array};
-use datafusion::common::utils::{SingleRowListArrayBuilder, take_function_args};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
+use datafusion::common::cast::as_float64_array;
+use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{Result, ScalarValue, internal_err, not_impl_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Documentation, Signature,
 };
 use datafusion::physical_plan::PhysicalExpr;
 
-pub mod kernel;
-
-use self::kernel::{AtAge, Counts, FollowUps, Outcome};
+use super::life_table;
 use crate::error::FunnelError;
 use crate::scalar::rate_ci::arguments::{Kind, Parameters, STATISTICS};
 use crate::scalar::rate_ci::interval::{Confidence, DEFAULT_CONFIDENCE};
+use crate::statistics::aalen_johansen::{AtAge, Curve, ShareInterval};
+use crate::statistics::life_table::FollowUps;
 
 const NAME: &str = "cumulative_incidence";
 
@@ -52,7 +52,7 @@ const PARAMETERS: Parameters = Parameters {
 /// Probability to have won by each of some ages, where losing competes and open ones are followed for as long as they were.
 ///
 /// - `t`: Float64 days from the start to the outcome, or to the last look at what is open, `>= 0`; one row per entity
-/// - `outcome`: `'won'`, `'lost'` or `'open'`
+/// - `outcome`: `'won'` or `'passed'`; `'lost'`; `'open'` or `'expired'`
 /// - `ages`: literal list of days, `>= 0`; the result keeps its order
 /// - `confidence`: Float64 literal in (0, 1), 0.95 when left out
 /// - returns `List<Struct { age, at_risk, won, estimate, lo, hi }>`, one element for each age: `at_risk` Int64 entities followed for
@@ -113,16 +113,7 @@ impl AggregateUDFImpl for CumulativeIncidence {
     }
 
     fn state_fields(&self, call: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let list = |part: &str, item: DataType| -> FieldRef {
-            Arc::new(Field::new_list(
-                format_state_name(call.name, part),
-                Field::new_list_field(item, true),
-                false,
-            ))
-        };
-        let times = list("times", DataType::Float64);
-        let counts = ["won", "lost", "open"].map(|part| list(part, DataType::Int64));
-        Ok(std::iter::once(times).chain(counts).collect())
+        Ok(life_table::state_fields(call.name))
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
@@ -144,7 +135,7 @@ fn documentation() -> Documentation {
         PARAMETERS.syntax(NAME),
     )
     .with_argument("t", "Days from the start to the outcome, or to the last look at what is open. One row an entity.")
-    .with_argument("outcome", "'won', 'lost' or 'open'.")
+    .with_argument("outcome", "'won' or 'passed', 'lost', 'open' or 'expired'.")
     .with_argument("ages", "A literal list of ages in days, such as [30, 60, 90].")
     .with_argument("confidence", "A literal fraction: how often the limits hold the truth, 0.95 when left out.")
     .with_sql_example(
@@ -154,7 +145,7 @@ fn documentation() -> Documentation {
 }
 
 /// One element of the result.
-fn item_fields() -> Fields {
+pub(crate) fn item_fields() -> Fields {
     [
         ("age", DataType::Float64),
         ("at_risk", DataType::Int64),
@@ -168,7 +159,7 @@ fn item_fields() -> Fields {
     .collect()
 }
 
-fn item_field() -> FieldRef {
+pub(crate) fn item_field() -> FieldRef {
     Arc::new(Field::new_list_field(DataType::Struct(item_fields()), true))
 }
 
@@ -230,19 +221,16 @@ struct IncidenceAccumulator {
 
 impl Accumulator for IncidenceAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        each_row(values, |time, outcome| {
-            Ok(self.follow_ups.add(time, Counts::one(outcome))?)
-        })
+        life_table::update(&mut self.follow_ups, values)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let curve = self.follow_ups.curve();
+        let curve = Curve::new(&self.follow_ups.table()?);
         let found = self
             .ages
             .iter()
-            .map(|age| curve.at(*age, self.confidence))
-            .collect::<Vec<_>>();
-        let items = Arc::new(items(&found)?);
+            .map(|age| Some(curve.at(*age, self.confidence)));
+        let items = Arc::new(items(&found.collect::<Vec<_>>())?);
         Ok(SingleRowListArrayBuilder::new(items)
             .with_field(&item_field())
             .build_list_scalar())
@@ -253,48 +241,15 @@ impl Accumulator for IncidenceAccumulator {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let times = self
-            .follow_ups
-            .iter()
-            .map(|(time, _)| time)
-            .collect::<Float64Array>();
-        let counts = |of: fn(Counts) -> i64| -> ArrayRef {
-            Arc::new(
-                self.follow_ups
-                    .iter()
-                    .map(|(_, counts)| of(counts))
-                    .collect::<Int64Array>(),
-            )
-        };
-        let columns: [ArrayRef; 4] = [
-            Arc::new(times),
-            counts(|counts| counts.won),
-            counts(|counts| counts.lost),
-            counts(|counts| counts.open),
-        ];
-        let lists =
-            columns.map(|column| SingleRowListArrayBuilder::new(column).build_list_scalar());
-        Ok(lists.into())
+        life_table::state(&self.follow_ups)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let [times, won, lost, open] = take_function_args(NAME, states)?;
-        let times = as_list_array(times)?;
-        let counts = [
-            as_list_array(won)?,
-            as_list_array(lost)?,
-            as_list_array(open)?,
-        ];
-        (0..times.len()).try_for_each(|row| self.merge(times, counts, row))
+        life_table::merge(&mut self.follow_ups, states)
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        each_row(values, |time, outcome| {
-            if self.follow_ups.retract(time, Counts::one(outcome))? {
-                return Ok(());
-            }
-            internal_err!("{NAME}() is asked to retract a row that it hasn't seen")
-        })
+        life_table::retract(&mut self.follow_ups, values)
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -302,54 +257,30 @@ impl Accumulator for IncidenceAccumulator {
     }
 }
 
-impl IncidenceAccumulator {
-    /// Adds the state of one partial aggregate.
-    fn merge(&mut self, times: &ListArray, counts: [&ListArray; 3], row: usize) -> Result<()> {
-        let times = times.value(row);
-        let [won, lost, open] = counts.map(|list| list.value(row));
-        let [won, lost, open] =
-            [&won, &lost, &open].map(|column| column.as_primitive::<Int64Type>());
-        for (at, time) in times
-            .as_primitive::<Float64Type>()
-            .values()
-            .iter()
-            .enumerate()
-        {
-            let counts = Counts {
-                won: won.value(at),
-                lost: lost.value(at),
-                open: open.value(at),
-            };
-            self.follow_ups.add(*time, counts)?;
-        }
-        Ok(())
-    }
-}
-
-/// Calls `take` with the time and the outcome of each row that has both.
-fn each_row(values: &[ArrayRef], mut take: impl FnMut(f64, Outcome) -> Result<()>) -> Result<()> {
-    let [times, outcomes, ..] = values else {
-        return internal_err!("{NAME}() takes a time and an outcome");
+/// Elements of the result; `None` is NULL.
+pub(crate) fn items(found: &[Option<AtAge>]) -> Result<StructArray> {
+    let number = |of: fn(&AtAge) -> Option<f64>| -> ArrayRef {
+        let values = found.iter().map(|at| at.as_ref().and_then(of));
+        Arc::new(values.collect::<Float64Array>())
     };
-    let (times, outcomes) = (as_float64_array(times)?, as_string_array(outcomes)?);
-    for (time, outcome) in times.iter().zip(outcomes) {
-        if let (Some(time), Some(outcome)) = (time, outcome) {
-            take(time, Outcome::parse(outcome)?)?;
-        }
-    }
-    Ok(())
-}
-
-fn items(found: &[AtAge]) -> Result<StructArray> {
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(found.iter().map(|at| at.age).collect::<Float64Array>()),
-        Arc::new(found.iter().map(|at| at.at_risk).collect::<Int64Array>()),
-        Arc::new(found.iter().map(|at| at.won).collect::<Int64Array>()),
-        Arc::new(found.iter().map(|at| at.estimate).collect::<Float64Array>()),
-        Arc::new(found.iter().map(|at| at.lo).collect::<Float64Array>()),
-        Arc::new(found.iter().map(|at| at.hi).collect::<Float64Array>()),
+    let count = |of: fn(&AtAge) -> i64| -> ArrayRef {
+        Arc::new(
+            found
+                .iter()
+                .map(|at| at.as_ref().map(of))
+                .collect::<Int64Array>(),
+        )
+    };
+    let columns = vec![
+        number(|at| Some(at.age)),
+        count(|at| at.at_risk),
+        count(|at| at.won),
+        number(|at| at.share.map(|share: ShareInterval| share.estimate)),
+        number(|at| at.share.and_then(|share| share.lo)),
+        number(|at| at.share.and_then(|share| share.hi)),
     ];
-    Ok(StructArray::try_new(item_fields(), columns, None)?)
+    let nulls = found.iter().map(Option::is_some).collect();
+    Ok(StructArray::try_new(item_fields(), columns, Some(nulls))?)
 }
 
 #[cfg(test)]

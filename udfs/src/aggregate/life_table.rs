@@ -45,15 +45,15 @@ const PARAMETERS: Parameters = Parameters {
 ///   where no row has both a time and an outcome
 /// - errors: 22023 when a time is negative or not finite, or an outcome is another text
 /// ```slt
-/// query RIII
+/// query IIII
 /// SELECT r['t'], r['won'], r['lost'], r['open']
 /// FROM (
 ///   SELECT unnest(life_table(t, outcome)) AS r
 ///   FROM (VALUES (2, 'won'), (5, 'open'), (2, 'lost'), (2, 'won'), (NULL, 'won'), (5, 'expired')) AS deals(t, outcome)
 /// )
 /// ----
-/// 2.0 2 1 0
-/// 5.0 0 0 2
+/// 2 2 1 0
+/// 5 0 0 2
 /// ```
 pub fn life_table_udaf() -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::from(LifeTableFunction {
@@ -160,12 +160,16 @@ pub(crate) fn state_fields(name: &str) -> Vec<FieldRef> {
 
 /// The state of some follow-ups; an empty list for none.
 pub(crate) fn state(follow_ups: &FollowUps) -> Result<Vec<ScalarValue>> {
-    Ok(vec![column::scalar(&follow_ups.rows().collect::<Vec<_>>())?])
+    Ok(vec![column::scalar(
+        &follow_ups.rows().collect::<Vec<_>>(),
+    )?])
 }
 
 /// Adds rows of a time and an outcome; those without one of them are ignored.
 pub(crate) fn update(follow_ups: &mut FollowUps, values: &[ArrayRef]) -> Result<()> {
-    each_row(values, |t, outcome| Ok(follow_ups.add(t, Counts::one(outcome))?))
+    each_row(values, |t, outcome| {
+        Ok(follow_ups.add(t, Counts::one(outcome))?)
+    })
 }
 
 /// Adds states.
@@ -248,9 +252,15 @@ mod tests {
 
     #[test]
     fn nobody_has_no_table() {
-        check_deals("SELECT life_table(t, outcome) FROM DEALS WHERE t > 99", &["NULL"]);
+        check_deals(
+            "SELECT life_table(t, outcome) FROM DEALS WHERE t > 99",
+            &["NULL"],
+        );
         check_deals("SELECT life_table(NULL, NULL) FROM DEALS", &["NULL"]);
-        check_deals("SELECT t, life_table(t, outcome) FROM DEALS WHERE t > 99 GROUP BY t", &[]);
+        check_deals(
+            "SELECT t, life_table(t, outcome) FROM DEALS WHERE t > 99 GROUP BY t",
+            &[],
+        );
     }
 
     #[test]
@@ -274,16 +284,36 @@ mod tests {
     #[test]
     fn impossible_arguments_are_errors() {
         let fails = |sql: &str, code, part| check_error(&life_table_udaf(), sql, code, part);
-        fails("SELECT life_table(-1, 'won')", "22023", "a follow-up can't last -1 days");
-        fails("SELECT life_table('NaN'::double, 'won')", "22023", "can't last NaN days");
+        fails(
+            "SELECT life_table(-1, 'won')",
+            "22023",
+            "a follow-up can't last -1 days",
+        );
+        fails(
+            "SELECT life_table('NaN'::double, 'won')",
+            "22023",
+            "can't last NaN days",
+        );
         fails(
             "SELECT life_table(1, 'gone')",
             "22023",
             "outcome \"gone\" is not one of won, passed, lost, open and expired",
         );
-        fails("SELECT life_table(true, 'won')", "42804", "takes a number as t, not Boolean");
-        fails("SELECT life_table(1)", "42883", "HINT: Write life_table(t, outcome).");
-        fails("SELECT life_table(DISTINCT 1, 'won')", "42883", "doesn't take DISTINCT");
+        fails(
+            "SELECT life_table(true, 'won')",
+            "42804",
+            "takes a number as t, not Boolean",
+        );
+        fails(
+            "SELECT life_table(1)",
+            "42883",
+            "HINT: Write life_table(t, outcome).",
+        );
+        fails(
+            "SELECT life_table(DISTINCT 1, 'won')",
+            "42883",
+            "doesn't take DISTINCT",
+        );
     }
 
     #[test]
@@ -305,11 +335,16 @@ mod tests {
         let empty = accumulator.size();
         let rows = |times: Vec<f64>| -> [ArrayRef; 2] {
             let outcomes = vec!["won"; times.len()];
-            [Arc::new(Float64Array::from(times)), Arc::new(StringArray::from(outcomes))]
+            [
+                Arc::new(Float64Array::from(times)),
+                Arc::new(StringArray::from(outcomes)),
+            ]
         };
         accumulator.update_batch(&rows(vec![1.0; 1_000])).unwrap();
         assert_eq!(accumulator.size(), empty + 48);
-        accumulator.update_batch(&rows((0..1_000).map(f64::from).collect())).unwrap();
+        accumulator
+            .update_batch(&rows((0..1_000).map(f64::from).collect()))
+            .unwrap();
         assert_eq!(accumulator.size(), empty + 48_000);
     }
 }

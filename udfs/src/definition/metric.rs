@@ -365,9 +365,7 @@ pub const METRICS: [Metric; 22] = [
         },
         unit: Unit::Days,
         at: At::EachButLast,
-        formula: Formula::Measure(
-            "survival_quantile(life_table(stage_days, stage_outcome), 0.5)",
-        ),
+        formula: Formula::Measure("survival_quantile(life_table(stage_days, stage_outcome), 0.5)"),
         needs: None,
     },
     Metric {
@@ -512,9 +510,7 @@ pub const METRICS: [Metric; 22] = [
         },
         unit: Unit::Days,
         at: At::Role(StageRole::Negotiating),
-        formula: Formula::Measure(
-            "survival_quantile(life_table(stage_days, stage_outcome), 0.5)",
-        ),
+        formula: Formula::Measure("survival_quantile(life_table(stage_days, stage_outcome), 0.5)"),
         needs: None,
     },
     Metric {

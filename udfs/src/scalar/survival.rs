@@ -45,7 +45,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use crate::aggregate::life_table::{life_table_type, read};
+use crate::aggregate::life_table::column::{LifeTables, data_type as life_table_type};
 use crate::error::FunnelError;
 use crate::scalar::rate_ci::arguments::STATISTICS;
 use crate::scalar::rate_ci::interval::{Confidence, DEFAULT_CONFIDENCE};
@@ -497,6 +497,14 @@ impl Rows<'_> {
         let nulls = tests.iter().map(Option::is_some).collect::<NullBuffer>();
         let tests = StructArray::try_new(logrank_fields(), columns, Some(nulls))?;
         Ok(Arc::new(tests))
+    }
+}
+
+/// The life table of a row; nothing where it is NULL.
+fn read(tables: &ArrayRef, row: usize) -> Result<Option<LifeTable>> {
+    match tables.is_valid(row) {
+        true => Ok(Some(LifeTables::new(tables)?.table(row)?)),
+        false => Ok(None),
     }
 }
 

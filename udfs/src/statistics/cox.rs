@@ -186,9 +186,8 @@ mod tests {
 
     /// Entities of the given times, events and one covariate.
     fn small(rows: &[(i32, bool, i32)]) -> Vec<Entity> {
-        let entity = |(time, event, x): &(i32, bool, i32)| {
-            (f64::from(*time), *event, vec![f64::from(*x)])
-        };
+        let entity =
+            |(time, event, x): &(i32, bool, i32)| (f64::from(*time), *event, vec![f64::from(*x)]);
         rows.iter().map(entity).collect()
     }
 

@@ -249,7 +249,10 @@ fn standardised(raw: &[f64], rows: &[Row], total: f64) -> Option<(f64, f64, Vec<
         .map(|value| (value - least) / range)
         .collect::<Vec<_>>();
     let mean = |values: &[f64]| {
-        let weighted = values.iter().zip(rows).map(|(value, row)| value * row.total);
+        let weighted = values
+            .iter()
+            .zip(rows)
+            .map(|(value, row)| value * row.total);
         weighted.sum::<f64>() / total
     };
     let centre = mean(&values);
@@ -511,7 +514,8 @@ pub(crate) mod testing {
         let found = found
             .estimate()
             .unwrap_or_else(|| panic!("{}", found.status()));
-        let near = |found: f64, expected: f64| (found - expected).abs() <= within * (1.0 + expected.abs());
+        let near =
+            |found: f64, expected: f64| (found - expected).abs() <= within * (1.0 + expected.abs());
         assert!(
             near(found.coefficient, coefficient) && near(found.standard_error, standard_error),
             "{found:?} is not {coefficient} ± {standard_error}"

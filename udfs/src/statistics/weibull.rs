@@ -98,7 +98,10 @@ impl WeibullLikelihood<'_> {
     fn new(design: &Design) -> WeibullLikelihood<'_> {
         let rows = &design.rows;
         let events = rows.iter().map(|row| row.events).sum::<f64>();
-        let sum = rows.iter().map(|row| row.events * row.time.ln()).sum::<f64>();
+        let sum = rows
+            .iter()
+            .map(|row| row.events * row.time.ln())
+            .sum::<f64>();
         let centre = sum / events;
         WeibullLikelihood {
             design,
@@ -215,7 +218,11 @@ mod tests {
             let stretch = -truth / TRUE_SHAPE;
             assert!(low < stretch && stretch < high, "{term:?}");
         }
-        assert!((found.shape.unwrap() - TRUE_SHAPE).abs() < 0.08, "{:?}", found.shape);
+        assert!(
+            (found.shape.unwrap() - TRUE_SHAPE).abs() < 0.08,
+            "{:?}",
+            found.shape
+        );
     }
 
     #[test]
@@ -237,7 +244,11 @@ mod tests {
     #[test]
     fn without_a_maximum_there_is_no_estimate() {
         let x = |x: f64| vec![x];
-        let same_time = [(3.0, true, x(1.0)), (3.0, true, x(2.0)), (1.0, false, x(4.0))];
+        let same_time = [
+            (3.0, true, x(1.0)),
+            (3.0, true, x(2.0)),
+            (1.0, false, x(4.0)),
+        ];
         assert_eq!(statuses(&same_time), ["not_converged"]);
         let all_at_once = [(0.0, true, x(1.0)), (0.0, true, x(2.0))];
         assert_eq!(statuses(&all_at_once), ["not_converged"]);

@@ -3,7 +3,8 @@
 //! # Columns
 //! - each column of `by`, and `segment`, as in [`stage_conversion`](super::stage_conversion)
 //! - `stage_no` integer, `stage` text; NULL with `cycle` and over a query
-//! - `n` bigint: journeys whose time in the stage is known; `passed`, `lost`, `open` bigint: how that ended so far
+//! - `n` bigint: journeys whose time in the stage is known; `passed`, `lost`, `open` bigint: how that ended so far, where
+//!   `open` are also those whose window ended
 //! - `p25`, `median`, `p75` double precision: Kaplan–Meier quantiles of the days until the stage is left; NULL where fewer than
 //!   that share have left
 //! - `rmst` double precision: the mean of the days in the stage up to `tau` days (restricted mean survival time); NULL where the longest

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
     ColumnarValue, DocSection, ScalarFunctionArgs, Signature, TypeSignature, Volatility,
 };
 
+use crate::aggregate::life_table::column as life_table;
 use crate::error::FunnelError;
 
 /// The section of the documentation that has the statistics.
@@ -34,6 +35,10 @@ pub(crate) enum Kind {
     Text,
     /// A list of numbers.
     Numbers,
+    /// A result of `life_table`.
+    LifeTable,
+    /// A list of such results.
+    LifeTables,
 }
 
 impl Kind {
@@ -46,6 +51,11 @@ impl Kind {
             Kind::Numbers => {
                 DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true)))
             }
+            Kind::LifeTable => life_table::data_type(),
+            Kind::LifeTables => DataType::List(Arc::new(Field::new_list_field(
+                life_table::data_type(),
+                true,
+            ))),
         }
     }
 
@@ -60,12 +70,9 @@ impl Kind {
                 DataType::Dictionary(_, value) => value.is_string(),
                 other => other.is_string(),
             },
-            Kind::Numbers => match given {
-                DataType::List(item)
-                | DataType::LargeList(item)
-                | DataType::FixedSizeList(item, _) => Kind::Number.accepts(item.data_type()),
-                _ => false,
-            },
+            Kind::Numbers => item_type(given).is_some_and(|item| Kind::Number.accepts(item)),
+            Kind::LifeTable => item_type(given).is_some_and(life_table::fits),
+            Kind::LifeTables => item_type(given).is_some_and(|item| Kind::LifeTable.accepts(item)),
         }
     }
 
@@ -75,7 +82,19 @@ impl Kind {
             Kind::Number => "a number",
             Kind::Text => "text",
             Kind::Numbers => "a list of numbers",
+            Kind::LifeTable => "a result of life_table()",
+            Kind::LifeTables => "a list of results of life_table()",
         }
+    }
+}
+
+/// The type of a list's items; `None` for what isn't a list.
+fn item_type(given: &DataType) -> Option<&DataType> {
+    match given {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            Some(item.data_type())
+        }
+        _ => None,
     }
 }
 
@@ -237,7 +256,8 @@ impl Rows {
         Ok(ColumnarValue::Array(result))
     }
 
-    fn required(&self, position: usize) -> Result<&ArrayRef> {
+    /// An argument of any kind that has to be given.
+    pub(crate) fn required(&self, position: usize) -> Result<&ArrayRef> {
         self.columns.get(position).ok_or_else(|| {
             internal_datafusion_err!("argument {position} is missing after the check")
         })
