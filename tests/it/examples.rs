@@ -334,6 +334,8 @@ const REFERENCE: [Chapter; 6] = [
             (&["stage_survival"], "table/stage_survival.rs"),
             (&["stage_cif"], "table/stage_cif.rs"),
             (&["stage_logrank"], "table/stage_logrank.rs"),
+            (&["cycle_drivers"], "table/cycle_drivers.rs"),
+            (&["cycle_bands"], "table/cycle_bands.rs"),
             (&["overdue_deals"], "table/overdue_deals.rs"),
             (&["stage_moves"], "table/stage_moves.rs"),
             (&["deal_timeline"], "table/deal_timeline.rs"),
@@ -368,18 +370,20 @@ const REFERENCE: [Chapter; 6] = [
         "Times and how they end",
         &[
             (&["life_table"], "aggregate/life_table.rs"),
+            (&["survival_curve"], "scalar/survival/survival_curve.rs"),
+            (&["incidence_curve"], "scalar/survival/incidence_curve.rs"),
+            (&["incidence_at"], "scalar/survival/incidence_at.rs"),
             (
                 &[
-                    "survival_curve",
                     "survival_quantile",
                     "survival_rmst",
-                    "incidence_curve",
                     "incidence_quantile",
                     "win_probability",
-                    "logrank",
                 ],
-                "scalar/survival.rs",
+                "scalar/survival/figures.rs",
             ),
+            (&["logrank"], "scalar/survival/logrank.rs"),
+            (&["cox_fit"], "aggregate/cox_fit.rs"),
             (
                 &["cumulative_incidence"],
                 "aggregate/cumulative_incidence.rs",

@@ -34,7 +34,7 @@ use super::life_table;
 use crate::error::FunnelError;
 use crate::scalar::rate_ci::arguments::{Kind, Parameters, STATISTICS};
 use crate::scalar::rate_ci::interval::{Confidence, DEFAULT_CONFIDENCE};
-use crate::statistics::aalen_johansen::{AtAge, Curve, ShareInterval};
+use crate::statistics::aalen_johansen::{self, AtAge, Curve};
 use crate::statistics::life_table::FollowUps;
 
 const NAME: &str = "cumulative_incidence";
@@ -188,13 +188,12 @@ fn literal_ages(exprs: &[Arc<dyn PhysicalExpr>]) -> Result<Vec<f64>> {
         return Err(invalid(format!("ages of {NAME}() is NULL")));
     }
     let ages = list.value(0);
-    as_float64_array(&ages)?.iter().map(check_age).collect()
+    as_float64_array(&ages)?.iter().map(literal_age).collect()
 }
 
-fn check_age(age: Option<f64>) -> Result<f64> {
+fn literal_age(age: Option<f64>) -> Result<f64> {
     match age {
-        Some(age) if age.is_finite() && age >= 0.0 => Ok(age),
-        Some(age) => Err(invalid(format!("{age} days is not an age"))),
+        Some(age) => Ok(aalen_johansen::check_age(age)?),
         None => Err(invalid(format!("an age of {NAME}() is NULL"))),
     }
 }
@@ -275,7 +274,7 @@ pub(crate) fn items(found: &[Option<AtAge>]) -> Result<StructArray> {
         number(|at| Some(at.age)),
         count(|at| at.at_risk),
         count(|at| at.won),
-        number(|at| at.share.map(|share: ShareInterval| share.estimate)),
+        number(|at| at.share.map(|share| share.estimate)),
         number(|at| at.share.and_then(|share| share.lo)),
         number(|at| at.share.and_then(|share| share.hi)),
     ];

@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod columns;
+pub mod cox_fit;
 pub mod cumulative_incidence;
 pub(crate) mod distinct_keys;
 pub(crate) mod group_log;

@@ -126,7 +126,7 @@ impl Curve {
         self.steps.iter().map(point).collect()
     }
 
-    /// The probability to win by an age in days, with limits at the given confidence.
+    /// The probability to win by an age in days `>= 0`, with limits at the given confidence.
     pub fn at(&self, age: f64, confidence: Confidence) -> AtAge {
         let reached = self.last_until(age);
         let next = self.steps.partition_point(|step| step.t < age);
@@ -161,7 +161,12 @@ impl Curve {
     ///
     /// - `t`: days, after the events of that time
     /// - returns a fraction; `None` where nobody is open any more, beyond the longest follow-up, and where nobody was followed
-    pub fn win_probability(&self, t: f64) -> Option<f64> {
+    /// - errors: 22023 when `t` is negative or not finite
+    pub fn win_probability(&self, t: f64) -> Result<Option<f64>, FunnelError> {
+        Ok(self.chance_after(check_age(t)?))
+    }
+
+    fn chance_after(&self, t: f64) -> Option<f64> {
         let end = self.steps.last().filter(|end| t <= end.t)?;
         let (survival, won) = match self.last_until(t) {
             Some(step) => (step.survival, step.won.estimate),
@@ -178,6 +183,19 @@ impl Curve {
     fn last_until(&self, age: f64) -> Option<&Step> {
         let count = self.steps.partition_point(|step| step.t <= age);
         self.steps[..count].last()
+    }
+}
+
+/// Checks an age in days.
+///
+/// - errors: 22023 when it is negative or not finite
+pub fn check_age(age: f64) -> Result<f64, FunnelError> {
+    match age.is_finite() && age >= 0.0 {
+        true => Ok(age),
+        false => Err(FunnelError::InvalidArgument {
+            message: format!("{age} days is not an age"),
+            hint: "Give days that are not negative, such as 30.".to_owned(),
+        }),
     }
 }
 
@@ -566,7 +584,8 @@ mod tests {
     fn the_chance_of_who_is_still_open() {
         // By hand: of four, one is won on day 1, one lost on 2, one won on 3, one open until 4.
         let four = [(1.0, Won), (2.0, Lost), (3.0, Won), (4.0, Open)];
-        let found = [0.0, 1.0, 2.0, 3.0, 4.0, 4.1].map(|t| curve(&four).win_probability(t));
+        let found =
+            [0.0, 1.0, 2.0, 3.0, 4.0, 4.1].map(|t| curve(&four).win_probability(t).unwrap());
         let near = |found: Option<f64>, value: f64| (found.unwrap() - value).abs() < 1e-12;
         let expected = [0.5, 1.0 / 3.0, 0.5, 0.0, 0.0];
         for (found, value) in found.into_iter().zip(expected) {
@@ -574,8 +593,15 @@ mod tests {
         }
         assert_eq!(found[5], None);
         // Nobody is open after the last event; nobody was followed.
-        assert_eq!(curve(&[(1.0, Won), (2.0, Lost)]).win_probability(2.0), None);
-        assert_eq!(curve(&[]).win_probability(0.0), None);
+        assert_eq!(
+            curve(&[(1.0, Won), (2.0, Lost)]).win_probability(2.0),
+            Ok(None)
+        );
+        assert_eq!(curve(&[]).win_probability(0.0), Ok(None));
+        assert_eq!(
+            curve(&four).win_probability(-1.0).unwrap_err().code(),
+            "22023"
+        );
     }
 
     /// Aalen's variance of the last point's share of wins, summed over all times as it is defined.
@@ -703,7 +729,7 @@ mod tests {
         fn a_chance_is_a_share_of_the_open(entities in entities(), t in 0_u8..40) {
             let curve = curve(&entities);
             let t = f64::from(t);
-            if let Some(chance) = curve.win_probability(t) {
+            if let Some(chance) = curve.win_probability(t).unwrap() {
                 let (now, end) = (by_definition(&entities, Won, t), by_definition(&entities, Won, 99.0));
                 let open = 1.0 - now - by_definition(&entities, Lost, t);
                 prop_assert!((chance * open - (end - now)).abs() < 1e-12, "{chance} {open}");

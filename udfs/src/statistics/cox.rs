@@ -75,6 +75,12 @@ impl Sums {
         self.second.add_square(weight, x);
     }
 
+    fn scale(&mut self, factor: f64) {
+        self.weight *= factor;
+        self.first.iter_mut().for_each(|value| *value *= factor);
+        self.second.scale(factor);
+    }
+
     fn clear(&mut self) {
         self.weight = 0.0;
         self.first.fill(0.0);
@@ -92,34 +98,40 @@ impl LogLikelihood for PartialLikelihood<'_> {
     fn at(&self, parameters: &[f64]) -> Point {
         let design = self.design;
         let size = parameters.len();
-        let predictors = (0..design.rows.len())
-            .map(|row| design.predictor(row, parameters))
-            .collect::<Vec<_>>();
-        // The likelihood is one of ratios: what all predictors have in common falls out, and `exp` stays finite.
-        let highest = predictors.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut point = Point {
             value: 0.0,
             gradient: vec![0.0; size],
             information: Symmetric::zero(size),
         };
         let (mut at_risk, mut tied) = (Sums::zero(size), Sums::zero(size));
-        let mut row = 0;
+        // The likelihood is one of ratios within those at risk: sums are kept in units of the highest `exp(x β)` among
+        // them, so that none becomes infinite or zero.
+        let mut highest = f64::NEG_INFINITY;
+        let mut predictors = Vec::new();
+        let mut first = 0;
         for same_time in design.rows.chunk_by(|a, b| a.time == b.time) {
+            predictors.clear();
+            let rows = first..first + same_time.len();
+            predictors.extend(rows.map(|row| design.predictor(row, parameters)));
+            let higher = predictors.iter().copied().fold(highest, f64::max);
+            if higher > highest {
+                at_risk.scale((highest - higher).exp());
+                highest = higher;
+            }
             tied.clear();
             let mut events = 0.0;
-            for entities in same_time {
-                let x = design.covariates(row);
-                let predictor = predictors[row] - highest;
-                let weight = predictor.exp();
-                at_risk.add(entities.total * weight, x);
-                if entities.events > 0.0 {
-                    tied.add(entities.events * weight, x);
-                    events += entities.events;
-                    point.value += entities.events * predictor;
-                    add_scaled(&mut point.gradient, entities.events, x);
+            for (at, (row, predictor)) in same_time.iter().zip(&predictors).enumerate() {
+                let x = design.covariates(first + at);
+                let weight = (predictor - highest).exp();
+                at_risk.add(row.total * weight, x);
+                if row.events > 0.0 {
+                    tied.add(row.events * weight, x);
+                    events += row.events;
+                    point.value += row.events * (predictor - highest);
+                    add_scaled(&mut point.gradient, row.events, x);
                 }
-                row += 1;
             }
+            first += same_time.len();
             add_events(&mut point, events, &at_risk, &tied);
         }
         point

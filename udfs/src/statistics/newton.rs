@@ -2,7 +2,8 @@
 //!
 //! A step is cut where it changes a row's linear predictor too much, and halved while it leads down; the number of
 //! steps is bounded. Where the likelihood only gets flatter and has no maximum (an outcome is separated by the
-//! covariates), the last step tells which parameters run away.
+//! covariates), the last step tells which parameters run away. There the likelihood misses its limit by `exp` of the
+//! parameter, so that each step is as long as the last, and the decrement falls to `1/e`; near a maximum it is squared.
 //!
 //! Source: J. Nocedal and S. Wright, Numerical Optimization (2006), chapters 3 and A.2.
 
@@ -12,17 +13,26 @@ const MOST_STEPS: usize = 100;
 const MOST_HALVINGS: usize = 40;
 /// Newton's decrement, the square of the last step in standard errors, at which the maximum is reached.
 const REACHED: f64 = 1e-18;
-/// The decrement below which the likelihood is flat: by another step it can grow by half of this.
-const FLAT: f64 = 1e-6;
+/// The decrement below which the likelihood is flat: another step gains half of this. The sum that it is a difference
+/// of is rounded to 1e-16 an event.
+const FLAT: f64 = 1e-8;
+/// A gain by a step that is no way up, where a step is one of rounding.
+const NO_GAIN: f64 = 1e-6;
 /// A step that changes a linear predictor by as much where the likelihood is flat leads to infinity. A predictor
-/// that can move so far within a thousandth of a standard error has itself a standard error of 100.
+/// that can move so far within 1e-4 standard errors has itself a standard error of 1000.
 const RUNAWAY: f64 = 0.1;
-/// The largest change of a linear predictor within a step. `exp` of what is larger could flatten everything at once.
+/// A decrement that is less than this share of the last one is on its way to a maximum.
+const SLOW: f64 = 0.1;
+/// The largest change of a linear predictor within the first step, because `exp` of what is larger could flatten
+/// everything at once. It doubles with each step that it cuts: a long way takes few steps.
 const LARGEST_CHANGE: f64 = 5.0;
 /// The decrement at which rounding, rather than the wrong direction, is why a step finds nothing better.
 const ROUNDING: f64 = 1e-10;
-/// A share of a column's variance, left after the columns before it, which is rounding.
-const COLLINEAR: f64 = 1e-10;
+/// A share of a column's variance, left after the columns before it, which is rounding: that of a column is 1e-16 of the
+/// least share before it.
+const COLLINEAR: f64 = 1e-7;
+/// The same of a parameter's information. It is as good as none, and so it is near infinity.
+const NO_INFORMATION: f64 = 1e-13;
 
 /// A symmetric matrix.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +89,11 @@ impl Symmetric {
         }
     }
 
+    /// Multiplies all values.
+    pub fn scale(&mut self, factor: f64) {
+        self.values.iter_mut().for_each(|value| *value *= factor);
+    }
+
     /// Makes all values zero.
     pub fn clear(&mut self) {
         self.values.fill(0.0);
@@ -119,39 +134,48 @@ fn dot(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
 }
 
-/// The factorisation `D L Lᵀ D` of a positive definite matrix, with `D` the roots of its diagonal: a parameter's
-/// unit doesn't decide whether the matrix can be solved.
+/// The factorisation `D L Lᵀ D` of an information matrix, with `D` the roots of its diagonal: a parameter's unit
+/// doesn't decide whether the matrix can be solved.
+///
+/// Near infinity a combination of parameters can be left without information, up to rounding. It gets a little, so
+/// that it stays about where it is while the others move on.
 #[derive(Debug)]
 struct Cholesky {
     lower: Symmetric,
     roots: Vec<f64>,
+    /// Whether a combination of parameters has no information.
+    deficient: bool,
 }
 
 impl Cholesky {
-    /// `None` when the matrix isn't positive definite, up to rounding.
+    /// `None` when the matrix has no numbers.
     fn of(matrix: &Symmetric) -> Option<Cholesky> {
         let size = matrix.size;
-        let roots = (0..size)
-            .map(|at| matrix.get(at, at).sqrt())
+        let diagonal = (0..size).map(|at| matrix.get(at, at));
+        let least = NO_INFORMATION * NO_INFORMATION * diagonal.clone().fold(0.0, f64::max);
+        let roots = diagonal
+            .map(|value| value.max(least).max(f64::MIN_POSITIVE).sqrt())
             .collect::<Vec<_>>();
         let mut lower = Symmetric::zero(size);
         let used = vec![true; size];
+        let mut deficient = false;
         for row in 0..size {
             for column in 0..=row {
-                lower.add(
-                    row,
-                    column,
-                    matrix.get(row, column) / roots[row] / roots[column],
-                );
+                let scaled = matrix.get(row, column) / roots[row] / roots[column];
+                lower.add(row, column, scaled);
             }
             let left = lower.reduce_row(row, &used);
-            // The comparison is false for NaN too.
-            if !(left > f64::EPSILON) {
+            if !left.is_finite() {
                 return None;
             }
-            lower.values[row * size + row] = left.sqrt();
+            deficient |= left <= NO_INFORMATION;
+            lower.values[row * size + row] = left.max(NO_INFORMATION).sqrt();
         }
-        Some(Cholesky { lower, roots })
+        Some(Cholesky {
+            lower,
+            roots,
+            deficient,
+        })
     }
 
     /// The solution of `matrix · x = right`.
@@ -223,24 +247,32 @@ pub struct Maximum {
     /// The inverse of the observed information.
     pub covariance: Symmetric,
     /// Where there is no maximum, because the likelihood still grows at infinity: another step on the way there.
-    /// `parameters` are then near the limit for those that the step leaves where they are.
+    /// `parameters` are then near the limit for those that the step leaves where they are, unless the limit leaves
+    /// them without information: their variance is then huge.
     pub runaway: Option<Vec<f64>>,
 }
 
 /// Climbs to the maximum.
 ///
 /// - `start`: parameters at which the log-likelihood is a number
-/// - returns `None` when the bounded number of steps ends before a maximum, or the information can't be inverted
+/// - returns `None` when the bounded number of steps ends before a maximum, or the log-likelihood has no value at the start
 /// - cost: about 10 evaluations of the log-likelihood, 40 where it is separated
 pub fn maximise(likelihood: &impl LogLikelihood, start: Vec<f64>) -> Option<Maximum> {
     let mut parameters = start;
     let mut point = likelihood.at(&parameters);
+    let mut largest_change = LARGEST_CHANGE;
+    let mut last_decrement = f64::INFINITY;
+    let mut last_value = f64::NEG_INFINITY;
     for _ in 0..MOST_STEPS {
         let factor = Cholesky::of(&point.information)?;
         let step = factor.solve(&point.gradient);
         let decrement = dot(&step, &point.gradient);
         let change = likelihood.change(&step);
-        let runaway = decrement <= FLAT && change >= RUNAWAY;
+        let slow = decrement >= SLOW * last_decrement;
+        let gains_nothing = point.value - last_value <= NO_GAIN;
+        // Without information the step is one of rounding, and only what the last one gained tells.
+        let exhausted = factor.deficient && gains_nothing;
+        let runaway = exhausted || (decrement <= FLAT && change >= RUNAWAY && slow);
         let better = match decrement <= REACHED || runaway {
             true => None,
             false => climb(
@@ -248,19 +280,24 @@ pub fn maximise(likelihood: &impl LogLikelihood, start: Vec<f64>) -> Option<Maxi
                 &parameters,
                 &point,
                 &step,
-                LARGEST_CHANGE / change,
+                largest_change / change,
             ),
         };
         let Some(better) = better else {
-            let done = runaway || decrement <= ROUNDING;
-            return done.then(|| Maximum {
+            let is_maximum = decrement <= ROUNDING && !runaway && !factor.deficient;
+            return (is_maximum || runaway || gains_nothing).then(|| Maximum {
                 parameters,
                 value: point.value,
                 covariance: factor.inverse(),
-                runaway: runaway.then_some(step),
+                runaway: (!is_maximum).then_some(step),
             });
         };
+        last_decrement = decrement;
+        last_value = point.value;
         (parameters, point) = better;
+        if change > largest_change {
+            largest_change *= 2.0;
+        }
     }
     None
 }
@@ -332,7 +369,9 @@ mod tests {
             &[1.0, 1.0, 2.0, 0.5, 2.0],
         ]);
         assert_eq!(matrix.independent(), [true, true, false, true, false]);
-        assert!(Cholesky::of(&matrix).is_none());
+        let factor = Cholesky::of(&matrix).unwrap();
+        assert!(factor.deficient);
+        assert!(factor.inverse().get(2, 2) > 1e10);
     }
 
     /// `k` of `n` tosses, in log odds: the sum over rows of a slope of their own.

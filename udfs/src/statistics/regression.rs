@@ -10,6 +10,9 @@ use super::newton::{Maximum, Symmetric};
 const DEVIATE_95: f64 = 1.959_963_984_540_054;
 /// A term runs away when a step on the way to infinity changes a row's predictor by this much through it.
 const RUNAWAY_TERM: f64 = 1e-3;
+/// Where some terms run away, others may be left without information at that limit: their share of a row's predictor
+/// then has a standard error above this.
+const UNKNOWN: f64 = 1000.0;
 
 /// Follow-ups with covariates: equal ones may be one row with counts, or many rows; the results are the same.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -175,19 +178,18 @@ impl Design {
                 terms[column.term] = Term::NotConverged;
                 continue;
             };
-            let runs_away = maximum
-                .runaway
-                .as_ref()
-                .is_some_and(|step| (step[first + at] * column.range).abs() >= RUNAWAY_TERM);
-            terms[column.term] = match runs_away {
+            let (coefficient, variance) = estimate(maximum, at);
+            let step = maximum.runaway.as_ref().map(|step| step[first + at]);
+            let is_separated = step.is_some_and(|step| {
+                (step * column.range).abs() >= RUNAWAY_TERM
+                    || variance.sqrt() * column.range >= UNKNOWN
+            });
+            terms[column.term] = match is_separated {
                 true => Term::Separated,
-                false => {
-                    let (coefficient, variance) = estimate(maximum, at);
-                    Term::estimated(
-                        coefficient / column.deviation,
-                        variance.sqrt() / column.deviation,
-                    )
-                }
+                false => Term::estimated(
+                    coefficient / column.deviation,
+                    variance.sqrt() / column.deviation,
+                ),
             };
         }
         terms
@@ -260,7 +262,7 @@ fn standardised(raw: &[f64], rows: &[Row], total: f64) -> Option<(f64, f64, Vec<
     let squares = values.iter().map(|value| value * value).collect::<Vec<_>>();
     let deviation = mean(&squares).sqrt();
     // A range of zero, and one that is infinite, have made it NaN or zero.
-    if !(deviation > 0.0) {
+    if deviation.is_nan() || deviation <= 0.0 {
         return None;
     }
     values.iter_mut().for_each(|value| *value /= deviation);
@@ -523,7 +525,13 @@ pub(crate) mod testing {
     }
 
     /// Whether the terms of two fits agree: statuses are the same, and coefficients within a share of their errors.
+    /// Beside a separated term the others are only near their limit.
     pub(crate) fn agree(found: &[Term], expected: &[Term]) -> bool {
+        let within = if expected.contains(&Term::Separated) {
+            1e-4
+        } else {
+            1e-7
+        };
         found.len() == expected.len()
             && found.iter().zip(expected).all(|terms| match terms {
                 (Term::Estimated(a), Term::Estimated(b)) => {
@@ -531,7 +539,7 @@ pub(crate) mod testing {
                         a.coefficient - b.coefficient,
                         a.standard_error / b.standard_error,
                     );
-                    difference.abs() <= 1e-7 * b.standard_error && (ratio - 1.0).abs() <= 1e-6
+                    difference.abs() <= within * b.standard_error && (ratio - 1.0).abs() <= within
                 }
                 (a, b) => a == b,
             })

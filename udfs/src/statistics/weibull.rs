@@ -30,7 +30,7 @@ pub struct WeibullFit {
 /// - a positive coefficient: the event comes later
 /// - statuses as in [`super::cox::fit`], where no follow-up is without a say except those censored at 0
 /// - [`Term::NotConverged`] where the likelihood has no maximum in `ρ`, as when all events have the same time and
-///   nobody is followed for longer
+///   nobody is followed for longer, or when the covariates tell each event's time
 pub fn fit(observations: &Observations) -> WeibullFit {
     let without = |term| WeibullFit {
         fit: Fit::without(observations, term),
@@ -51,7 +51,8 @@ pub fn fit(observations: &Observations) -> WeibullFit {
         false => (events > 0.0).then_some(shortest / 2.0),
     });
     let likelihood = WeibullLikelihood::new(&design);
-    let maximum = maximise(&likelihood, likelihood.start());
+    let maximum = maximise(&likelihood, likelihood.start())
+        .filter(|maximum| maximum.parameters[SHAPE] <= LARGEST_SHAPE);
     let terms = design.terms(maximum.as_ref(), FIRST_COLUMN, stretch);
     WeibullFit {
         fit: Fit {
@@ -71,6 +72,9 @@ pub fn fit(observations: &Observations) -> WeibullFit {
 const SHAPE: usize = 0;
 /// The position of the first covariate's parameter.
 const FIRST_COLUMN: usize = 2;
+
+/// A shape above this is on its way to infinity: times that differ by 0.01 % are rounded, or explained exactly.
+const LARGEST_SHAPE: f64 = 1e4;
 
 /// The coefficient `α = γ / ρ` of a column and, by the delta method, its variance.
 fn stretch(maximum: &Maximum, column: usize) -> (f64, f64) {

@@ -355,6 +355,26 @@ impl<'a> Arguments<'a> {
         Arguments::new(function, known, arguments, self.context, self.lookup)
     }
 
+    /// Takes a list of expressions or texts of them, as texts.
+    ///
+    /// # Errors
+    /// As [`Arguments::text`].
+    pub fn take_expressions(&mut self, name: &str) -> Result<Vec<String>> {
+        let Some(value) = self.take(name) else {
+            return Ok(Vec::new());
+        };
+        let single = [&value];
+        let elements = list(&value).unwrap_or_else(|| single.to_vec());
+        let mut texts = Vec::new();
+        for element in elements {
+            match element {
+                SqlExpr::Value(_) => texts.extend(self.text(name, element)?.map(Text::into_string)),
+                other => texts.push(written(other)),
+            }
+        }
+        Ok(texts)
+    }
+
     /// Takes a list of positive whole numbers: `30` or `[30, 60]`.
     ///
     /// # Errors

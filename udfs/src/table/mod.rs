@@ -4,6 +4,8 @@ mod adhoc;
 mod arguments;
 mod call;
 pub mod cohort_cycle;
+pub mod cycle_bands;
+pub mod cycle_drivers;
 pub mod data_quality;
 pub mod deal_timeline;
 mod durations;
@@ -91,8 +93,10 @@ pub(crate) struct TableFunction {
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 20] = [
+const FUNCTIONS: [TableFunction; 22] = [
     cohort_cycle::FUNCTION,
+    cycle_bands::FUNCTION,
+    cycle_drivers::FUNCTION,
     data_quality::FUNCTION,
     deal_timeline::FUNCTION,
     followup_sla::FUNCTION,

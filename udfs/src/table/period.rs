@@ -105,21 +105,6 @@ impl Period {
         };
         format!("CAST({start} AS date)")
     }
-
-    /// SQL of an interval as long as `periods` of these.
-    pub fn interval(&self, periods: u32) -> String {
-        let (count, unit) = match self.unit {
-            "quarter" => (3 * self.count, "months"),
-            "year" => (12 * self.count, "months"),
-            "month" => (self.count, "months"),
-            "week" => (7 * self.count, "days"),
-            _ => (self.count, "days"),
-        };
-        format!(
-            "INTERVAL '{} {unit}'",
-            u64::from(count) * u64::from(periods)
-        )
-    }
 }
 
 /// A count and a unit of [`UNITS`].

@@ -334,6 +334,35 @@ fn drilled_calls() -> Vec<(String, Vec<&'static str>)> {
             ),
             vec!["n", "k", "n_full_window"],
         ),
+        (
+            format!(
+                "stage_metrics('f', metrics => 'pass_rate', by => 'channel', as_of => {as_of})"
+            ),
+            vec!["journeys", "k", "n"],
+        ),
+        (
+            format!("followup_sla('f', by => 'status', limit_hours => 48, as_of => {as_of})"),
+            vec![
+                "met",
+                "breached_touched",
+                "breached_open",
+                "pending",
+                "k",
+                "n",
+            ],
+        ),
+        (
+            format!("stage_times('f', by => 'channel', as_of => {as_of})"),
+            vec!["n", "passed", "lost", "open"],
+        ),
+        (
+            format!("stage_survival('f', stage => 'b', event => 'passed', as_of => {as_of})"),
+            vec!["at_risk", "events", "censored"],
+        ),
+        (
+            format!("stage_cif('f', cycle => true, by => 'channel', as_of => {as_of})"),
+            vec!["at_risk", "passed", "lost", "open"],
+        ),
     ]
 }
 
@@ -360,7 +389,7 @@ async fn drilled(context: &SessionContext) -> Vec<(String, i64, i64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
 
     #[test]
     fn a_number_is_as_many_rows_as_it_says(rows in rows()) {

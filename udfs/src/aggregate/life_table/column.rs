@@ -26,8 +26,11 @@ pub(crate) fn data_type() -> DataType {
     DataType::List(item_field())
 }
 
-/// Whether elements of this type can be cast to those of a life table: they have its names, and numbers.
+/// Whether elements of this type can be cast to those of a life table: they have its names, and numbers; or there are none.
 pub(crate) fn fits(item: &DataType) -> bool {
+    if item.is_null() {
+        return true;
+    }
     let DataType::Struct(given) = item else {
         return false;
     };

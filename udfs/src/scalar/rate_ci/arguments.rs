@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Text,
     /// A list of numbers.
     Numbers,
+    /// A list of texts.
+    Texts,
     /// A result of `life_table`.
     LifeTable,
     /// A list of such results.
@@ -51,6 +53,7 @@ impl Kind {
             Kind::Numbers => {
                 DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true)))
             }
+            Kind::Texts => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
             Kind::LifeTable => life_table::data_type(),
             Kind::LifeTables => DataType::List(Arc::new(Field::new_list_field(
                 life_table::data_type(),
@@ -71,6 +74,7 @@ impl Kind {
                 other => other.is_string(),
             },
             Kind::Numbers => item_type(given).is_some_and(|item| Kind::Number.accepts(item)),
+            Kind::Texts => item_type(given).is_some_and(|item| Kind::Text.accepts(item)),
             Kind::LifeTable => item_type(given).is_some_and(life_table::fits),
             Kind::LifeTables => item_type(given).is_some_and(|item| Kind::LifeTable.accepts(item)),
         }
@@ -82,6 +86,7 @@ impl Kind {
             Kind::Number => "a number",
             Kind::Text => "text",
             Kind::Numbers => "a list of numbers",
+            Kind::Texts => "a list of texts",
             Kind::LifeTable => "a result of life_table()",
             Kind::LifeTables => "a list of results of life_table()",
         }
