@@ -163,6 +163,88 @@ async fn explain_shows_the_journeys_inside_and_reads_only_what_is_asked_for() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_over_one_funnel_in_one_statement_read_it_once() {
+    let folder = TempDir::new().unwrap();
+    let session = session(&folder).await;
+    for funnel in ["log", "wide"] {
+        let functions = [
+            format!(
+                "SELECT stage, entered FROM stage_conversion('{funnel}', as_of => '2026-07-01')"
+            ),
+            format!(
+                "SELECT segment, k FROM cohort_cycle('{funnel}', by => 'channel', as_of => '2026-07-01')"
+            ),
+            format!(
+                "SELECT region, count(*) FROM journeys('{funnel}', as_of => '2026-07-01') GROUP BY region"
+            ),
+        ];
+        let together = functions.join(" UNION ALL ");
+        let plan = explained(&session, &together).await;
+        let shared = plan.matches("SharedExec: id=1, references=3").count();
+        assert_eq!((shared, scans(&plan).len()), (3, 1), "{plan}");
+        // Of the columns, those that some function asks for.
+        let scan = scans(&plan).join("\n");
+        assert!(
+            scan.contains("channel") && scan.contains("region"),
+            "{scan}"
+        );
+        assert!(!scan.contains("amount"), "{scan}");
+
+        let mut expected = Vec::new();
+        for function in &functions {
+            let plan = explained(&session, function).await;
+            assert!(!plan.contains("Shared"), "{plan}");
+            expected.extend(rows(&session, function).await);
+        }
+        expected.sort();
+        let mut found = rows(&session, &together).await;
+        found.sort();
+        assert_eq!(found, expected, "{funnel}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_that_all_references_share_reaches_the_scan() {
+    let folder = TempDir::new().unwrap();
+    let session = session(&folder).await;
+    for funnel in ["log", "wide"] {
+        let query = format!(
+            "SELECT stage, entered FROM stage_conversion('{funnel}', where => channel = 'webinar')
+             UNION ALL SELECT status, 1 FROM journeys('{funnel}') WHERE channel = 'webinar' AND region = 'south'"
+        );
+        let plan = explained(&session, &query).await;
+        assert!(plan.contains("SharedExec"), "{plan}");
+        let is_pruned = |scan: &&str| scan.contains("channel_min") && scan.contains("webinar");
+        assert!(scans(&plan).iter().any(is_pruned), "{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prepared_statement_reads_what_is_there_when_it_runs() {
+    let folder = TempDir::new().unwrap();
+    let session = session(&folder).await;
+    session
+        .run(
+            "CREATE TABLE moves AS SELECT lead_id, event, occurred_at FROM crm.events WHERE lead_id <= 100;
+             CREATE FUNNEL few ON moves (
+               ENTITY lead_id, TIME occurred_at, STAGE acquired WHEN event = 'lead_created', STAGE won WHEN event = 'contract_signed');
+             PREPARE twice AS SELECT (SELECT count(*) FROM journeys('few')) AS all_of_them, entered
+               FROM stage_conversion('few') WHERE stage = 'acquired'",
+        )
+        .await
+        .expect("a table, a funnel and a statement");
+    let before = rows(&session, "EXECUTE twice").await;
+    assert_eq!(before[0][0], before[0][1]);
+    session
+        .run("INSERT INTO moves VALUES (1000001, 'lead_created', '2025-05-05')")
+        .await
+        .expect("a row more");
+    let after = rows(&session, "EXECUTE twice").await;
+    assert_eq!(after[0][0], after[0][1]);
+    assert_ne!(before, after);
+}
+
 /// The three shapes of one company tell the same story, as far as their records do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_log_and_a_wide_table_of_the_same_deals_agree() {

@@ -3,6 +3,9 @@
 //! 1 million rows of 83 334 entities, 12 each on average, in the order of time: 12 event names, of which six
 //! are stages at 10, 8, 6, 4, 3 and 2 % of the rows, one is a loss (2 %); a channel on every row. The floor is
 //! the least that any GROUP BY of these rows costs: `count(*)` and `max(at)`.
+//!
+//! `shared`: three functions over one funnel in one statement, which computes its journeys once, beside the same three in
+//! a statement each; over the log and over a wide table of its 83 334 entities.
 
 // A bench that can't run has nobody to tell, and criterion_group! makes a function without a page.
 #![allow(clippy::expect_used, missing_docs)]
@@ -44,6 +47,8 @@ async fn session() -> Result<SessionContext> {
     let funnels = datafusion_funnel::register_all(&context)?;
     context.sql(LOG).await?.collect().await?;
     funnels.define(&context, definition()?).await?;
+    context.sql(&deals()).await?.collect().await?;
+    funnels.define(&context, wide()?).await?;
     Ok(context)
 }
 
@@ -77,6 +82,37 @@ fn definition() -> Result<FunnelDefinition> {
         related: Vec::new(),
         comment: None,
     })
+}
+
+/// The same deals in a row each.
+fn wide() -> Result<FunnelDefinition> {
+    let stages = STAGES.iter().map(|name| StageDefinition {
+        name: (*name).to_owned(),
+        when: None,
+        at: Some(format!("{name}_on")),
+        within: None,
+    });
+    Ok(FunnelDefinition {
+        name: "wide".to_owned(),
+        source: Source::Table("deals".to_owned()),
+        time: None,
+        stages: stages.collect(),
+        lost: Some(LostDefinition {
+            when: None,
+            at: Some("lost_on".to_owned()),
+            reason: None,
+        }),
+        ..definition()?
+    })
+}
+
+fn deals() -> String {
+    let first = |name: &&str| format!("min(at) FILTER (WHERE what = '{name}') AS {name}_on");
+    let times: Vec<String> = STAGES.iter().chain(&["lost"]).map(first).collect();
+    let times = times.join(", ");
+    format!(
+        "CREATE TABLE deals AS SELECT who, min(channel) AS channel, {times} FROM log GROUP BY who"
+    )
 }
 
 async fn run(context: &SessionContext, sql: &str) -> Result<usize> {
@@ -126,5 +162,34 @@ fn journeys(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, journeys);
+fn shared(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime can be started");
+    let context = runtime.block_on(session()).expect("the table can be built");
+    let mut group = criterion.benchmark_group("shared");
+    group.sample_size(20);
+    for funnel in ["sales", "wide"] {
+        let statements = [
+            format!("SELECT stage, entered FROM stage_conversion('{funnel}')"),
+            format!("SELECT segment, n FROM cohort_cycle('{funnel}', every => 'month')"),
+            format!("SELECT status, count(*) FROM journeys('{funnel}') GROUP BY status"),
+        ];
+        let one = [statements.join(" UNION ALL ")];
+        for (name, statements) in [
+            ("in one statement", &one[..]),
+            ("in three", &statements[..]),
+        ] {
+            group.bench_function(format!("{funnel}, {name}"), |bencher| {
+                bencher.iter(|| {
+                    for sql in statements {
+                        let rows = runtime.block_on(run(&context, sql));
+                        black_box(rows.expect("the query runs"));
+                    }
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, journeys, shared);
 criterion_main!(benches);

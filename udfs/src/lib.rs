@@ -121,6 +121,9 @@ pub fn register_functions(context: &SessionContext) -> Result<()> {
         context.register_udaf(function.as_ref().clone());
     }
     context.add_optimizer_rule(Arc::new(optimizer::dimension_filter::DimensionFilter));
+    // What is shared is known before filters are moved, and what the references need when they have been.
+    context.add_analyzer_rule(Arc::new(optimizer::shared_journeys::ShareJourneys));
+    context.add_optimizer_rule(Arc::new(optimizer::shared_journeys::SharedNeeds));
     Ok(())
 }
 

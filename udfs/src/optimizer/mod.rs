@@ -2,6 +2,7 @@
 
 pub mod dimension_filter;
 pub mod one_phase;
+pub mod shared_journeys;
 
 use std::sync::Arc;
 

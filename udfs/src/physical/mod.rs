@@ -2,3 +2,4 @@
 
 pub mod hit_groups;
 pub mod relevant_rows;
+pub mod shared;

@@ -4,6 +4,8 @@
 //! - [`kaplan_meier`]: the share that is still open at a time, its quantiles, and the mean time
 //! - [`aalen_johansen`]: the shares that were won and lost by a time, where each outcome competes with the other
 //! - [`logrank`]: does an event come equally fast in all groups?
+//! - [`cox`], [`weibull`]: which covariates make the event come sooner, and by which factor; rows and results are those of
+//!   [`regression`], the maximum is found by [`newton`]
 //! - [`log_log`]: limits of a share that stay inside of 0 and 1
 
 pub mod aalen_johansen;
