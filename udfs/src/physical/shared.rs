@@ -31,7 +31,7 @@ use datafusion::physical_plan::metrics::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
-    ReplaceChildrenOptions, SpillManager,
+    ReplaceChildrenOptions, SpillManager, Statistics, StatisticsArgs, StatisticsContext,
 };
 use futures::future::{BoxFuture, FutureExt, Shared};
 use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
@@ -86,6 +86,8 @@ pub struct SharedInput {
     references: usize,
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
+    /// What is known of all its rows: without it, a join may take it for the smaller side.
+    statistics: Arc<Statistics>,
     executions: Mutex<Vec<Execution>>,
     /// What comes in its place when the plan is reset.
     successors: Mutex<Turn<Arc<SharedInput>>>,
@@ -111,11 +113,15 @@ impl SharedInput {
         let properties = PlanProperties::clone(input.properties())
             .with_emission_type(EmissionType::Final)
             .with_scheduling_type(SchedulingType::Cooperative);
+        let statistics = StatisticsContext::new().compute(input.as_ref(), &StatisticsArgs::new());
+        let statistics =
+            statistics.unwrap_or_else(|_| Arc::new(Statistics::new_unknown(&input.schema())));
         Self {
             id,
             references,
             input,
             properties: Arc::new(properties),
+            statistics,
             executions: Mutex::default(),
             successors: Mutex::new(Turn::new(references)),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -370,6 +376,17 @@ impl ExecutionPlan for SharedExec {
         Ok(self)
     }
 
+    fn statistics_from_inputs(
+        &self,
+        _input_statistics: &[Arc<Statistics>],
+        arguments: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        Ok(match arguments.partition() {
+            None => Arc::clone(&self.shared.statistics),
+            Some(_) => Arc::new(Statistics::new_unknown(&self.schema())),
+        })
+    }
+
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         let renewed = Arc::new(self.shared.renewed()?);
         let successor = lock(&self.shared.successors).take(self.reference, || renewed);
@@ -412,9 +429,11 @@ mod tests {
 
     use datafusion::arrow::array::{Int64Array, StringArray};
     use datafusion::arrow::datatypes::SchemaRef;
+    use datafusion::common::stats::Precision;
     use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
     use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
     use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
     use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
@@ -627,6 +646,17 @@ mod tests {
             assert_eq!(rows(stream).await.unwrap(), vec![batch(0)]);
         }
         assert_eq!(setting.started.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn each_reference_knows_how_many_rows_there_are() {
+        let row = Arc::new(PlaceholderRowExec::new(batch(0).schema()));
+        let shared = Arc::new(SharedInput::new(1, 2, row));
+        for reference in 0..2 {
+            let reference = SharedExec::new(Arc::clone(&shared), reference);
+            let known = StatisticsContext::new().compute(&reference, &StatisticsArgs::new());
+            assert_eq!(known.unwrap().num_rows, Precision::Exact(1));
+        }
     }
 
     fn context_of(pool: &Arc<GreedyMemoryPool>, disk: DiskManagerMode) -> Arc<TaskContext> {
