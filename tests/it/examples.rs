@@ -326,6 +326,7 @@ const REFERENCE: [Chapter; 6] = [
             (&["stage_conversion"], "table/stage_conversion.rs"),
             (&["funnel"], "table/funnel.rs"),
             (&["cohort_cycle"], "table/cohort_cycle.rs"),
+            (&["funnel_trend"], "table/funnel_trend.rs"),
             (&["stage_metrics"], "table/stage_metrics.rs"),
             (&["metric"], "table/metric.rs"),
             (&["metric_diff"], "table/metric_diff.rs"),

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::FunnelLookup;
 use crate::definition::journeys::to_instant;
+use crate::definition::model::Interval;
 use crate::definition::resolve::{instant_type, parse_expression};
 use crate::definition::text::{folded, written};
 use crate::error::{FunnelError, Kind};
@@ -281,6 +282,49 @@ impl<'a> Arguments<'a> {
             return Ok(None);
         };
         Ok(self.text(name, &value)?.map(Text::into_string))
+    }
+
+    /// One of these words, in any case.
+    ///
+    /// # Errors
+    /// 22023 for another one.
+    pub fn take_choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
+        let Some(given) = self.take_text(name)? else {
+            return Ok(None);
+        };
+        let word = given.to_lowercase();
+        match choices.iter().find(|(choice, _)| *choice == word) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => {
+                let words: Vec<String> = choices
+                    .iter()
+                    .map(|(choice, _)| format!("'{choice}'"))
+                    .collect();
+                Err(self.invalid(name, &format!("\"{given}\""), &words.join(" or ")))
+            }
+        }
+    }
+
+    /// Days, or a length such as `12 hours` or `2 weeks`, in days. A month has no fixed length.
+    ///
+    /// # Errors
+    /// 22023 for what is none.
+    pub fn take_days(&mut self, name: &str) -> Result<Option<f64>> {
+        let Some(given) = self.take_texts(name)? else {
+            return Ok(None);
+        };
+        match given.as_slice() {
+            [] => Ok(None),
+            [one] => match days(one) {
+                Some(days) => Ok(Some(days)),
+                None => Err(self.invalid(
+                    name,
+                    &format!("\"{one}\""),
+                    "a positive number of days, such as 30, or a length such as '12 hours'",
+                )),
+            },
+            _ => Err(self.invalid(name, "a list", "one number of days, such as 30")),
+        }
     }
 
     /// Takes a list of names: `'a'`, `'a, b'`, `a` or `['a', 'b']`. Tells whether a parameter gave it.
@@ -623,4 +667,14 @@ fn check_instant(expression: &Expr, zoned: &DataType, name: &str) -> Result<()> 
         hint: format!("Write {name} => '2026-01-01' or '2026-01-01 09:00:00+08'."),
     }
     .into())
+}
+
+/// The days of a number or of an interval without months.
+pub fn days(text: &str) -> Option<f64> {
+    if let Ok(days) = text.parse::<f64>() {
+        return (days.is_finite() && days > 0.0).then_some(days);
+    }
+    let interval = Interval::parse(text).ok()?.value();
+    let days = f64::from(interval.days) + interval.nanoseconds as f64 / 86_400e9;
+    (interval.months == 0).then_some(days)
 }

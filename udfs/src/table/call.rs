@@ -114,6 +114,17 @@ impl Call {
         Ok(given.of(funnel))
     }
 
+    /// Lets the journeys of the call start at any time: `since` and `until` are about another instant.
+    pub fn take_any_start(&mut self) {
+        self.journeys.retain(|argument| {
+            let name = match argument {
+                FunctionArg::Named { name, .. } => name.value.as_str(),
+                _ => "",
+            };
+            !["since", "until"].contains(&name)
+        });
+    }
+
     /// The funnel, to keep.
     pub fn funnel(&self) -> Arc<ResolvedFunnel> {
         Arc::clone(&self.funnel)

@@ -32,12 +32,11 @@ use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::TableFunction;
-use super::arguments::Arguments;
+use super::arguments::{Arguments, days};
 use super::call::{self, Call};
 use super::period::Period;
 use super::population::Population;
 use super::sql::{self, lines};
-use crate::definition::model::Interval;
 use crate::definition::resolve::stage_column;
 use crate::definition::text::identifier;
 use crate::error::{FunnelError, Kind};
@@ -266,7 +265,11 @@ impl Cohorts {
     }
 }
 
-fn stage_idx(call: &Call, name: Option<&str>) -> Result<usize> {
+/// The stage of that name, from 0; the last one without a name.
+///
+/// # Errors
+/// 42704 where there is none.
+pub(super) fn stage_idx(call: &Call, name: Option<&str>) -> Result<usize> {
     let stages = call.funnel.stage_names();
     let Some(name) = name else {
         return Ok(stages.len() - 1);
@@ -309,14 +312,4 @@ fn take_ages(arguments: &mut Arguments) -> Result<Vec<f64>> {
     ages.sort_by(f64::total_cmp);
     ages.dedup();
     Ok(ages)
-}
-
-/// The days of a number or of an interval without months.
-fn days(text: &str) -> Option<f64> {
-    if let Ok(days) = text.parse::<f64>() {
-        return (days.is_finite() && days > 0.0).then_some(days);
-    }
-    let interval = Interval::parse(text).ok()?.value();
-    let days = f64::from(interval.days) + interval.nanoseconds as f64 / 86_400e9;
-    (interval.months == 0).then_some(days)
 }

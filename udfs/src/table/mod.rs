@@ -13,6 +13,7 @@ pub mod followup_sla;
 pub mod funnel;
 pub mod funnel_drill;
 pub mod funnel_source;
+pub mod funnel_trend;
 pub mod journey_stages;
 pub mod journeys;
 mod journeys_sql;
@@ -93,8 +94,9 @@ pub(crate) struct TableFunction {
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 22] = [
+const FUNCTIONS: [TableFunction; 23] = [
     cohort_cycle::FUNCTION,
+    funnel_trend::FUNCTION,
     cycle_bands::FUNCTION,
     cycle_drivers::FUNCTION,
     data_quality::FUNCTION,

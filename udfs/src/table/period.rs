@@ -74,6 +74,31 @@ impl Period {
         WEEKDAYS[self.week_start]
     }
 
+    /// SQL of its length.
+    pub fn interval(&self) -> String {
+        let (count, unit) = match self.unit {
+            "quarter" => (3 * self.count, "months"),
+            "year" => (12 * self.count, "months"),
+            "month" => (self.count, "months"),
+            "week" => (7 * self.count, "days"),
+            _ => (self.count, "days"),
+        };
+        format!("INTERVAL '{count} {unit}'")
+    }
+
+    /// SQL of the length of a year, which is 52 weeks where periods are weeks; nothing where a year before the start of
+    /// a period none begins.
+    pub fn year_before(&self) -> Option<String> {
+        let fits = match self.unit {
+            "year" => self.count == 1,
+            "quarter" => 4 % self.count == 0,
+            "month" => 12 % self.count == 0,
+            "week" => return (52 % self.count == 0).then(|| "INTERVAL '364 days'".to_owned()),
+            _ => self.count == 1,
+        };
+        fits.then(|| "INTERVAL '12 months'".to_owned())
+    }
+
     /// SQL of the first day, in the session's time zone, of the period that an instant lies in.
     ///
     /// Periods of more than one unit are counted from 2001-01-01, which is a Monday, or from the first day of
@@ -90,16 +115,11 @@ impl Period {
                 )
             }
             (1, unit, _) => format!("date_trunc('{unit}', {local})"),
-            (count, unit, first) => {
-                let (count, unit, day) = match unit {
-                    "quarter" => (3 * count, "months", 1),
-                    "year" => (12 * count, "months", 1),
-                    "month" => (count, "months", 1),
-                    "week" => (7 * count, "days", 1 + first),
-                    _ => (count, "days", 1),
-                };
+            (_, unit, first) => {
+                let day = if unit == "week" { 1 + first } else { 1 };
                 format!(
-                    "date_bin(INTERVAL '{count} {unit}', {local}, CAST('2001-01-0{day}' AS timestamp(6)))"
+                    "date_bin({}, {local}, CAST('2001-01-0{day}' AS timestamp(6)))",
+                    self.interval()
                 )
             }
         };

@@ -100,15 +100,7 @@ impl Segments {
 
     /// SQL of all values in one text, `web · north`; `all` where nothing is broken down.
     pub fn text(&self) -> String {
-        let values: Vec<String> = self
-            .grouped()
-            .iter()
-            .map(|column| format!("coalesce(CAST({column} AS text), '(null)')"))
-            .collect();
-        match values.is_empty() {
-            true => "'all'".to_owned(),
-            false => values.join(" || ' · ' || "),
-        }
+        text_of(&self.grouped())
     }
 }
 
@@ -146,6 +138,18 @@ impl Segments {
             });
         }
         Ok(text.unwrap_or_else(|| lit("all")))
+    }
+}
+
+/// SQL of the values of these columns in one text, `web · north`; `all` without any.
+pub fn text_of(columns: &[String]) -> String {
+    let values: Vec<String> = columns
+        .iter()
+        .map(|column| format!("coalesce(CAST({column} AS text), '(null)')"))
+        .collect();
+    match values.is_empty() {
+        true => "'all'".to_owned(),
+        false => values.join(" || ' · ' || "),
     }
 }
 

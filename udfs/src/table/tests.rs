@@ -336,6 +336,18 @@ fn drilled_calls() -> Vec<(String, Vec<&'static str>)> {
         ),
         (
             format!(
+                "funnel_trend('f', every => 'week', by => 'channel', age => 3, as_of => {as_of})"
+            ),
+            vec!["entered", "reached", "lost", "open", "k", "n"],
+        ),
+        (
+            format!(
+                "funnel_trend('f', every => '10 days', calendar => 'stage', stage => 'b', since => '1970-01-05', as_of => {as_of})"
+            ),
+            vec!["entered", "reached", "lost", "open", "k", "n"],
+        ),
+        (
+            format!(
                 "stage_metrics('f', metrics => 'pass_rate', by => 'channel', as_of => {as_of})"
             ),
             vec!["journeys", "k", "n"],
