@@ -254,6 +254,60 @@ async fn the_crm_gives_its_cycle_quarters_and_managers() {
     }
 }
 
+/// Wins and revenue by the quarter of the win are the published ones; the other columns are what plain SQL counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_crm_gives_its_times_and_its_trend() {
+    let Some((_directory, session)) = crm().await else {
+        return;
+    };
+    for funnel in ["deals", "deal_log"] {
+        check(
+            &session,
+            &format!(
+                "SELECT period, entered, amount::bigint, status FROM funnel_trend('{funnel}', every => 'quarter',
+                   stage => 'won', calendar => 'stage', as_of => '2018-01-01')"
+            ),
+            &[
+                "2017-01-01|531|1134672|ok",
+                "2017-04-01|1254|3086111|ok",
+                "2017-07-01|1257|2982255|ok",
+                "2017-10-01|1196|2802496|ok",
+            ],
+        )
+        .await;
+        // lifelines 0.30, KaplanMeierFitter on the days until a deal was closed, and restricted_mean_survival_time.
+        check(
+            &session,
+            &format!(
+                "SELECT n, passed, lost, p25, median, p75, round(rmst, 9) FROM stage_times('{funnel}', tau => 60,
+                   as_of => '2018-01-01') WHERE stage = 'engaging'"
+            ),
+            &["8300|4238|2473|10|69|107|39.532413976"],
+        )
+        .await;
+        let trend = rows(
+            &session,
+            &format!(
+                "SELECT manager, period, k, n FROM funnel_trend('{funnel}', stage => 'engaging', calendar => 'stage',
+                   age => 60, by => 'manager', as_of => '2017-10-15') WHERE n > 0 ORDER BY 1, 2"
+            ),
+        )
+        .await;
+        let counted = rows(
+            &session,
+            "SELECT manager, date_trunc('month', engage_date)::date,
+               count(*) FILTER (WHERE deal_stage = 'Won' AND close_date <= '2017-10-15'
+                 AND close_date <= engage_date + INTERVAL '60 days'),
+               count(*)
+             FROM pipeline JOIN teams USING (sales_agent)
+             WHERE engage_date <= DATE '2017-10-15' - INTERVAL '60 days' GROUP BY 1, 2 ORDER BY 1, 2",
+        )
+        .await;
+        assert!(trend.len() > 30, "{} rows", trend.len());
+        assert_eq!(trend, counted, "{funnel}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_crm_is_the_same_as_a_wide_table_and_as_a_log() {
     let Some((_directory, session)) = crm().await else {
