@@ -26,7 +26,7 @@
 //! or a number of them, `2 weeks`; `week_start`: `monday`; `ages`: days or lengths, `[7, 30, '36 hours']`;
 //! `stage`: the last one; `partial`.
 //!
-//! Cost: one pass over the journeys, and a row for each journey and age.
+//! Cost: one pass over the journeys.
 
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
@@ -87,6 +87,13 @@ const COLUMNS: [&str; 12] = [
     "drill_key",
 ];
 
+/// What is counted of a cohort at an age.
+const COUNTS: [(&str, &str); 3] = [
+    ("n", "true"),
+    ("k", "__outcome = 'won' AND __days <= __age"),
+    ("n_full_window", "__watched >= __age"),
+];
+
 const DEFAULT_AGES: [f64; 3] = [30.0, 60.0, 90.0];
 
 /// One call's arguments.
@@ -128,26 +135,33 @@ impl Cohorts {
 
     /// A row for each journey and age.
     fn population(&self) -> Population {
-        let count = |name, condition: &str| (name, condition.to_owned());
         let mut cell = self.call.segments.cell();
         cell.push(("cohort".to_owned(), "__cohort".to_owned()));
         cell.push(("age".to_owned(), "__age".to_owned()));
+        let counts = COUNTS.map(|(name, condition)| (name, condition.to_owned()));
         Population {
             funnel: self.call.funnel(),
-            rows: self.rows(),
+            rows: format!(
+                "(\n  SELECT * FROM {} CROSS JOIN {}\n) AS at_ages",
+                self.watched(),
+                self.age_rows()
+            ),
             of_stages: false,
             cell,
             parameters: Vec::new(),
-            counts: vec![
-                count("n", "true"),
-                count("k", "__outcome = 'won' AND __days <= __age"),
-                count("n_full_window", "__watched >= __age"),
-            ],
+            counts: counts.to_vec(),
         }
     }
 
-    /// Each journey with its cohort, how long it took or has been watched, and how that ended, for each age.
-    fn rows(&self) -> String {
+    fn age_rows(&self) -> String {
+        let ages = self.ages.iter().zip(1..);
+        let rows = ages.map(|(age, no)| format!("({}, {no})", days_literal(*age)));
+        let rows = rows.collect::<Vec<_>>().join(", ");
+        format!("(VALUES {rows}) AS ages(__age, __age_no)")
+    }
+
+    /// Each journey with its cohort, how long it took or has been watched, and how that ended.
+    fn watched(&self) -> String {
         // A stage that was passed over is reached with the next one that was entered.
         let later: Vec<String> = self.call.funnel.stage_names()[self.stage_idx..]
             .iter()
@@ -159,12 +173,6 @@ impl Cohorts {
         let since_start = |instant: &str| {
             format!("(CAST({instant} AS bigint) - CAST(started_at AS bigint)) / 86400000000.0")
         };
-        let ages = self
-            .ages
-            .iter()
-            .zip(1..)
-            .map(|(age, no)| format!("(CAST({age} AS double precision), {no})"));
-        let ages = ages.collect::<Vec<_>>().join(", ");
         let end = since_start("__ended_at");
         let watched = since_start(&as_of);
         format!(
@@ -177,24 +185,25 @@ impl Cohorts {
                 ELSE least({as_of}, coalesce(deadline, {as_of})) END AS __ended_at
     FROM {journeys}
   ) AS ended
-  CROSS JOIN (VALUES {ages}) AS ages(__age, __age_no)
 ) AS watched",
             journeys = self.call.journeys_with_steps(),
         )
     }
 
-    fn query(&self) -> String {
+    /// One row for each segment and cohort, with the counts of every age beside each other: a row for each journey
+    /// and age would be grouped several times as long.
+    fn counted(&self) -> String {
         let segments = &self.call.segments;
-        let population = self.population();
         let mut columns = segments.projected();
-        columns.extend(["__cohort", "__age", "__age_no"].map(str::to_owned));
-        columns.extend(population.counted());
+        columns.push("__cohort".to_owned());
+        for (age, no) in self.ages.iter().zip(1..) {
+            columns.extend(COUNTS.iter().map(|(name, condition)| {
+                let condition = condition.replace("__age", &days_literal(*age));
+                format!("count(*) FILTER (WHERE {condition}) AS {name}_{no}")
+            }));
+        }
         if self.partial {
-            let ages: Vec<String> = self
-                .ages
-                .iter()
-                .map(|age| format!("CAST({age} AS double precision)"))
-                .collect();
+            let ages: Vec<String> = self.ages.iter().map(|age| days_literal(*age)).collect();
             // A clock that runs backwards in the source must not stop the query; such a time counts as none.
             columns.push(format!(
                 "cumulative_incidence(greatest(__days, 0.0), __outcome, ARRAY[{}]) AS incidence",
@@ -202,15 +211,36 @@ impl Cohorts {
             ));
         }
         let mut groups = segments.columns();
-        groups.extend(["__cohort", "__age", "__age_no"].map(str::to_owned));
+        groups.push("__cohort".to_owned());
+        format!(
+            "SELECT\n{}\nFROM {}\nGROUP BY {}",
+            lines(&columns),
+            self.watched(),
+            groups.join(", "),
+        )
+    }
+
+    fn query(&self) -> String {
+        let segments = &self.call.segments;
+        let mut columns = segments.grouped();
+        columns.extend(["__cohort", "__age", "__age_no"].map(str::to_owned));
+        columns.extend(COUNTS.map(|(name, _)| {
+            let ages = 1..=self.ages.len();
+            let cases = ages.map(|no| format!("WHEN {no} THEN {name}_{no}"));
+            let cases = cases.collect::<Vec<_>>().join(" ");
+            format!("CASE __age_no {cases} END AS {name}")
+        }));
+        if self.partial {
+            columns.push("incidence".to_owned());
+        }
         let mut order = segments.grouped();
         order.extend(["__cohort", "__age"].map(str::to_owned));
         format!(
-            "SELECT\n{}\nFROM (\nSELECT\n{}\nFROM {}\nGROUP BY {}\n) AS counted\nORDER BY {}",
+            "SELECT\n{}\nFROM (\nSELECT\n{}\nFROM (\n{}\n) AS cohorts\nCROSS JOIN {}\n) AS counted\nORDER BY {}",
             lines(&self.result()),
             lines(&columns),
-            population.rows,
-            groups.join(", "),
+            self.counted(),
+            self.age_rows(),
             order.join(", "),
         )
     }
@@ -263,6 +293,10 @@ impl Cohorts {
         ]);
         columns
     }
+}
+
+fn days_literal(days: f64) -> String {
+    format!("CAST({days} AS double precision)")
 }
 
 /// The stage of that name, from 0; the last one without a name.
