@@ -20,14 +20,20 @@
 //!
 //! Cost: a scan of the source.
 
+use std::sync::Arc;
+
 use datafusion::error::{DataFusionError, Result};
 use datafusion::functions::datetime::expr_fn::now;
 use datafusion::logical_expr::{LogicalPlan, cast};
 
 use super::TableFunction;
 use super::arguments::{Arguments, Text};
-use crate::definition::related::RelatedKind;
+use super::call::{Call, Given};
+use super::journeys_sql;
+use super::sql::{self, lines};
+use crate::definition::related::{RelatedKind, RoleType};
 use crate::definition::resolve::instant_type;
+use crate::definition::text::identifier;
 use crate::error::FunnelError;
 use crate::{FunctionInfo, FunctionKind};
 
@@ -53,6 +59,8 @@ fn info() -> FunctionInfo {
 }
 
 fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
+    // What is shown is written from the arguments, which planning takes.
+    let given = Given::look(arguments);
     let as_of = match arguments.take_instant("as_of")? {
         Some(instant) => instant,
         None => cast(now(), instant_type()),
@@ -86,5 +94,47 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
             .into());
         }
     };
+    let query = query(&given.of(Arc::clone(&funnel)), kind)?;
+    arguments.record(&*sql::parse(&query)?);
     rows.plan(kind, Some(&as_of), &arguments.time_zone())
+}
+
+/// The SQL over the source that a call stands for.
+fn query(call: &Call, kind: RelatedKind) -> Result<String> {
+    let definition = &call.funnel.definition;
+    let Some(related) = definition.related.iter().find(|it| it.kind == kind) else {
+        return Err(DataFusionError::Internal(format!("{kind} are not defined")));
+    };
+    let dimensions = definition.dimensions.iter();
+    let dimensions: Vec<&str> = dimensions.map(|it| it.name.as_str()).collect();
+    let names = related.names(&dimensions)?;
+    let given = || names.iter().zip(&related.columns);
+    let mut columns = Vec::new();
+    let mut known = String::new();
+    for role in kind.roles() {
+        let Some((_, column)) = given().find(|(name, _)| *name == role.name) else {
+            continue;
+        };
+        let value = match role.value {
+            RoleType::Entity | RoleType::Boolean => column.expression.clone(),
+            RoleType::Instant => format!("CAST({} AS timestamptz(6))", column.expression),
+            RoleType::Date => format!("CAST({} AS date)", column.expression),
+            RoleType::Number => format!("CAST({} AS double precision)", column.expression),
+            RoleType::Text => format!("CAST({} AS text)", column.expression),
+        };
+        if role.value == RoleType::Instant {
+            known = format!("\nWHERE {value} <= {}", call.as_of());
+        }
+        columns.push(format!("{value} AS {}", identifier(role.name)));
+    }
+    let is_role = |name: &str| kind.roles().iter().any(|role| role.name == name);
+    let others = given().filter(|(name, _)| !is_role(name));
+    columns.extend(
+        others.map(|(name, column)| format!("{} AS {}", column.expression, identifier(name))),
+    );
+    Ok(format!(
+        "SELECT\n{}\nFROM {}{known}",
+        lines(&columns),
+        journeys_sql::source(&related.source)
+    ))
 }

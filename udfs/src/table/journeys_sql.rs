@@ -39,8 +39,9 @@ pub fn query(call: &Call, counting: Counting, condition: Option<&str>, with_step
     }
 }
 
-fn source(definition: &FunnelDefinition) -> String {
-    match &definition.source {
+/// What a query reads a source from.
+pub fn source(source: &Source) -> String {
+    match source {
         Source::Table(table) => table.clone(),
         Source::Query(query) => format!("({query}) AS source"),
     }
@@ -73,7 +74,8 @@ fn attributes(definition: &FunnelDefinition) -> Vec<(String, String, &'static st
     attributes
 }
 
-fn reason(definition: &FunnelDefinition) -> String {
+/// The reason of a loss.
+pub fn reason(definition: &FunnelDefinition) -> String {
     let reason = definition
         .lost
         .as_ref()
@@ -132,7 +134,7 @@ fn from_events(definition: &FunnelDefinition, counting: Counting, as_of: &str) -
         "SELECT * FROM (\nSELECT\n{}\nFROM (\nSELECT\n{}\nFROM {}\n) AS moves\nWHERE __entity IS NOT NULL AND __time <= {as_of}\nGROUP BY __entity\n) AS grouped\nWHERE __journey IS NOT NULL",
         lines(&grouped),
         lines(&columns),
-        source(definition)
+        source(&definition.source)
     )
 }
 
@@ -183,7 +185,7 @@ fn from_rows(definition: &FunnelDefinition, counting: Counting, as_of: &str) -> 
         window(definition),
         names.join(", "),
         lines(&columns),
-        source(definition),
+        source(&definition.source),
         started.join(" OR ")
     )
 }

@@ -16,6 +16,8 @@
 //!
 //! Cost: a scan of the source.
 
+use std::sync::Arc;
+
 use datafusion::common::{Column, ScalarValue};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::named_struct;
@@ -25,9 +27,13 @@ use datafusion::prelude::get_field;
 
 use super::TableFunction;
 use super::arguments::Arguments;
-use super::call::take_funnel;
+use super::call::{Call, Given, take_funnel};
+use super::journeys_sql;
+use super::sql;
 use crate::definition::journeys::to_instant;
+use crate::definition::model::FunnelDefinition;
 use crate::definition::resolve::{ResolvedFunnel, Shape, column, instant_type};
+use crate::definition::text::{identifier, literal};
 use crate::{FunctionInfo, FunctionKind};
 
 pub(super) const FUNCTION: TableFunction = TableFunction {
@@ -66,9 +72,13 @@ fn info() -> FunctionInfo {
 }
 
 fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
+    // What is shown is written from the arguments, which planning takes.
+    let given = Given::look(arguments);
     let as_of = arguments.take_instant("as_of")?;
     let unmatched = arguments.take_bool("unmatched")?;
     let funnel = take_funnel(arguments)?;
+    let query = query(&given.of(Arc::clone(&funnel)), unmatched);
+    arguments.record(&*sql::parse(&query)?);
     let moves = moves(&funnel, &arguments.time_zone())?;
     let owner = funnel.owner.clone();
     let text = |value: Option<Expr>| value.unwrap_or_else(|| lit(ScalarValue::Utf8(None)));
@@ -102,6 +112,93 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
         .filter(known)?
         .project(columns)?
         .build()
+}
+
+/// The SQL over the source that a call stands for.
+fn query(call: &Call, unmatched: bool) -> String {
+    let definition = &call.funnel.definition;
+    let entity = identifier(&call.funnel.entity_name);
+    let text = |value: Option<&String>| match value {
+        Some(value) => format!("CAST({value} AS text)"),
+        None => "CAST(NULL AS text)".to_owned(),
+    };
+    let mut known = vec!["__move['at'] IS NOT NULL".to_owned()];
+    if !unmatched {
+        known.push("(__move['stage'] IS NOT NULL OR __move['lost'])".to_owned());
+    }
+    if call.has("as_of") {
+        known.push(format!("__move['at'] <= {}", call.as_of()));
+    }
+    let columns: Vec<String> = COLUMNS[..4]
+        .iter()
+        .map(|name| format!("__move['{name}'] AS {name}"))
+        .collect();
+    format!(
+        "SELECT {entity}, {columns}, actor,\n  CASE WHEN __move['lost'] THEN __reason END AS reason
+FROM (
+  SELECT {key} AS {entity}, {actor} AS actor, {reason} AS __reason,
+         unnest(make_array(
+{moves}
+         )) AS __move
+  FROM {source}
+  WHERE {key} IS NOT NULL
+) AS moves
+WHERE {known}",
+        columns = columns.join(", "),
+        key = definition.entity,
+        actor = text(definition.owner.as_ref()),
+        reason = journeys_sql::reason(definition),
+        moves = written_moves(definition).join(",\n"),
+        source = journeys_sql::source(&definition.source),
+        known = known.join(" AND "),
+    )
+}
+
+/// [`moves`] as SQL.
+fn written_moves(definition: &FunnelDefinition) -> Vec<String> {
+    let to_move = |instant: String, stage: Option<(usize, &str)>, lost: bool| {
+        let (no, name) = match stage {
+            Some((no, name)) => (no.to_string(), literal(name)),
+            None => ("NULL".to_owned(), "NULL".to_owned()),
+        };
+        format!(
+            "  named_struct('at', {instant}, 'stage_no', CAST({no} AS integer), 'stage', CAST({name} AS text), 'lost', {lost})"
+        )
+    };
+    let met = |time: &str, condition: Option<&str>| match condition {
+        Some(condition) => {
+            format!("CASE WHEN {condition} THEN CAST({time} AS timestamptz(6)) END")
+        }
+        None => format!("CAST({time} AS timestamptz(6))"),
+    };
+    let time = definition.time.as_deref();
+    let at = |own: Option<&String>, condition: Option<&String>| {
+        let time = time.or(own.map(String::as_str)).unwrap_or("NULL");
+        met(time, condition.map(String::as_str))
+    };
+    let stages = definition.stages.iter().zip(1..);
+    let mut moves: Vec<String> = stages
+        .map(|(stage, no)| {
+            let instant = at(stage.at.as_ref(), stage.when.as_ref());
+            to_move(instant, Some((no, &stage.name)), false)
+        })
+        .collect();
+    if let Some(lost) = &definition.lost {
+        let instant = at(lost.at.as_ref(), lost.when.as_ref());
+        moves.push(to_move(instant, None, true));
+    }
+    if let Some(time) = time {
+        let stages = definition.stages.iter().map(|stage| stage.when.as_ref());
+        let lost = definition.lost.iter().map(|lost| lost.when.as_ref());
+        let any: Vec<String> = stages
+            .chain(lost)
+            .flatten()
+            .map(|condition| format!("({condition})"))
+            .collect();
+        let unmatched = format!("({}) IS NOT TRUE", any.join(" OR "));
+        moves.push(to_move(met(time, Some(&unmatched)), None, false));
+    }
+    moves
 }
 
 /// What a row may be a move to: a struct for each stage, for a loss, and for nothing at all.
