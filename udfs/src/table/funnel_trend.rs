@@ -38,13 +38,12 @@ use datafusion::logical_expr::LogicalPlan;
 use super::TableFunction;
 use super::arguments::Arguments;
 use super::call::{self, Call};
-use super::cohort_cycle::stage_idx;
+use super::conversion::Conversion;
 use super::period::Period;
 use super::population::Population;
 use super::segments::text_of;
 use super::sql::{self, lines};
-use crate::definition::resolve::stage_column;
-use crate::definition::text::{identifier, literal};
+use crate::definition::text::literal;
 use crate::{FunctionInfo, FunctionKind};
 
 pub(super) const FUNCTION: TableFunction = TableFunction {
@@ -138,12 +137,7 @@ struct Trend {
     call: Call,
     every: Period,
     calendar: Calendar,
-    /// From 0.
-    stage_idx: usize,
-    /// From 0; that of `stage_idx` where it is the last one.
-    to_idx: usize,
-    /// Days.
-    age: Option<f64>,
+    conversion: Conversion,
     /// SQL of the length from a period back to the one that it is held against.
     against: String,
 }
@@ -160,24 +154,7 @@ impl Trend {
             .take_choice("calendar", &Calendar::NAMES)?
             .unwrap_or(Calendar::Entry);
         let against = take_against(arguments, &every)?;
-        let age = arguments.take_days("age")?;
-        // Over a query, `stage` names the column of the stages.
-        let stage = match arguments.is_over_query() {
-            true => None,
-            false => arguments.take_text("stage")?,
-        };
-        let to_stage = arguments.take_text("to_stage")?;
-        let mut call = Call::take(arguments)?;
-        arguments.look_at("stage");
-        let from = stage.map(|stage| stage_idx(&call, Some(&stage)));
-        let from = from.transpose()?.unwrap_or(0);
-        arguments.look_at("to_stage");
-        let to = stage_idx(&call, to_stage.as_deref())?;
-        if to < from || (to == from && to_stage.is_some()) {
-            let name = &call.funnel.definition.stages[to].name;
-            let wanted = "a stage that comes after stage";
-            return Err(arguments.invalid("to_stage", &format!("\"{name}\""), wanted));
-        }
+        let (conversion, mut call) = Conversion::take(arguments)?;
         if calendar == Calendar::Stage {
             call.take_any_start();
         }
@@ -185,22 +162,12 @@ impl Trend {
             call,
             every,
             calendar,
-            stage_idx: from,
-            to_idx: to,
-            age,
+            conversion,
             against,
         })
     }
 
     fn population(&self) -> Population {
-        let mature = match self.age {
-            Some(age) => format!("__watched >= {age}"),
-            None => "mature".to_owned(),
-        };
-        let reached_by_age = match self.age {
-            Some(age) => format!("coalesce(__days <= {age}, false)"),
-            None => "__reached_at IS NOT NULL".to_owned(),
-        };
         let mut cell = self.call.segments.cell();
         cell.push(("period".to_owned(), "__period".to_owned()));
         Population {
@@ -220,8 +187,8 @@ impl Trend {
                     "open",
                     "__reached_at IS NULL AND status = 'open'".to_owned(),
                 ),
-                ("k", format!("{mature} AND {reached_by_age}")),
-                ("n", mature),
+                ("k", self.conversion.k()),
+                ("n", self.conversion.n()),
             ],
         }
     }
@@ -229,45 +196,17 @@ impl Trend {
     /// The journeys that entered the stage, with the period that each belongs to.
     fn rows(&self) -> String {
         let instant = self.calendar.column();
-        let as_of = self.call.as_of();
-        let days_to = |end: &str| {
-            format!("(CAST({end} AS bigint) - CAST({instant} AS bigint)) / 86400000000.0")
-        };
         let mut columns = vec![
             "*".to_owned(),
             format!("{} AS __period", self.every.start_of(instant)),
         ];
-        if self.age.is_some() {
-            columns.push(format!("{} AS __days", days_to("__reached_at")));
-            columns.push(format!("{} AS __watched", days_to(&as_of)));
-        }
+        columns.extend(self.conversion.ages(&self.call, instant));
         format!(
-            "(
-  SELECT {columns}
-  FROM (
-    SELECT *, {entered_at} AS __entered_at,
-           CASE WHEN steps[{to}]['reached'] THEN {reached_at} END AS __reached_at
-    FROM {journeys}
-    WHERE steps[{from}]['reached']
-  ) AS entered{within}
-) AS in_periods",
-            columns = columns.join(",\n         "),
-            entered_at = self.first_entry(self.stage_idx),
-            reached_at = self.first_entry(self.to_idx),
-            from = self.stage_idx + 1,
-            to = self.to_idx + 1,
-            journeys = self.call.journeys_with_steps(),
-            within = self.within(),
+            "(\n  SELECT {}\n  FROM {}{}\n) AS in_periods",
+            columns.join(",\n         "),
+            self.conversion.entered(&self.call),
+            self.within(),
         )
-    }
-
-    /// SQL of the first entry into the stage; one that was passed over is reached with a later one.
-    fn first_entry(&self, stage_idx: usize) -> String {
-        let later: Vec<String> = self.call.funnel.stage_names()[stage_idx..]
-            .iter()
-            .map(|stage| identifier(&stage_column(stage)))
-            .collect();
-        format!("coalesce({})", later.join(", "))
     }
 
     /// `since` and `until` where they aren't about the journey's start.
@@ -390,18 +329,10 @@ impl Trend {
         conditions.join(" AND ")
     }
 
-    fn stage_name(&self, stage_idx: usize) -> String {
-        self.call.funnel.definition.stages[stage_idx].name.clone()
-    }
-
-    fn has_equal_times(&self) -> bool {
-        self.age.is_some() || self.call.funnel.window.is_some()
-    }
-
     /// SQL that holds where the rate of a row may be compared.
     fn comparable(&self, row: &str) -> String {
-        let rated = self.to_idx > self.stage_idx;
-        match (rated, self.has_equal_times()) {
+        let rated = self.conversion.is_rated();
+        match (rated, self.conversion.has_equal_times(&self.call)) {
             (false, _) => "false".to_owned(),
             (true, true) => format!("{row}.n > 0"),
             (true, false) => format!("{row}.n > 0 AND {row}.open = 0"),
@@ -421,7 +352,7 @@ impl Trend {
                 .instant("since")
                 .map(|since| format!("{start} < {}", local(&since))),
         );
-        let immature = match self.has_equal_times() {
+        let immature = match self.conversion.has_equal_times(&self.call) {
             true => "f.n < f.entered",
             false => "f.open > 0",
         };
@@ -445,7 +376,7 @@ impl Trend {
                 prefixed("f", &segments.grouped()).join(", ")
             ),
         };
-        let rated = self.to_idx > self.stage_idx;
+        let rated = self.conversion.is_rated();
         let when_rated = |value: &str| match rated {
             true => value.to_owned(),
             false => "CAST(NULL AS double precision)".to_owned(),
@@ -462,8 +393,11 @@ impl Trend {
                 text_of(&prefixed("f", &segments.grouped()))
             ),
             "f.__period AS period".to_owned(),
-            format!("{} AS stage", literal(&self.stage_name(self.stage_idx))),
-            format!("{} AS to_stage", literal(&self.stage_name(self.to_idx))),
+            format!("{} AS stage", literal(self.conversion.stage(&self.call))),
+            format!(
+                "{} AS to_stage",
+                literal(self.conversion.to_stage(&self.call))
+            ),
         ]);
         let counts = ["entered", "reached", "lost", "open", "k", "n"];
         columns.extend(counts.map(|name| format!("f.{name}")));
@@ -502,12 +436,8 @@ impl Trend {
                 "calendar",
                 calendar.map_or_else(String::new, |(name, _)| (*name).to_owned()),
             ),
-            ("stage", self.stage_name(self.stage_idx)),
         ];
-        if self.to_idx > self.stage_idx {
-            own.push(("to_stage", self.stage_name(self.to_idx)));
-        }
-        own.extend(self.age.map(|age| ("age", age.to_string())));
+        own.extend(self.conversion.key(&self.call));
         let mut cell: Vec<(String, String)> = self
             .call
             .segments
