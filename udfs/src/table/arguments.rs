@@ -399,7 +399,7 @@ impl<'a> Arguments<'a> {
         Arguments::new(function, known, arguments, self.context, self.lookup)
     }
 
-    /// Takes a list of expressions or texts of them, as texts.
+    /// Takes a list of expressions or texts of them, as texts; a drill key has the list as a JSON array.
     ///
     /// # Errors
     /// As [`Arguments::text`].
@@ -412,7 +412,14 @@ impl<'a> Arguments<'a> {
         let mut texts = Vec::new();
         for element in elements {
             match element {
-                SqlExpr::Value(_) => texts.extend(self.text(name, element)?.map(Text::into_string)),
+                SqlExpr::Value(_) => {
+                    let text = self.text(name, element)?.map(Text::into_string);
+                    let text = text.unwrap_or_default();
+                    match serde_json::from_str::<Vec<String>>(&text) {
+                        Ok(several) => texts.extend(several),
+                        Err(_) => texts.extend((!text.is_empty()).then_some(text)),
+                    }
+                }
                 other => texts.push(written(other)),
             }
         }

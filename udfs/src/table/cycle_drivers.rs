@@ -11,6 +11,7 @@
 //! - `time_ratio` double precision: how many times as long winning takes; `time_lo`, `time_hi`: its 95 % interval
 //! - `status` text: `ok`; `reference`: the value that the others are compared with; `no_variation`: the covariate is the same everywhere, or a sum of others; `separated`: one value wins always or never, so that there is no estimate;
 //!   `no_events`: nobody won. The estimates are NULL where it isn't `ok`
+//! - `drill_key` text: the row as JSON, for [`funnel_drill`](super::funnel_drill)
 //!
 //! # Arguments
 //! those of [`journeys`](super::journeys); `covariates`: expressions over its columns, or texts of them; numbers and conditions enter as they are, texts as values
@@ -21,10 +22,12 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::{ExprSchemable, LogicalPlan};
+use serde_json::json;
 
 use super::TableFunction;
 use super::arguments::Arguments;
 use super::call::{self, Call};
+use super::population::Population;
 use super::{default_options, sql};
 use crate::definition::journeys::journeys;
 use crate::definition::resolve::parse_expression;
@@ -33,16 +36,21 @@ use crate::error::FunnelError;
 use crate::{FunctionInfo, FunctionKind};
 
 pub(super) const FUNCTION: TableFunction = TableFunction {
-    name: "cycle_drivers",
+    name: NAME,
     arguments: || call::arguments(&["covariates"]),
     plan,
-    population: None,
+    population: Some(|arguments| {
+        let (call, covariates) = take(arguments)?;
+        Ok(population(&call, &covariates))
+    }),
     info,
 };
 
+const NAME: &str = "cycle_drivers";
+
 fn info() -> FunctionInfo {
     FunctionInfo {
-        name: "cycle_drivers".to_owned(),
+        name: NAME.to_owned(),
         kind: FunctionKind::Table,
         arguments: format!("funnel text, covariates text[], {}", call::SIGNATURE),
         result: "SETOF record".to_owned(),
@@ -56,9 +64,16 @@ fn info() -> FunctionInfo {
 struct Covariates {
     numbers: Vec<(String, String)>,
     labels: Vec<(String, String)>,
+    /// As they were written, in their order.
+    given: Vec<String>,
 }
 
 fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
+    let (call, covariates) = take(arguments)?;
+    sql::plan(arguments, call.written(), &query(&call, &covariates))
+}
+
+fn take(arguments: &mut Arguments) -> Result<(Call, Covariates)> {
     let written = arguments.take_expressions("covariates")?;
     if written.is_empty() {
         return Err(FunnelError::WrongCall {
@@ -70,12 +85,45 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
     let call = Call::take_without_segments(arguments)?;
     arguments.look_at("covariates");
     let covariates = covariates(arguments, &call, written)?;
-    sql::plan(arguments, call.written(), &query(&call, &covariates))
+    Ok((call, covariates))
+}
+
+/// The journeys of the model, once for each term that they are of.
+fn population(call: &Call, covariates: &Covariates) -> Population {
+    let number = |(name, _): &(String, String)| literal(name);
+    let label =
+        |(name, value): &(String, String)| format!("{} || {value}", literal(&format!("{name} = ")));
+    let numbers = covariates.numbers.iter().map(number);
+    let terms: Vec<String> = numbers.chain(covariates.labels.iter().map(label)).collect();
+    // What `cox_fit` leaves out: nothing, NaN and the infinite.
+    let finite = |(_, value): &(String, String)| format!("abs({value}) <= {:e}", f64::MAX);
+    let known = |(_, value): &(String, String)| format!("{value} IS NOT NULL");
+    let numbers = covariates.numbers.iter().map(finite);
+    let used: Vec<String> = numbers.chain(covariates.labels.iter().map(known)).collect();
+    Population {
+        funnel: call.funnel(),
+        rows: format!(
+            "(SELECT *, unnest(ARRAY[{}]) AS __term FROM {} WHERE {}) AS terms",
+            terms.join(", "),
+            call.journeys(),
+            used.join(" AND ")
+        ),
+        of_stages: false,
+        cell: vec![("term".to_owned(), "__term".to_owned())],
+        parameters: Vec::new(),
+        counts: vec![
+            ("n", "true".to_owned()),
+            ("events", "status = 'won'".to_owned()),
+        ],
+    }
 }
 
 fn covariates(arguments: &mut Arguments, call: &Call, written: Vec<String>) -> Result<Covariates> {
     let schema = journeys(&call.funnel, &default_options(&call.funnel, None))?;
-    let mut covariates = Covariates::default();
+    let mut covariates = Covariates {
+        given: written.clone(),
+        ..Covariates::default()
+    };
     for text in written {
         let expression = parse_expression(&text)?;
         let planned = arguments
@@ -135,13 +183,16 @@ fn query(call: &Call, covariates: &Covariates) -> String {
         "status",
     ];
     let columns = columns.map(|name| format!("driver['{name}'] AS {name}"));
+    let own = [("covariates", json!(covariates.given).to_string())];
+    let cell = [("term".to_owned(), "driver['term']".to_owned())];
     format!(
-        "SELECT {}
+        "SELECT {}, {} AS drill_key
 FROM (
   SELECT unnest(cox_fit({days}, status, {}, {}, ARRAY[{}])) AS driver
   FROM {}
 ) AS drivers",
         columns.join(", "),
+        call.drill_key(NAME, &own, &cell),
         array(&covariates.numbers, "double precision"),
         array(&covariates.labels, "text"),
         terms.join(", "),

@@ -106,6 +106,12 @@ impl Durations {
         })
     }
 
+    /// The same times, of a function whose rows are of all segments together.
+    pub fn across_segments(mut self) -> Self {
+        self.segments = Segments::default();
+        self
+    }
+
     /// The arguments of `journeys(…)` as they were written.
     pub fn written(&self) -> &[FunctionArg] {
         &self.written

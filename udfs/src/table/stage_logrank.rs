@@ -5,10 +5,11 @@
 //!
 //! # Columns
 //! - `stage_no` integer, `stage` text; NULL with `cycle` and over a query
-//! - `groups` bigint: segments; `n` bigint: journeys; `events` bigint
+//! - `groups` bigint: segments; `n` bigint: journeys whose time is known; `events` bigint: those that left
 //! - `chi2` double precision, `dof` bigint, `p` double precision: the chance of a difference at least as large where there is none;
 //!   NULL where `status` isn't `ok`
 //! - `status` text: `ok`; `one_group`; `no_events`: nobody left, which says nothing about the difference
+//! - `drill_key` text: the row as JSON, for [`funnel_drill`](super::funnel_drill)
 //!
 //! # Arguments
 //! those of [`stage_survival`](super::stage_survival); `by` is needed.
@@ -28,16 +29,23 @@ use crate::error::FunnelError;
 use crate::{FunctionInfo, FunctionKind};
 
 pub(super) const FUNCTION: TableFunction = TableFunction {
-    name: "stage_logrank",
+    name: NAME,
     arguments: || durations::arguments(&["event"]),
     plan,
-    population: None,
+    population: Some(|arguments| {
+        let (event, durations) = take(arguments)?;
+        durations
+            .across_segments()
+            .population(counts(event), Vec::new())
+    }),
     info,
 };
 
+const NAME: &str = "stage_logrank";
+
 fn info() -> FunctionInfo {
     FunctionInfo {
-        name: "stage_logrank".to_owned(),
+        name: NAME.to_owned(),
         kind: FunctionKind::Table,
         arguments: format!(
             "funnel text, by text, event text DEFAULT 'any', stage text DEFAULT NULL, cycle boolean DEFAULT false, {}",
@@ -49,7 +57,7 @@ fn info() -> FunctionInfo {
     }
 }
 
-fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
+fn take(arguments: &mut Arguments) -> Result<(Event, Durations)> {
     let event = Event::take(arguments)?;
     let durations = Durations::take(arguments)?;
     if durations.segments.names.is_empty() {
@@ -59,6 +67,22 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
         }
         .into());
     }
+    Ok((event, durations))
+}
+
+fn counts(event: Event) -> Vec<(&'static str, String)> {
+    let known = "__t IS NOT NULL";
+    vec![
+        ("n", known.to_owned()),
+        (
+            "events",
+            format!("{known} AND __outcome IN ({})", event.outcomes()),
+        ),
+    ]
+}
+
+fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
+    let (event, durations) = take(arguments)?;
     let (stage, group) = match durations.of_stages {
         true => ("stage_no, stage", "\n  GROUP BY stage_no, stage"),
         false => (
@@ -66,24 +90,25 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
             "",
         ),
     };
-    let count = |outcomes: &str| format!("count(*) FILTER (WHERE __outcome IN ({outcomes}))");
-    let events = match event {
-        Event::Any => count("'passed', 'won', 'lost'"),
-        Event::Passed => count("'passed', 'won'"),
-        Event::Lost => count("'lost'"),
-    };
-    let more = ["count(*) AS n".to_owned(), format!("{events} AS events")];
+    let counted: Vec<String> = counts(event)
+        .iter()
+        .map(|(name, condition)| format!("count(*) FILTER (WHERE {condition}) AS {name}"))
+        .collect();
+    let life_tables = durations.life_tables(&counted);
+    let durations = durations.across_segments();
+    let own = [("event", event.name().to_owned())];
     let query = format!(
         "SELECT stage_no, stage, groups, n, events, test['chi2'] AS chi2, test['dof'] AS dof, test['p'] AS p,
-  CASE WHEN groups < 2 THEN 'one_group' WHEN test['p'] IS NULL THEN 'no_events' ELSE 'ok' END AS status
+  CASE WHEN groups < 2 THEN 'one_group' WHEN test['p'] IS NULL THEN 'no_events' ELSE 'ok' END AS status,
+  {} AS drill_key
 FROM (
   SELECT {stage}, count(life_table) AS groups, sum(n) AS n, sum(events) AS events,
     logrank(array_agg(life_table), '{}') AS test
-  FROM {}{group}
+  FROM {life_tables}{group}
 ) AS tests
 ORDER BY stage_no",
+        durations.drill_key(NAME, &own, &[]),
         event.name(),
-        durations.life_tables(&more),
     );
     sql::plan(arguments, durations.written(), &query)
 }

@@ -125,7 +125,8 @@ impl Event {
         }
     }
 
-    fn outcomes(self) -> &'static str {
+    /// Its outcomes as a list in SQL.
+    pub(super) fn outcomes(self) -> &'static str {
         match self {
             Self::Any => "'passed', 'won', 'lost'",
             Self::Passed => "'passed', 'won'",
