@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(read.definition.name, "新话术");
         assert_eq!(read.definition.note.as_deref(), Some("话术 'B'"));
         assert_eq!(read.definition.to_string(), sql);
-        assert_eq!(read.places.at, Some(56));
+        assert_eq!(read.places.at, Some(52));
     }
 
     #[test]

@@ -108,6 +108,14 @@ impl Difference {
         }
     }
 
+    /// What varies by no more than rounding does doesn't vary.
+    fn without_rounding(mut self, largest: f64) -> Difference {
+        if self.standard_error <= 1e-12 * largest {
+            self.standard_error = 0.0;
+        }
+        self
+    }
+
     /// The 95 % interval; `None` where nothing varies.
     pub fn limits(&self) -> Option<(f64, f64)> {
         let half = self.deviate()? * self.standard_error;
@@ -187,13 +195,25 @@ pub fn compare(groups: &[Group]) -> Comparison {
     let mut numbers: Vec<usize> = groups.iter().map(|group| group.cluster).collect();
     numbers.sort_unstable();
     numbers.dedup();
+    let all = [
+        cells.before,
+        cells.after,
+        cells.control_before,
+        cells.control_after,
+    ];
+    let means = all.iter().filter_map(|cell| cell.mean());
+    let largest = means.map(f64::abs).fold(0.0, f64::max);
+    let exact = |found: Option<Difference>| found.map(|found| found.without_rounding(largest));
     Comparison {
         cells,
         clusters: numbers.len(),
-        effect: effect(&cells, groups),
-        change: difference(&[(1.0, cells.after), (-1.0, cells.before)]),
-        gap: difference(&[(1.0, cells.after), (-1.0, cells.control_after)]),
-        slope: slope(groups),
+        effect: exact(effect(&cells, groups)),
+        change: exact(difference(&[(1.0, cells.after), (-1.0, cells.before)])),
+        gap: exact(difference(&[
+            (1.0, cells.after),
+            (-1.0, cells.control_after),
+        ])),
+        slope: exact(slope(groups)),
     }
 }
 

@@ -44,6 +44,7 @@
 //!   those before them, a gain is `weak_evidence`
 //! - a gain that falls out of its own interval at an equal mix is `weak_evidence`, and so is a control of which nobody knows
 //!   whether it moved alike (less than 3 weeks before)
+//! - an interval that holds 0 and could hide a change by half is `weak_evidence`, and not `no_effect`
 //! - owners: deals of one owner resemble one another; the interval of `did` is clustered by the funnel's owner where that makes it wider
 //!
 //! Source: the methods' are with [`did_fit`](crate::aggregate::did_fit) and [`its_fit`](crate::aggregate::its_fit); the equal mix is the risk
@@ -538,6 +539,7 @@ FROM filled"
                 .to_owned(),
             "coalesce(comparison = 'did' AND did['pretrend_p'] IS NULL, false) AS untested"
                 .to_owned(),
+            "coalesce((hi - lo) / 2.0 > abs(did['after'] - effect) / 2.0 AND lo <= 0.0 AND hi >= 0.0, false) AS too_few".to_owned(),
             format!(
                 "CASE WHEN metric = 'win_rate' THEN {ratio} / {} END AS pass_through",
                 stage(&format!("CASE WHEN {real} THEN {ratio} END"))
@@ -551,12 +553,14 @@ FROM filled"
        WHEN comparison IN ('change', 'gap') THEN 'no_control'
        ELSE 'ok' END AS status,
   CASE WHEN n_after = 0 THEN 'too_early'
+       WHEN lo IS NULL AND abs(effect) < 1e-12 THEN 'no_effect'
        WHEN lo IS NULL OR comparison IN ('change', 'gap') THEN 'weak_evidence'
        WHEN gained AND (low_before OR by_mix OR untested) THEN 'weak_evidence'
        WHEN gained THEN 'proven'
        WHEN harmed AND (by_mix OR untested) THEN 'weak_evidence'
        WHEN harmed THEN 'harmful'
        WHEN ripe_weeks < {weeks} THEN 'too_early'
+       WHEN too_few THEN 'weak_evidence'
        ELSE 'no_effect' END AS decision
 FROM (\nSELECT\n{}\nFROM estimated\n) AS weighed",
             lines(&columns),

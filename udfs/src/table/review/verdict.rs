@@ -98,6 +98,10 @@ const UNTESTED: Words = Words {
     en: "there are less than 3 weeks before the change, so nobody knows whether the others moved alike",
     zh: "变更前不足 3 周，无法检验其他群体的走势是否相同",
 };
+const TOO_FEW: Words = Words {
+    en: "there are too few to see even a change by half",
+    zh: "数据太少，即使变化达到一半也看不出来",
+};
 /// left out.
 const LEFT_OUT: Words = Words {
     en: "{} that entered after the change are left out, because they haven't had their full time yet",
@@ -131,25 +135,26 @@ fn level(review: &ReviewCall, value: &str) -> String {
     format!("CASE WHEN metric = 'stage_days' THEN {days} ELSE {percent} END")
 }
 
-/// SQL of a difference of two of them, with its sign.
+/// SQL of a difference of two of them, with its sign and without its unit.
+fn signed(value: &str) -> String {
+    // Zero added: -0.0 is 0.0 then.
+    let number = format!(
+        "(round(CASE WHEN metric = 'stage_days' THEN {value} ELSE 100.0 * {value} END, 1) + 0.0)"
+    );
+    format!("(CASE WHEN {number} > 0.0 THEN '+' ELSE '' END || CAST({number} AS text))")
+}
+
+/// SQL of a difference with its unit.
 fn gap(review: &ReviewCall, value: &str) -> String {
-    let signed = |number: &str| {
-        format!("(CASE WHEN {number} > 0.0 THEN '+' ELSE '' END || CAST({number} AS text))")
-    };
-    let days = review.lang.sql(
-        Words {
-            en: "{} days",
-            zh: "{} 天",
-        },
-        &[&signed(&format!("round({value}, 1)"))],
-    );
-    let points = review.lang.sql(
-        Words {
-            en: "{} points",
-            zh: "{} 个百分点",
-        },
-        &[&signed(&format!("round(100.0 * {value}, 1)"))],
-    );
+    let unit = |words: Words| review.lang.sql(words, &[&signed(value)]);
+    let days = unit(Words {
+        en: "{} days",
+        zh: "{} 天",
+    });
+    let points = unit(Words {
+        en: "{} points",
+        zh: "{} 个百分点",
+    });
     format!("CASE WHEN metric = 'stage_days' THEN {days} ELSE {points} END")
 }
 
@@ -191,7 +196,7 @@ pub fn verdict(review: &ReviewCall) -> String {
             &[
                 &expected,
                 &gap(review, "effect"),
-                &gap(review, "lo"),
+                &signed("lo"),
                 &gap(review, "hi"),
             ],
         ),
@@ -222,6 +227,7 @@ pub fn verdict(review: &ReviewCall) -> String {
             ("gained AND low_before", lang.sql(LOW_BEFORE, &[])),
             ("by_mix", lang.sql(BY_MIX, &[&gap(review, "mix_adjusted")])),
             ("untested", lang.sql(UNTESTED, &[])),
+            ("too_few", lang.sql(TOO_FEW, &[])),
         ]
         .map(|(condition, text)| format!(
             "WHEN {condition} THEN {}",
@@ -255,6 +261,7 @@ pub fn notes(review: &ReviewCall) -> String {
             lang.sql(APART, &["CAST(round(did['pretrend_p'], 3) AS text)"]),
         ),
         ("untested", lang.sql(UNTESTED, &[])),
+        ("too_few", lang.sql(TOO_FEW, &[])),
         ("by_mix", lang.sql(BY_MIX, &[&gap(review, "mix_adjusted")])),
         ("left_out > 0", lang.sql(LEFT_OUT, &[&number("left_out")])),
     ];
@@ -278,18 +285,17 @@ pub fn evidence() -> String {
         ),
         ("pretrend", "did['pretrend']"),
         ("pretrend_p", "did['pretrend_p']"),
-        ("clusters", "did['clusters']"),
         ("trend_before", "its['slope']"),
         ("level_change", "its['level']"),
         ("trend_change", "its['slope_change']"),
         ("autocorrelation", "its['autocorrelation']"),
         ("mix_effect", "mix_effect"),
-        ("left_out", "left_out"),
     ];
-    let pairs = numbers
-        .map(|(name, value)| format!("'\"{name}\":' || coalesce(CAST({value} AS text), 'null')"));
+    let pairs = numbers.map(|(name, value)| {
+        format!("'\"{name}\":' || coalesce(CAST(round({value}, 6) + 0.0 AS text), 'null')")
+    });
     format!(
-        "'{{\"comparison\":' || coalesce('\"' || comparison || '\"', 'null') || ',' || {} || '}}'",
+        "'{{\"comparison\":' || coalesce('\"' || comparison || '\"', 'null') || ',\"clusters\":' || coalesce(CAST(did['clusters'] AS text), 'null') || ',' || {} || '}}'",
         pairs.join(" || ',' || ")
     )
 }
