@@ -5,9 +5,11 @@
 //!   tables/crm/events.parquet     a table by being there: crm.events
 //!   catalog/funnels/sales.json    a funnel
 //!   catalog/metrics/win_big.json  the versions of a metric
+//!   catalog/changes/script.json   a change of a stage, and its reviews
 //!   catalog/objects/….json        a CREATE EXTERNAL TABLE, SCHEMA or VIEW, run again at each start
 //! ```
 
+mod changes;
 mod files;
 mod metrics;
 mod objects;
@@ -32,10 +34,12 @@ use datafusion_funnel::error::{FunnelError, Kind};
 
 use crate::error::{Error, Result};
 use crate::sql::{CreateFunnel, Part};
+use changes::Changes;
 use metrics::Metrics;
 use objects::Objects;
 use store::Store;
 
+pub use changes::now;
 pub use files::{TABLES_FOLDER, check_files, local_path, register_files};
 pub use objects::{Change, KeptStatement, Target};
 pub use pg::{is_catalog_statement, register_session_functions};
@@ -49,6 +53,7 @@ pub struct Catalog {
     store: Store<FunnelDefinition>,
     funnels: RwLock<BTreeMap<String, Kept>>,
     metrics: Metrics,
+    changes: Changes,
     objects: Objects,
     /// The state that relations without a session (`journeys.sales`) are planned with.
     base: OnceLock<SessionState>,
@@ -103,11 +108,13 @@ impl Catalog {
             funnels.insert(name, kept);
         }
         let metrics = Metrics::open(folder.join("metrics"))?;
+        let changes = Changes::open(folder.join("changes"))?;
         let objects = Objects::open(folder.join("objects"))?;
         Ok(Self {
             store,
             funnels: RwLock::new(funnels),
             metrics,
+            changes,
             objects,
             base: OnceLock::new(),
         })
@@ -122,6 +129,11 @@ impl Catalog {
     /// The company's own metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The changes that were made to stages.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// The funnels' names, in order.

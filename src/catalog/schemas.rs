@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::{MemTable, SchemaProvider, Session, TableProvider};
 use datafusion::datasource::ViewTable;
@@ -11,6 +13,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
+use datafusion_funnel::definition::change::{KeptChange, Review};
 use datafusion_funnel::definition::metric::{METRICS, Metric, MetricDefinition};
 use datafusion_funnel::definition::model::{FunnelDefinition, StageDefinition};
 use datafusion_funnel::table::{JOURNEYS_SCHEMA, journeys_plan};
@@ -46,9 +49,9 @@ pub fn register_schemas(
 }
 
 /// The tables of the schema.
-const TABLES: [&str; 3] = ["funnels", "metrics", "stages"];
+const TABLES: [&str; 5] = ["changes", "funnels", "metrics", "reviews", "stages"];
 
-/// `funnel.funnels`, `funnel.metrics` and `funnel.stages`, made when they are asked for.
+/// `funnel.funnels`, `funnel.stages`, `funnel.metrics`, `funnel.changes` and `funnel.reviews`, made when they are asked for.
 #[derive(Debug)]
 struct FunnelSchema {
     catalog: Arc<Catalog>,
@@ -69,6 +72,8 @@ impl SchemaProvider for FunnelSchema {
         let batch = match name {
             "funnels" => funnels_batch(&definitions)?,
             "stages" => stages_batch(&definitions)?,
+            "changes" => changes_batch(&self.catalog.changes().all())?,
+            "reviews" => reviews_batch(&self.catalog.changes().all())?,
             "metrics" => metrics_batch(&self.catalog.metrics().all())?,
             _ => return Ok(None),
         };
@@ -271,6 +276,103 @@ fn own_row(metric: &MetricDefinition, newest: bool) -> (Option<i64>, [Option<Str
         Some(if newest { "current" } else { "deprecated" }.to_owned()),
     ];
     (Some(i64::from(metric.version)), row)
+}
+
+/// A field and its values.
+type Column = (Field, ArrayRef);
+
+fn texts<T>(name: &str, items: &[T], value: impl Fn(&T) -> Option<String>) -> Column {
+    (text(name), column(items, value))
+}
+
+fn batch(columns: Vec<Column>) -> Result<RecordBatch, DataFusionError> {
+    let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
+}
+
+/// What a review found; nothing where there was none.
+fn review_columns(reviews: &[Option<&Review>]) -> Vec<Column> {
+    let numbers = |name: &str, value: fn(&Review) -> Option<f64>| -> Column {
+        let values = reviews.iter().map(|review| review.and_then(value));
+        let values = Arc::new(values.collect::<Float64Array>());
+        (Field::new(name, DataType::Float64, true), values)
+    };
+    let texts = |name: &str, value: fn(&Review) -> Option<String>| {
+        texts(name, reviews, |review| review.and_then(value))
+    };
+    vec![
+        texts("reviewed_at", |review| Some(review.reviewed_at.clone())),
+        texts("as_of", |review| Some(review.as_of.clone())),
+        texts("metric", |review| Some(review.metric.clone())),
+        texts("method", |review| review.method.clone()),
+        numbers("counterfactual", |review| review.counterfactual),
+        numbers("after", |review| review.after),
+        numbers("effect", |review| review.effect),
+        numbers("lo", |review| review.lo),
+        numbers("hi", |review| review.hi),
+        texts("decision", |review| Some(review.decision.clone())),
+        texts("verdict", |review| Some(review.verdict.clone())),
+    ]
+}
+
+/// One row for each change, with what its latest review found and, where that is proven, the statement to use it again.
+fn changes_batch(changes: &[Arc<KeptChange>]) -> Result<RecordBatch, DataFusionError> {
+    let because: BooleanArray = changes
+        .iter()
+        .map(|change| Some(change.definition.because_worst))
+        .collect();
+    let counts: Int64Array = changes
+        .iter()
+        .map(|change| Some(i64::try_from(change.reviews.len()).unwrap_or(i64::MAX)))
+        .collect();
+    let latest: Vec<Option<&Review>> = changes.iter().map(|change| change.latest()).collect();
+    let mut columns = vec![
+        texts("change", changes, |c| Some(c.definition.name.clone())),
+        texts("funnel", changes, |c| Some(c.definition.funnel.clone())),
+        texts("stage", changes, |c| Some(c.definition.stage.clone())),
+        texts("at", changes, |c| Some(c.definition.at.clone())),
+        texts("segment", changes, |c| c.definition.segment.clone()),
+        (
+            Field::new("because_worst", DataType::Boolean, true),
+            Arc::new(because) as ArrayRef,
+        ),
+        texts("note", changes, |c| c.definition.note.clone()),
+        texts("created_at", changes, |c| Some(c.created_at.clone())),
+        (
+            Field::new("reviews", DataType::Int64, true),
+            Arc::new(counts),
+        ),
+    ];
+    columns.extend(review_columns(&latest));
+    columns.push(texts("reuse", changes, |change| change.reuse()));
+    batch(columns)
+}
+
+/// One row for each review that was kept, of a change oldest first.
+fn reviews_batch(changes: &[Arc<KeptChange>]) -> Result<RecordBatch, DataFusionError> {
+    let reviews: Vec<(&str, i64, &Review)> = changes
+        .iter()
+        .flat_map(|change| {
+            let name = change.definition.name.as_str();
+            (1..)
+                .zip(&change.reviews)
+                .map(move |(no, review)| (name, no, review))
+        })
+        .collect();
+    let numbers: Int64Array = reviews.iter().map(|(_, no, _)| Some(*no)).collect();
+    let found: Vec<Option<&Review>> = reviews.iter().map(|(_, _, review)| Some(*review)).collect();
+    let mut columns = vec![
+        texts("change", &reviews, |(name, ..)| Some((*name).to_owned())),
+        (
+            Field::new("review_no", DataType::Int64, true),
+            Arc::new(numbers) as ArrayRef,
+        ),
+    ];
+    columns.extend(review_columns(&found));
+    batch(columns)
 }
 
 /// `journeys.sales` is `journeys('sales')`, for tools that list relations.

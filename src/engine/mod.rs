@@ -3,6 +3,7 @@
 //! An [`Engine`] belongs to a data directory. Everybody who asks something has a [`Session`] of their
 //! own: settings and prepared statements are the session's, tables and funnels are the engine's.
 
+mod changes;
 mod cooperation;
 mod definitions;
 mod outcome;

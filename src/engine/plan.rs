@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, ObjectName, Query, Statement, TableAlias, TableFactor,
     Value, Visit, VisitMut, Visitor, VisitorMut, visit_relations,
 };
+use datafusion_funnel::definition::change::{KeptChange, unknown_change};
 use datafusion_funnel::definition::metric::{MetricDefinition, unknown_metric};
 use datafusion_funnel::definition::resolve::ResolvedFunnel;
 use datafusion_funnel::definition::text::{folded, written_in_lines};
@@ -103,6 +104,7 @@ struct StatementScope {
     existing: Vec<String>,
     metrics: HashMap<String, Arc<MetricDefinition>>,
     own_metrics: Vec<Arc<MetricDefinition>>,
+    changes: Vec<Arc<KeptChange>>,
     parameters: Option<Vec<ScalarValue>>,
     /// The calls of table functions that were planned, and what they stand for.
     expansions: Mutex<Vec<(TableFactor, Box<Query>)>>,
@@ -124,6 +126,13 @@ impl StatementScope {
             .flat_map(|name| catalog.metrics().named(name))
             .collect();
         names.extend(metrics.values().map(|metric| metric.funnel.clone()));
+        let changes = catalog.changes().all();
+        let named = changes.iter().map(|change| &change.definition);
+        let named: Vec<String> = named
+            .filter(|change| names.contains(&change.name))
+            .map(|change| change.funnel.clone())
+            .collect();
+        names.extend(named);
         // A built-in metric is of the only funnel, where there is one.
         if let [only] = existing.as_slice() {
             names.push(only.clone());
@@ -143,6 +152,7 @@ impl StatementScope {
             existing,
             metrics,
             own_metrics: catalog.metrics().newest(),
+            changes,
             parameters: parameters.map(<[ScalarValue]>::to_vec),
             expansions: Mutex::default(),
             notices: Mutex::default(),
@@ -194,6 +204,22 @@ impl FunnelLookup for StatementScope {
         }
     }
 
+    fn changes(&self) -> Vec<Arc<KeptChange>> {
+        self.changes.clone()
+    }
+
+    fn change(&self, name: &str) -> Result<Arc<KeptChange>, DataFusionError> {
+        let mut changes = self.changes.iter();
+        match changes.find(|change| change.definition.name == name) {
+            Some(change) => Ok(Arc::clone(change)),
+            None => {
+                let changes = self.changes.iter();
+                let existing: Vec<String> = changes.map(|c| c.definition.name.clone()).collect();
+                Err(unknown_change(name, &existing).into())
+            }
+        }
+    }
+
     fn expanded(&self, call: &TableFactor, query: &Query) {
         lock(&self.expansions).push((call.clone(), Box::new(query.clone())));
     }
@@ -208,7 +234,7 @@ impl FunnelLookup for StatementScope {
     }
 }
 
-/// The texts that may name funnels and metrics: the first argument of a table function, its `funnel`, or
+/// The texts that may name funnels, metrics and changes: the first argument of a table function, its `funnel`, or
 /// `journeys.name`.
 fn referenced_names(
     statement: &EngineStatement,

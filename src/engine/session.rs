@@ -12,6 +12,7 @@ use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 
 use super::Engine;
+use super::changes::{CHANGES_COLUMNS, REVIEW_COLUMNS};
 use super::outcome::{Described, Notice, Outcome, Prepared};
 use super::settings::Settings;
 use crate::catalog;
@@ -134,6 +135,9 @@ impl Session {
             StatementKind::ShowFunnels => Described::Rows(catalog::show_funnels_schema()),
             StatementKind::ShowCreateFunnel(_) => Described::Rows(text_schema(&["create_funnel"])),
             StatementKind::ShowCreateMetric(_) => Described::Rows(text_schema(&["create_metric"])),
+            StatementKind::ShowCreateChange(_) => Described::Rows(text_schema(&["create_change"])),
+            StatementKind::ShowChanges => Described::Rows(text_schema(&CHANGES_COLUMNS)),
+            StatementKind::ReviewChange(_) => Described::Rows(text_schema(&REVIEW_COLUMNS)),
             StatementKind::ShowSql(_) => Described::Rows(text_schema(&["sql"])),
             StatementKind::Show(name) => Described::Rows(text_schema(&[show_column(name)])),
             StatementKind::ShowAll => {
@@ -223,6 +227,21 @@ impl Session {
                     .ok_or_else(|| unknown_metric(name, &metrics.names()))?;
                 self.text_table(&["create_metric"], &[vec![found.to_string()]])
             }
+            StatementKind::CreateChange(create) => self.create_change(create).await,
+            StatementKind::DropChange { names, if_exists } => {
+                let missing = self.engine.catalog.changes().drop(names, *if_exists)?;
+                Ok(skipped("DROP CHANGE", "change", &missing))
+            }
+            StatementKind::CommentOnChange { name, note } => {
+                self.engine.catalog.changes().comment(name, note.clone())?;
+                Ok(Outcome::done("COMMENT"))
+            }
+            StatementKind::ReviewChange(review) => self.review_change(review).await,
+            StatementKind::ShowCreateChange(name) => {
+                let change = self.engine.catalog.changes().find(name)?;
+                self.text_table(&["create_change"], &[vec![change.definition.to_string()]])
+            }
+            StatementKind::ShowChanges => self.show_changes().await,
             StatementKind::ShowSql(shown) => {
                 let sql = self.sql_behind(statement, shown).await?;
                 self.text_table(&["sql"], &[vec![sql]])
@@ -377,7 +396,7 @@ impl Session {
         self.text_table(&["name", "setting", "description"], &rows)
     }
 
-    fn text_table(&self, columns: &[&str], rows: &[Vec<String>]) -> Result<Outcome> {
+    pub(super) fn text_table(&self, columns: &[&str], rows: &[Vec<String>]) -> Result<Outcome> {
         let arrays: Vec<ArrayRef> = (0..columns.len())
             .map(|at| {
                 let values = rows.iter().map(|row| row.get(at).map(String::as_str));
@@ -404,7 +423,7 @@ fn skipped(tag: &str, kind: &str, missing: &[String]) -> Outcome {
     Outcome::done(tag).with(notices)
 }
 
-fn text_schema(columns: &[&str]) -> SchemaRef {
+pub(super) fn text_schema(columns: &[&str]) -> SchemaRef {
     let fields: Vec<Field> = columns
         .iter()
         .map(|name| Field::new(*name, DataType::Utf8, true))

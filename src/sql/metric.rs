@@ -48,7 +48,7 @@ pub fn parse(parser: &mut Parser, sql: &str) -> Result<Option<StatementKind>> {
 }
 
 /// Takes these words, or nothing at all.
-fn words(parser: &mut Parser, expected: &[&str]) -> bool {
+pub(super) fn words(parser: &mut Parser, expected: &[&str]) -> bool {
     let matches = expected
         .iter()
         .enumerate()
@@ -61,7 +61,8 @@ fn words(parser: &mut Parser, expected: &[&str]) -> bool {
     matches
 }
 
-fn name(parser: &mut Parser) -> Result<String, ParserError> {
+/// A name of the catalog.
+pub(super) fn name(parser: &mut Parser) -> Result<String, ParserError> {
     parser.parse_identifier().map(|ident| folded(&ident))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One tokenizer pass serves both, so that every position counts from the start of the whole text.
 
+mod change;
 mod funnel;
 mod limits;
 mod metric;
@@ -22,6 +23,7 @@ use datafusion_funnel::spelling::{self, Misspelling};
 
 use crate::error::{Error, Result, character_position, syntax_error};
 
+pub use change::{CreateChange, ReviewChange};
 pub use datafusion_funnel::definition::template::FunnelBody;
 pub use funnel::{CreateFunnel, Part};
 pub use metric::CreateMetric;
@@ -67,6 +69,28 @@ pub enum StatementKind {
     },
     /// `SHOW CREATE METRIC name`.
     ShowCreateMetric(String),
+    /// `CREATE CHANGE`.
+    CreateChange(Box<CreateChange>),
+    /// `DROP CHANGE [IF EXISTS] name, …`.
+    DropChange {
+        /// The changes.
+        names: Vec<String>,
+        /// A missing one is no error.
+        if_exists: bool,
+    },
+    /// `COMMENT ON CHANGE name IS 'text' | NULL`.
+    CommentOnChange {
+        /// The change.
+        name: String,
+        /// Its note, or nothing to take it away.
+        note: Option<String>,
+    },
+    /// `REVIEW CHANGE name`.
+    ReviewChange(ReviewChange),
+    /// `SHOW CREATE CHANGE name`.
+    ShowCreateChange(String),
+    /// `SHOW CHANGES`.
+    ShowChanges,
     /// `SHOW FUNNELS`.
     ShowFunnels,
     /// `SHOW CREATE FUNNEL name`.
@@ -179,6 +203,9 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
         return Ok(kind);
     }
     if let Some(kind) = metric::parse(&mut parser.parser, sql)? {
+        return Ok(kind);
+    }
+    if let Some(kind) = change::parse(&mut parser.parser, sql)? {
         return Ok(kind);
     }
     if show_sql_for(&mut parser.parser) {

@@ -7,6 +7,7 @@
     clippy::print_stderr
 )]
 
+mod changes;
 mod cli;
 mod durability;
 mod examples;

@@ -110,6 +110,7 @@ pub enum Kind {
     Function,
     Clause,
     Metric,
+    Change,
 }
 
 impl std::fmt::Display for Kind {
@@ -125,6 +126,7 @@ impl std::fmt::Display for Kind {
             Kind::Function => "function",
             Kind::Clause => "clause",
             Kind::Metric => "metric",
+            Kind::Change => "change",
         })
     }
 }
@@ -134,7 +136,9 @@ impl FunnelError {
     pub fn code(&self) -> &'static str {
         match self {
             FunnelError::Unknown { kind, .. } => match kind {
-                Kind::Funnel | Kind::Metric | Kind::Stage | Kind::Template => "42704",
+                Kind::Funnel | Kind::Metric | Kind::Change | Kind::Stage | Kind::Template => {
+                    "42704"
+                }
                 Kind::Column | Kind::Dimension => "42703",
                 Kind::Argument | Kind::Function => "42883",
                 Kind::Table => "42P01",
@@ -145,6 +149,7 @@ impl FunnelError {
                 Kind::Clause => "42601",
                 Kind::Funnel
                 | Kind::Metric
+                | Kind::Change
                 | Kind::Stage
                 | Kind::Template
                 | Kind::Argument
@@ -216,6 +221,7 @@ fn unknown_hint(kind: Kind, name: &str, existing: &[String]) -> Option<String> {
         (true, Kind::Funnel) => {
             Some("There is no funnel yet; CREATE FUNNEL defines one.".to_owned())
         }
+        (true, Kind::Change) => Some("There is no change yet; CREATE CHANGE keeps one.".to_owned()),
         (true, _) => None,
         (false, _) => {
             const SHOWN: usize = 20;

@@ -89,7 +89,9 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     vec![
         aggregate::cox_fit::cox_fit_udaf(),
         aggregate::cumulative_incidence::cumulative_incidence_udaf(),
+        aggregate::did_fit::did_fit_udaf(),
         aggregate::intersect_count::intersect_count_udaf(),
+        aggregate::its_fit::its_fit_udaf(),
         aggregate::journey::journey_udaf(),
         aggregate::life_table::life_table_udaf(),
         aggregate::range_retention::range_retention_count_udaf(),
@@ -187,16 +189,18 @@ pub fn functions() -> Vec<FunctionInfo> {
 }
 
 /// What the functions of one row or group return; `record` has the fields that their page lists.
-const RESULTS: [(&str, &str); 41] = [
+const RESULTS: [(&str, &str); 43] = [
     ("bar", "text"),
     ("cox_fit", "record[]"),
     ("cumulative_incidence", "record[]"),
+    ("did_fit", "record"),
     ("drill_key", "text"),
     ("first_touch", "anyelement"),
     ("incidence_at", "record[]"),
     ("incidence_curve", "record[]"),
     ("incidence_quantile", "double precision"),
     ("intersect_count", "bigint"),
+    ("its_fit", "record"),
     ("journey", "record"),
     ("journey_row", "record"),
     ("last_touch", "anyelement"),
@@ -264,7 +268,8 @@ mod tests {
     #[test]
     fn every_function_says_what_it_takes_and_returns() {
         for function in functions() {
-            let takes_nothing = function.name == "metric_lint";
+            let takes_nothing =
+                ["metric_lint", "template_library"].contains(&function.name.as_str());
             assert_eq!(
                 function.arguments.is_empty(),
                 takes_nothing,

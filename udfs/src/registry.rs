@@ -7,6 +7,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::SessionContext;
 
+use crate::definition::change::{KeptChange, unknown_change};
 use crate::definition::metric::{MetricDefinition, unknown_metric};
 use crate::definition::model::FunnelDefinition;
 use crate::definition::resolve::{ResolvedFunnel, resolve};
@@ -68,6 +69,15 @@ impl FunnelLookup for FunnelRegistry {
     /// A registry has no metrics but the built-in ones.
     fn metric(&self, name: &str) -> Result<Arc<MetricDefinition>, DataFusionError> {
         Err(unknown_metric(name, &[]).into())
+    }
+
+    fn changes(&self) -> Vec<Arc<KeptChange>> {
+        Vec::new()
+    }
+
+    /// A registry keeps no changes.
+    fn change(&self, name: &str) -> Result<Arc<KeptChange>, DataFusionError> {
+        Err(unknown_change(name, &[]).into())
     }
 
     fn parameter(&self, _index: usize) -> Option<ScalarValue> {

@@ -53,3 +53,15 @@ CREATE FUNNEL IF NOT EXISTS sales_history ON crm.stage_history (
   WINDOW INTERVAL '180 days',
   ORDER  ordered
 );
+
+-- What was done to a stage; REVIEW CHANGE says what came of it. Leads have a call script from the first of these days on, B or
+-- A by a coin, and A is the old one.
+
+CREATE CHANGE IF NOT EXISTS script_b ON FUNNEL sales STAGE acquired AT '2025-10-01'
+  SEGMENT call_script IS DISTINCT FROM 'A'
+  NOTE 'Half of the leads are called with script B';
+
+CREATE CHANGE IF NOT EXISTS south_coaching ON FUNNEL sales STAGE proposed AT '2026-04-01'
+  SEGMENT region = 'south'
+  BECAUSE WORST
+  NOTE 'Coaching of the south after a bad March';

@@ -53,3 +53,14 @@ CREATE FUNNEL IF NOT EXISTS "销售_历程" ON crm.stage_history (
   WINDOW INTERVAL '180 days',
   ORDER  ordered
 );
+
+-- 对阶段做过的变更；REVIEW CHANGE 说明结果。从这一天起线索随机使用话术 A（旧）或 B。
+
+CREATE CHANGE IF NOT EXISTS "话术B" ON FUNNEL "销售" STAGE "线索获取" AT '2025-10-01'
+  SEGMENT call_script IS DISTINCT FROM 'A'
+  NOTE '一半线索改用话术 B';
+
+CREATE CHANGE IF NOT EXISTS "华南辅导" ON FUNNEL "销售" STAGE "方案沟通" AT '2026-04-01'
+  SEGMENT region = '华南'
+  BECAUSE WORST
+  NOTE '三月表现差，对华南团队进行辅导';

@@ -6,11 +6,17 @@
 //! - [`logrank`]: does an event come equally fast in all groups?
 //! - [`cox`], [`weibull`]: which covariates make the event come sooner, and by which factor; rows and results are those of
 //!   [`regression`], the maximum is found by [`newton`]
+//! - [`least_squares`]: straight lines and differences, with standard errors for noise that isn't independent
+//! - [`diff_in_diff`], [`interrupted_series`]: did something change at an instant, against a group that it didn't touch, or
+//!   against the trend before it?
 //! - [`log_log`]: limits of a share that stay inside of 0 and 1
 
 pub mod aalen_johansen;
 pub mod cox;
+pub mod diff_in_diff;
+pub mod interrupted_series;
 pub mod kaplan_meier;
+pub mod least_squares;
 pub mod life_table;
 pub mod log_log;
 pub mod logrank;

@@ -99,6 +99,22 @@ impl Symmetric {
         self.values.fill(0.0);
     }
 
+    /// The inverse; `None` where a column is a linear combination of others, up to rounding, or a value no number.
+    pub fn inverse(&self) -> Option<Symmetric> {
+        let factor = Cholesky::of(self)?;
+        (!factor.deficient).then(|| factor.inverse())
+    }
+
+    /// The product with a vector.
+    pub fn times(&self, x: &[f64]) -> Vec<f64> {
+        (0..self.size)
+            .map(|row| {
+                let products = x.iter().enumerate();
+                products.map(|(column, x)| self.get(row, column) * x).sum()
+            })
+            .collect()
+    }
+
     /// Which columns are no linear combination of those before them. Of collinear ones the first stay.
     ///
     /// - `self`: products of columns that are scaled to variances of about 1

@@ -137,7 +137,7 @@ impl Conversion {
 }
 
 /// SQL of the first entry into the stage; one that was passed over is reached with a later one.
-fn first_entry(call: &Call, stage_idx: usize) -> String {
+pub fn first_entry(call: &Call, stage_idx: usize) -> String {
     let later: Vec<String> = call.funnel.stage_names()[stage_idx..]
         .iter()
         .map(|stage| identifier(&stage_column(stage)))

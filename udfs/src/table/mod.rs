@@ -26,6 +26,7 @@ pub mod metric_lint;
 pub mod overdue_deals;
 mod period;
 mod population;
+pub mod review;
 mod segments;
 mod sql;
 pub mod stage_cif;
@@ -35,6 +36,7 @@ pub mod stage_metrics;
 pub mod stage_moves;
 pub mod stage_survival;
 pub mod stage_times;
+pub mod template_library;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +51,7 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::sql::sqlparser::ast::{FunctionArg, ObjectName, Query, TableFactor};
 
+use crate::definition::change::KeptChange;
 use crate::definition::journeys::JourneyOptions;
 use crate::definition::metric::MetricDefinition;
 use crate::definition::resolve::{ResolvedFunnel, instant_type};
@@ -77,6 +80,15 @@ pub trait FunnelLookup: std::fmt::Debug + Send + Sync {
     /// 42704 where there is none.
     fn metric(&self, name: &str) -> Result<Arc<MetricDefinition>, DataFusionError>;
 
+    /// The changes that are kept, by name.
+    fn changes(&self) -> Vec<Arc<KeptChange>>;
+
+    /// The change of that name.
+    ///
+    /// # Errors
+    /// 42704 where there is none.
+    fn change(&self, name: &str) -> Result<Arc<KeptChange>, DataFusionError>;
+
     /// The value of parameter `$index` (from 1), once it is bound.
     fn parameter(&self, index: usize) -> Option<ScalarValue>;
 
@@ -97,7 +109,7 @@ pub(crate) struct TableFunction {
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 23] = [
+const FUNCTIONS: [TableFunction; 25] = [
     cohort_cycle::FUNCTION,
     funnel_trend::FUNCTION,
     cycle_bands::FUNCTION,
@@ -114,6 +126,7 @@ const FUNCTIONS: [TableFunction; 23] = [
     metric_diff::FUNCTION,
     metric_lint::FUNCTION,
     overdue_deals::FUNCTION,
+    review::FUNCTION,
     stage_cif::FUNCTION,
     stage_conversion::FUNCTION,
     stage_logrank::FUNCTION,
@@ -121,6 +134,7 @@ const FUNCTIONS: [TableFunction; 23] = [
     stage_moves::FUNCTION,
     stage_survival::FUNCTION,
     stage_times::FUNCTION,
+    template_library::FUNCTION,
 ];
 
 /// Name, arguments and description of every table function.

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Number,
     /// Text in any encoding.
     Text,
+    /// True or false.
+    Condition,
     /// A list of numbers.
     Numbers,
     /// A list of texts.
@@ -50,6 +52,7 @@ impl Kind {
             Kind::Count => DataType::Int64,
             Kind::Number => DataType::Float64,
             Kind::Text => DataType::Utf8,
+            Kind::Condition => DataType::Boolean,
             Kind::Numbers => {
                 DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true)))
             }
@@ -73,6 +76,7 @@ impl Kind {
                 DataType::Dictionary(_, value) => value.is_string(),
                 other => other.is_string(),
             },
+            Kind::Condition => *given == DataType::Boolean,
             Kind::Numbers => item_type(given).is_some_and(|item| Kind::Number.accepts(item)),
             Kind::Texts => item_type(given).is_some_and(|item| Kind::Text.accepts(item)),
             Kind::LifeTable => item_type(given).is_some_and(life_table::fits),
@@ -85,6 +89,7 @@ impl Kind {
             Kind::Count => "an integer",
             Kind::Number => "a number",
             Kind::Text => "text",
+            Kind::Condition => "a condition",
             Kind::Numbers => "a list of numbers",
             Kind::Texts => "a list of texts",
             Kind::LifeTable => "a result of life_table()",
