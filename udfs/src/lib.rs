@@ -64,6 +64,7 @@ pub const UTC: &str = "+00:00";
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = vec![
         scalar::bar::bar_udf(),
+        scalar::channel_credits::channel_credits_udf(),
         scalar::drill_key::drill_key_udf(),
         scalar::journey_row::journey_row_udf(),
         scalar::odds_ratio_ci::odds_ratio_ci_udf(),
@@ -78,6 +79,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         scalar::rate_ratio_ci::rate_ratio_ci_udf(),
         scalar::rate_ratio_ci::rate_ratio_lower_udf(),
         scalar::rate_ratio_ci::rate_ratio_upper_udf(),
+        scalar::slope_ci::slope_ci_udf(),
     ];
     functions.extend(scalar::survival::udfs());
     functions.extend(scalar::clickhouse::udfs());
@@ -87,6 +89,8 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 /// Every aggregate function.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     vec![
+        aggregate::attribution::attribution_udaf(),
+        aggregate::bootstrap_sum::bootstrap_sum_udaf(),
         aggregate::cox_fit::cox_fit_udaf(),
         aggregate::cumulative_incidence::cumulative_incidence_udaf(),
         aggregate::intersect_count::intersect_count_udaf(),
@@ -187,8 +191,11 @@ pub fn functions() -> Vec<FunctionInfo> {
 }
 
 /// What the functions of one row or group return; `record` has the fields that their page lists.
-const RESULTS: [(&str, &str); 41] = [
+const RESULTS: [(&str, &str); 45] = [
+    ("attribution", "record[]"),
     ("bar", "text"),
+    ("bootstrap_sum", "record"),
+    ("channel_credits", "record[]"),
     ("cox_fit", "record[]"),
     ("cumulative_incidence", "record[]"),
     ("drill_key", "text"),
@@ -221,6 +228,7 @@ const RESULTS: [(&str, &str); 41] = [
     ("sequence_match", "boolean"),
     ("sequence_match_events", "timestamp with time zone[]"),
     ("sequence_next_node", "text"),
+    ("slope_ci", "record"),
     ("survival_curve", "record[]"),
     ("survival_quantile", "double precision"),
     ("survival_rmst", "double precision"),

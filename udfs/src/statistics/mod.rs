@@ -6,9 +6,14 @@
 //! - [`logrank`]: does an event come equally fast in all groups?
 //! - [`cox`], [`weibull`]: which covariates make the event come sooner, and by which factor; rows and results are those of
 //!   [`regression`], the maximum is found by [`newton`]
+//! - [`attribution`]: which channels get the credit for a conversion
+//! - [`bootstrap`]: limits of a sum over customers
+//! - [`slope`]: how much more of one thing comes with more of another
 //! - [`log_log`]: limits of a share that stay inside of 0 and 1
 
 pub mod aalen_johansen;
+pub mod attribution;
+pub mod bootstrap;
 pub mod cox;
 pub mod kaplan_meier;
 pub mod life_table;
@@ -16,6 +21,7 @@ pub mod log_log;
 pub mod logrank;
 pub mod newton;
 pub mod regression;
+pub mod slope;
 pub mod weibull;
 
 /// How far a share may be from a quantile and still count as having reached it.

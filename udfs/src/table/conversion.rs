@@ -59,6 +59,11 @@ impl Conversion {
         self.to_idx > self.stage_idx
     }
 
+    /// By how many days the stage has to be reached, where the call says so.
+    pub fn age(&self) -> Option<f64> {
+        self.age
+    }
+
     /// Whether all journeys have the same time for it, once they are mature.
     pub fn has_equal_times(&self, call: &Call) -> bool {
         self.age.is_some() || call.funnel.window.is_some()
@@ -137,7 +142,7 @@ impl Conversion {
 }
 
 /// SQL of the first entry into the stage; one that was passed over is reached with a later one.
-fn first_entry(call: &Call, stage_idx: usize) -> String {
+pub fn first_entry(call: &Call, stage_idx: usize) -> String {
     let later: Vec<String> = call.funnel.stage_names()[stage_idx..]
         .iter()
         .map(|stage| identifier(&stage_column(stage)))

@@ -3,6 +3,8 @@
 mod adhoc;
 mod arguments;
 mod call;
+pub mod channel_attribution;
+pub mod channel_roi;
 pub mod cohort_cycle;
 mod compared;
 mod conversion;
@@ -37,6 +39,7 @@ pub mod stage_survival;
 pub mod stage_times;
 #[cfg(test)]
 mod tests;
+mod touched;
 
 use std::sync::Arc;
 
@@ -97,7 +100,9 @@ pub(crate) struct TableFunction {
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 23] = [
+const FUNCTIONS: [TableFunction; 25] = [
+    channel_attribution::FUNCTION,
+    channel_roi::FUNCTION,
     cohort_cycle::FUNCTION,
     funnel_trend::FUNCTION,
     cycle_bands::FUNCTION,
