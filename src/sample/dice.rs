@@ -26,6 +26,8 @@ pub(super) enum Stream {
     Followups(i64),
     /// The orders of a customer, by lead.
     Orders(i64),
+    /// The marketing touches of a lead.
+    Touches(i64),
 }
 
 impl Stream {
@@ -39,6 +41,7 @@ impl Stream {
             Self::Journey(lead) => (3, lead),
             Self::Followups(lead) => (4, lead),
             Self::Orders(lead) => (5, lead),
+            Self::Touches(lead) => (6, lead),
         };
         (key.unsigned_abs() << 3) | purpose
     }
@@ -120,6 +123,7 @@ mod tests {
             Stream::Followups(1),
             Stream::Orders(1),
             Stream::Orders(2),
+            Stream::Touches(1),
         ];
         let mut first_draws: Vec<u64> = streams
             .iter()

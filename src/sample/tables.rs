@@ -18,6 +18,7 @@ use super::followups::{Followup, draw_followups};
 use super::journey::{LostReason, Stage, Step, StepKind, draw_journey};
 use super::orders::{Order, draw_orders};
 use super::text::{EventName, Language, Note, StageName};
+use super::touches::{Touch, draw_touches};
 
 /// The zone that the tables' timestamps carry.
 const UTC: &str = "+00:00";
@@ -47,6 +48,7 @@ pub fn sample_tables(options: &SampleOptions) -> Result<Vec<SampleTable>> {
             channel_costs_table(&records.costs, language)?,
         ),
         ("orders", orders_table(&records.orders)?),
+        ("touches", touches_table(&records.touches, language)?),
     ];
     Ok(tables
         .into_iter()
@@ -62,6 +64,7 @@ struct Records {
     followups: Vec<Followup>,
     costs: Vec<ChannelCost>,
     orders: Vec<Order>,
+    touches: Vec<Touch>,
 }
 
 impl Records {
@@ -77,6 +80,7 @@ impl Records {
         Self {
             costs: arrivals.costs(seed, lead_count),
             orders: draw_orders(seed, &leads, &journeys),
+            touches: draw_touches(seed, &leads, &journeys),
             leads,
             journeys,
             followups,
@@ -251,6 +255,18 @@ fn orders_table(orders: &[Order]) -> Result<RecordBatch, ArrowError> {
         required("at", timestamps(orders.iter().map(|order| order.at))),
         required("amount", Float64Array::from_iter_values(amounts)),
         optional("referred_by", Int64Array::from_iter(referrers)),
+    ])
+}
+
+fn touches_table(touches: &[Touch], language: Language) -> Result<RecordBatch, ArrowError> {
+    let leads = touches.iter().map(|touch| touch.lead_id);
+    let channels = touches.iter().map(|touch| language.text(touch.channel));
+    let costs = touches.iter().map(|touch| touch.cost);
+    RecordBatch::try_from_iter_with_nullable([
+        required("lead_id", Int64Array::from_iter_values(leads)),
+        required("at", timestamps(touches.iter().map(|touch| touch.at))),
+        required("channel", StringArray::from_iter_values(channels)),
+        optional("cost", Float64Array::from_iter(costs)),
     ])
 }
 

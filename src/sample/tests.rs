@@ -232,6 +232,7 @@ fn the_default_company_is_pinned() -> Result<()> {
         ("followups", 76_705),
         ("channel_costs", 546 * 6),
         ("orders", 4_479),
+        ("touches", 0),
     ];
     assert_eq!(rows, expected);
     Ok(())
@@ -267,12 +268,13 @@ fn ids_count_from_one_and_rows_are_sorted() -> Result<()> {
     Ok(())
 }
 
-const TIMES: [(&str, &str); 5] = [
+const TIMES: [(&str, &str); 6] = [
     ("leads", "created_at"),
     ("events", "occurred_at"),
     ("stage_history", "entered_at"),
     ("followups", "at"),
     ("orders", "at"),
+    ("touches", "at"),
 ];
 
 #[test]
@@ -514,6 +516,48 @@ fn truth_5_script_b_activates_eight_points_more() -> Result<()> {
 }
 
 #[test]
+fn the_last_touch_of_a_lead_is_its_channel_just_before_it_came() -> Result<()> {
+    let tables = Tables::english()?;
+    let created = tables.instants("leads", "created_at")?;
+    let channels = tables.texts("leads", "channel")?;
+    let mut last = vec![None; created.len()];
+    let leads = tables.integers("touches", "lead_id")?;
+    let instants = tables.instants("touches", "at")?;
+    for ((lead, at), channel) in leads
+        .iter()
+        .zip(instants)
+        .zip(tables.texts("touches", "channel")?)
+    {
+        last[*lead as usize - 1] = Some((at, channel));
+    }
+    for ((created, channel), last) in created.iter().zip(channels).zip(last) {
+        let (at, of_touch) = last.ok_or_else(|| missing("a touch"))?;
+        assert!((0..=1_800_000_000).contains(&(created - at)));
+        assert_eq!(of_touch, channel);
+    }
+    Ok(())
+}
+
+#[test]
+fn truth_6_content_is_first_before_wins_and_never_last() -> Result<()> {
+    let tables = Tables::english()?;
+    let mut first = vec![None; tables.table("leads")?.num_rows()];
+    let leads = tables.integers("touches", "lead_id")?;
+    for (lead, channel) in leads.iter().zip(tables.texts("touches", "channel")?) {
+        first[*lead as usize - 1].get_or_insert(channel == Some("content"));
+    }
+    let deals = tables.deals()?;
+    let share = |won: bool| {
+        let of = deals.iter().zip(&first);
+        let of: Vec<_> = of.filter(|(deal, _)| deal.passed(WON) == won).collect();
+        of.iter().filter(|(_, first)| **first == Some(true)).count() as f64 / of.len() as f64
+    };
+    assert!((share(true) - truths::CONTENT_FIRST_WHEN_WON).abs() < 0.03);
+    assert!((share(false) - truths::CONTENT_FIRST_OTHERWISE).abs() < 0.01);
+    Ok(())
+}
+
+#[test]
 fn files_are_complete_and_replace_older_ones() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let crm = directory.path().join("crm");
@@ -523,8 +567,8 @@ fn files_are_complete_and_replace_older_ones() -> Result<()> {
     };
     write_sample(&crm, &options)?;
     let summary = write_sample(&crm, &options)?;
-    assert_eq!(summary.tables.len(), 7);
-    assert_eq!(std::fs::read_dir(&crm)?.count(), 7);
+    assert_eq!(summary.tables.len(), 8);
+    assert_eq!(std::fs::read_dir(&crm)?.count(), 8);
     let tables = Tables::of(&options)?;
     for written in summary.tables {
         let file = std::fs::File::open(&written.path)?;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::company::{CallScript, Channel, CompanySize, Industry, Owner, Region};
 use super::followups::FollowupKind;
 use super::journey::{LostReason, Stage, StepKind};
+use super::touches::TouchChannel;
 
 /// The language of the text values; its codes are `en` and `zh`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +60,15 @@ impl Translated for Channel {
             Self::Webinar => Text("webinar", "线上研讨会"),
             Self::Partner => Text("partner", "合作伙伴"),
             Self::Outbound => Text("outbound", "主动外呼"),
+        }
+    }
+}
+
+impl Translated for TouchChannel {
+    fn texts(self) -> Text {
+        match self {
+            Self::Content => Text("content", "内容营销"),
+            Self::Of(channel) => channel.texts(),
         }
     }
 }

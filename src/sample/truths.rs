@@ -25,6 +25,11 @@ pub const ANOMALY_ACTIVATION: f64 = 0.12;
 /// Truth 5: what script B adds to a lead's probability of acquired → activated.
 pub const SCRIPT_B_ACTIVATION_LIFT: f64 = 0.08;
 
+/// Truth 6: how many of the leads that are won had the door-opening channel as their first touch.
+pub const CONTENT_FIRST_WHEN_WON: f64 = 0.45;
+/// Truth 6: the same of all other leads.
+pub const CONTENT_FIRST_OTHERWISE: f64 = 0.20;
+
 pub(super) const BETTER_CHANNEL: Channel = Channel::Referral;
 pub(super) const MIX_ONLY_CHANNEL: Channel = Channel::Webinar;
 

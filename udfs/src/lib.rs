@@ -64,6 +64,7 @@ pub const UTC: &str = "+00:00";
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = vec![
         scalar::bar::bar_udf(),
+        scalar::channel_credits::channel_credits_udf(),
         scalar::drill_key::drill_key_udf(),
         scalar::journey_row::journey_row_udf(),
         scalar::odds_ratio_ci::odds_ratio_ci_udf(),
@@ -78,6 +79,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         scalar::rate_ratio_ci::rate_ratio_ci_udf(),
         scalar::rate_ratio_ci::rate_ratio_lower_udf(),
         scalar::rate_ratio_ci::rate_ratio_upper_udf(),
+        scalar::slope_ci::slope_ci_udf(),
     ];
     functions.extend(scalar::survival::udfs());
     functions.extend(scalar::clickhouse::udfs());
@@ -87,6 +89,8 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 /// Every aggregate function.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     vec![
+        aggregate::attribution::attribution_udaf(),
+        aggregate::bootstrap_sum::bootstrap_sum_udaf(),
         aggregate::cox_fit::cox_fit_udaf(),
         aggregate::cumulative_incidence::cumulative_incidence_udaf(),
         aggregate::did_fit::did_fit_udaf(),
@@ -189,8 +193,11 @@ pub fn functions() -> Vec<FunctionInfo> {
 }
 
 /// What the functions of one row or group return; `record` has the fields that their page lists.
-const RESULTS: [(&str, &str); 43] = [
+const RESULTS: &[(&str, &str)] = &[
+    ("attribution", "record[]"),
     ("bar", "text"),
+    ("bootstrap_sum", "record"),
+    ("channel_credits", "record[]"),
     ("cox_fit", "record[]"),
     ("cumulative_incidence", "record[]"),
     ("did_fit", "record"),
@@ -225,6 +232,7 @@ const RESULTS: [(&str, &str); 43] = [
     ("sequence_match", "boolean"),
     ("sequence_match_events", "timestamp with time zone[]"),
     ("sequence_next_node", "text"),
+    ("slope_ci", "record"),
     ("survival_curve", "record[]"),
     ("survival_quantile", "double precision"),
     ("survival_rmst", "double precision"),
@@ -248,7 +256,8 @@ fn info(name: &str, kind: FunctionKind, documentation: Option<&Documentation>) -
         .map(|text| text.description.as_str())
         .unwrap_or_default();
     let result = RESULTS
-        .into_iter()
+        .iter()
+        .copied()
         .chain(scalar::clickhouse::results())
         .find(|(function, _)| *function == name)
         .map(|(_, result)| result);

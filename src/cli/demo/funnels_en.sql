@@ -17,7 +17,8 @@ CREATE FUNNEL IF NOT EXISTS sales ON crm.events (
   ORDER  ordered,
   COSTS     FROM crm.channel_costs (channel, day, cost),
   FOLLOWUPS FROM crm.followups (lead_id, at, owner, kind, depth, effective, note AS tags),
-  ORDERS    FROM crm.orders (customer_id, at, amount, referred_by)
+  ORDERS    FROM crm.orders (customer_id, at, amount, referred_by),
+  TOUCHES   FROM crm.touches (lead_id, at, channel, cost)
 );
 
 CREATE FUNNEL IF NOT EXISTS sales_wide ON crm.deals (
@@ -36,7 +37,8 @@ CREATE FUNNEL IF NOT EXISTS sales_wide ON crm.deals (
   ORDER  ordered,
   COSTS     FROM crm.channel_costs (channel, day, cost),
   FOLLOWUPS FROM crm.followups (lead_id, at, owner, kind, depth, effective, note AS tags),
-  ORDERS    FROM crm.orders (customer_id, at, amount, referred_by)
+  ORDERS    FROM crm.orders (customer_id, at, amount, referred_by),
+  TOUCHES   FROM crm.touches (lead_id, at, channel, cost)
 );
 
 CREATE FUNNEL IF NOT EXISTS sales_history ON crm.stage_history (

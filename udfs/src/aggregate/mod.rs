@@ -1,5 +1,7 @@
 //! Aggregates: many rows of an entity or a group become one value.
 
+pub mod attribution;
+pub mod bootstrap_sum;
 pub(crate) mod calls;
 pub(crate) mod columns;
 pub mod cox_fit;

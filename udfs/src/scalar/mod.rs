@@ -1,6 +1,7 @@
 //! Scalar functions: statistics of counts, and helpers of the table functions.
 
 pub mod bar;
+pub mod channel_credits;
 pub mod clickhouse;
 pub(crate) mod condition_mask;
 pub mod drill_key;
@@ -9,4 +10,5 @@ pub mod odds_ratio_ci;
 pub mod rate_ci;
 pub mod rate_diff_ci;
 pub mod rate_ratio_ci;
+pub mod slope_ci;
 pub mod survival;

@@ -9,9 +9,14 @@
 //! - [`least_squares`]: straight lines and differences, with standard errors for noise that isn't independent
 //! - [`diff_in_diff`], [`interrupted_series`]: did something change at an instant, against a group that it didn't touch, or
 //!   against the trend before it?
+//! - [`attribution`]: which channels get the credit for a conversion
+//! - [`bootstrap`]: limits of a sum over customers
+//! - [`slope`]: how much more of one thing comes with more of another
 //! - [`log_log`]: limits of a share that stay inside of 0 and 1
 
 pub mod aalen_johansen;
+pub mod attribution;
+pub mod bootstrap;
 pub mod cox;
 pub mod diff_in_diff;
 pub mod interrupted_series;
@@ -22,6 +27,7 @@ pub mod log_log;
 pub mod logrank;
 pub mod newton;
 pub mod regression;
+pub mod slope;
 pub mod weibull;
 
 /// How far a share may be from a quantile and still count as having reached it.

@@ -59,6 +59,11 @@ impl Conversion {
         self.to_idx > self.stage_idx
     }
 
+    /// By how many days the stage has to be reached, where the call says so.
+    pub fn age(&self) -> Option<f64> {
+        self.age
+    }
+
     /// Whether all journeys have the same time for it, once they are mature.
     pub fn has_equal_times(&self, call: &Call) -> bool {
         self.age.is_some() || call.funnel.window.is_some()

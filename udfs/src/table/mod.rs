@@ -3,6 +3,8 @@
 mod adhoc;
 mod arguments;
 mod call;
+pub mod channel_attribution;
+pub mod channel_roi;
 pub mod cohort_cycle;
 mod compared;
 mod conversion;
@@ -39,6 +41,7 @@ pub mod stage_times;
 pub mod template_library;
 #[cfg(test)]
 mod tests;
+mod touched;
 
 use std::sync::Arc;
 
@@ -109,7 +112,9 @@ pub(crate) struct TableFunction {
     info: fn() -> FunctionInfo,
 }
 
-const FUNCTIONS: [TableFunction; 25] = [
+static FUNCTIONS: &[TableFunction] = &[
+    channel_attribution::FUNCTION,
+    channel_roi::FUNCTION,
     cohort_cycle::FUNCTION,
     funnel_trend::FUNCTION,
     cycle_bands::FUNCTION,
