@@ -77,9 +77,18 @@ pub(crate) fn item_field(data_type: DataType) -> FieldRef {
 
 /// A list of each group; `lengths` are those of the lists, together as many as there are items.
 pub(crate) fn lists(items: ArrayRef, lengths: Vec<usize>) -> Result<ArrayRef> {
+    nullable_lists(items, lengths, None)
+}
+
+/// As [`lists`]; those that aren't in `nulls` are NULL.
+pub(crate) fn nullable_lists(
+    items: ArrayRef,
+    lengths: Vec<usize>,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef> {
     let field = item_field(items.data_type().clone());
     let offsets = OffsetBuffer::from_lengths(lengths);
-    Ok(Arc::new(ListArray::try_new(field, offsets, items, None)?))
+    Ok(Arc::new(ListArray::try_new(field, offsets, items, nulls)?))
 }
 
 /// A column of a primitive type, such as that of the items of a list.

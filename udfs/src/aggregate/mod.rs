@@ -1,5 +1,6 @@
 //! Aggregates: many rows of an entity or a group become one value.
 
+pub mod ab_looks;
 pub mod attribution;
 pub mod bootstrap_sum;
 pub(crate) mod calls;

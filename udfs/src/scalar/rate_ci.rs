@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 };
 
 pub(crate) mod arguments;
-mod beta;
+pub(crate) mod beta;
 pub(crate) mod comparison;
 pub mod interval;
 pub(crate) mod score;

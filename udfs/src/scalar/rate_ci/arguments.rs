@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::aggregate::life_table::column as life_table;
+use crate::definition::resolve::instant_type;
 use crate::error::FunnelError;
 
 /// The section of the documentation that has the statistics.
@@ -35,6 +36,8 @@ pub(crate) enum Kind {
     Text,
     /// True or false.
     Condition,
+    /// A timestamp or a date.
+    Instant,
     /// A list of numbers.
     Numbers,
     /// A list of texts.
@@ -53,6 +56,7 @@ impl Kind {
             Kind::Number => DataType::Float64,
             Kind::Text => DataType::Utf8,
             Kind::Condition => DataType::Boolean,
+            Kind::Instant => instant_type(),
             Kind::Numbers => {
                 DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true)))
             }
@@ -77,6 +81,10 @@ impl Kind {
                 other => other.is_string(),
             },
             Kind::Condition => *given == DataType::Boolean,
+            Kind::Instant => matches!(
+                given,
+                DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
+            ),
             Kind::Numbers => item_type(given).is_some_and(|item| Kind::Number.accepts(item)),
             Kind::Texts => item_type(given).is_some_and(|item| Kind::Text.accepts(item)),
             Kind::LifeTable => item_type(given).is_some_and(life_table::fits),
@@ -90,6 +98,7 @@ impl Kind {
             Kind::Number => "a number",
             Kind::Text => "text",
             Kind::Condition => "a condition",
+            Kind::Instant => "a timestamp or a date",
             Kind::Numbers => "a list of numbers",
             Kind::Texts => "a list of texts",
             Kind::LifeTable => "a result of life_table()",
@@ -208,6 +217,11 @@ impl Rows {
             nulls,
             all_literal,
         })
+    }
+
+    /// Whether an argument is given.
+    pub(crate) fn has(&self, position: usize) -> bool {
+        position < self.columns.len()
     }
 
     /// The value of each row by `compute`, and `None` for the rows where an argument is NULL.
