@@ -305,7 +305,12 @@ async fn check_document(name: &str, language: Language) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sessions_in_the_documents_are_real() {
-    for name in ["README.md", "docs/funnels.md", "docs/questions.md"] {
+    for name in [
+        "README.md",
+        "docs/ab_tests.md",
+        "docs/funnels.md",
+        "docs/questions.md",
+    ] {
         check_document(name, Language::English).await;
     }
     check_document("README.zh-CN.md", Language::Chinese).await;

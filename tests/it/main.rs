@@ -9,6 +9,7 @@
 
 mod changes;
 mod cli;
+mod comparisons;
 mod durability;
 mod examples;
 mod logic;

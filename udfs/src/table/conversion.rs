@@ -28,23 +28,35 @@ impl Conversion {
     /// # Errors
     /// As [`Call::take`]; 42704 for an unknown stage, 22023 where `to_stage` doesn't come after `stage`.
     pub fn take(arguments: &mut Arguments) -> Result<(Self, Call)> {
+        let to_stage = arguments.take_text("to_stage")?;
+        Self::take_to(arguments, to_stage, "to_stage")
+    }
+
+    /// As [`Conversion::take`], with the stage to reach from an argument of another name.
+    ///
+    /// # Errors
+    /// As [`Conversion::take`].
+    pub fn take_to(
+        arguments: &mut Arguments,
+        to_stage: Option<String>,
+        argument: &str,
+    ) -> Result<(Self, Call)> {
         let age = arguments.take_days("age")?;
         // Over a query, `stage` names the column of the stages.
         let stage = match arguments.is_over_query() {
             true => None,
             false => arguments.take_text("stage")?,
         };
-        let to_stage = arguments.take_text("to_stage")?;
         let call = Call::take(arguments)?;
         arguments.look_at("stage");
         let from = stage.map(|stage| stage_idx(&call, Some(&stage)));
         let from = from.transpose()?.unwrap_or(0);
-        arguments.look_at("to_stage");
+        arguments.look_at(argument);
         let to = stage_idx(&call, to_stage.as_deref())?;
         if to < from || (to == from && to_stage.is_some()) {
             let name = &call.funnel.definition.stages[to].name;
             let wanted = "a stage that comes after stage";
-            return Err(arguments.invalid("to_stage", &format!("\"{name}\""), wanted));
+            return Err(arguments.invalid(argument, &format!("\"{name}\""), wanted));
         }
         let conversion = Self {
             stage_idx: from,
@@ -121,6 +133,19 @@ impl Conversion {
             format!("{} AS __days", days_to("__reached_at")),
             format!("{} AS __watched", days_to(&as_of)),
         ]
+    }
+
+    /// SQL over [`Conversion::entered`] of the instant at which it was known whether the stage was reached in time: the end of that time,
+    /// for those that reached it early too; without a time, the entry.
+    pub fn known_at(&self, call: &Call) -> String {
+        match self.age {
+            Some(age) => format!(
+                "to_timestamp_micros(CAST(__entered_at AS bigint) + {})",
+                (age * 86_400e6) as i64
+            ),
+            None if call.funnel.window.is_some() => "deadline".to_owned(),
+            None => "__entered_at".to_owned(),
+        }
     }
 
     /// SQL that holds for the journeys that had their whole time: their window, or `age`.

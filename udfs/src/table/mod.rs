@@ -1,5 +1,7 @@
 //! Table functions: each builds a logical plan over the journeys of a funnel.
 
+pub mod ab_cuped;
+pub mod ab_test;
 mod adhoc;
 mod arguments;
 mod call;
@@ -115,6 +117,8 @@ pub(crate) struct TableFunction {
 static FUNCTIONS: &[TableFunction] = &[
     channel_attribution::FUNCTION,
     channel_roi::FUNCTION,
+    ab_cuped::FUNCTION,
+    ab_test::FUNCTION,
     cohort_cycle::FUNCTION,
     funnel_trend::FUNCTION,
     cycle_bands::FUNCTION,

@@ -25,7 +25,19 @@ impl Segments {
     /// # Errors
     /// 42703 for another column, 42701 for one that is named twice.
     pub fn take(arguments: &mut Arguments, funnel: &ResolvedFunnel) -> Result<Self> {
-        let (names, bound) = arguments.take_names("by")?;
+        Self::take_from(arguments, funnel, "by")
+    }
+
+    /// As [`Segments::take`], of another argument.
+    ///
+    /// # Errors
+    /// As [`Segments::take`].
+    pub fn take_from(
+        arguments: &mut Arguments,
+        funnel: &ResolvedFunnel,
+        argument: &str,
+    ) -> Result<Self> {
+        let (names, bound) = arguments.take_names(argument)?;
         let possible = possible(funnel);
         for (at, name) in names.iter().enumerate() {
             if !possible.contains(name) {
