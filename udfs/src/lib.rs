@@ -31,7 +31,7 @@
 //!
 //! - [`definition`]: what a funnel is, and the plan that turns its rows into journeys
 //! - [`table`]: the table functions, planned by [`table::FunnelPlanner`]
-//! - [`aggregate`], [`scalar`]: what those plans call, and what anybody may call
+//! - [`aggregate`], [`scalar`], [`window`]: what those plans call, and what anybody may call
 //! - [`statistics`]: the methods behind them, on counts and numbers
 //! - [`spelling`]: the event functions as other engines write them
 //! - [`optimizer`], [`physical`]: what DataFusion's optimizer can't know of journeys and event logs
@@ -46,11 +46,12 @@ pub mod scalar;
 pub mod spelling;
 pub mod statistics;
 pub mod table;
+pub mod window;
 
 use std::sync::Arc;
 
 use datafusion::error::Result;
-use datafusion::logical_expr::{AggregateUDF, Documentation, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, Documentation, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionContext;
 
 mod registry;
@@ -66,6 +67,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         scalar::bar::bar_udf(),
         scalar::channel_credits::channel_credits_udf(),
         scalar::drill_key::drill_key_udf(),
+        scalar::fisher_p::fisher_p_udf(),
         scalar::journey_row::journey_row_udf(),
         scalar::odds_ratio_ci::odds_ratio_ci_udf(),
         scalar::odds_ratio_ci::odds_ratio_lower_udf(),
@@ -80,6 +82,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         scalar::rate_ratio_ci::rate_ratio_lower_udf(),
         scalar::rate_ratio_ci::rate_ratio_upper_udf(),
         scalar::slope_ci::slope_ci_udf(),
+        scalar::z_test_p::z_test_p_udf(),
     ];
     functions.extend(scalar::survival::udfs());
     functions.extend(scalar::clickhouse::udfs());
@@ -114,7 +117,15 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     ]
 }
 
-/// Registers the scalar and aggregate functions and the rules for logical plans; a caller with a catalog of its
+/// Every window function.
+pub fn window_functions() -> Vec<Arc<WindowUDF>> {
+    vec![
+        window::p_adjust::p_adjust_udwf(),
+        window::p_adjust::p_adjust_level_udwf(),
+    ]
+}
+
+/// Registers the scalar, aggregate and window functions and the rules for logical plans; a caller with a catalog of its
 /// own registers a [`table::FunnelPlanner`] beside them.
 ///
 /// # Errors
@@ -125,6 +136,9 @@ pub fn register_functions(context: &SessionContext) -> Result<()> {
     }
     for function in aggregate_functions() {
         context.register_udaf(function.as_ref().clone());
+    }
+    for function in window_functions() {
+        context.register_udwf(function.as_ref().clone());
     }
     context.add_optimizer_rule(Arc::new(optimizer::dimension_filter::DimensionFilter));
     // What is shared is known before filters are moved, and what the references need when they have been.
@@ -167,6 +181,8 @@ pub enum FunctionKind {
     Scalar,
     /// A value for each group.
     Aggregate,
+    /// A value for each row, from the rows of its window.
+    Window,
     /// Rows.
     Table,
 }
@@ -188,11 +204,18 @@ pub fn functions() -> Vec<FunctionInfo> {
             function.documentation(),
         )
     }));
+    infos.extend(window_functions().iter().map(|function| {
+        info(
+            function.name(),
+            FunctionKind::Window,
+            function.documentation(),
+        )
+    }));
     infos.sort_by(|a, b| a.name.cmp(&b.name));
     infos
 }
 
-/// What the functions of one row or group return; `record` has the fields that their page lists.
+/// What the functions of one row, group or window return; `record` has the fields that their page lists.
 const RESULTS: &[(&str, &str)] = &[
     ("attribution", "record[]"),
     ("bar", "text"),
@@ -202,6 +225,7 @@ const RESULTS: &[(&str, &str)] = &[
     ("cumulative_incidence", "record[]"),
     ("did_fit", "record"),
     ("drill_key", "text"),
+    ("fisher_p", "double precision"),
     ("first_touch", "anyelement"),
     ("incidence_at", "record[]"),
     ("incidence_curve", "record[]"),
@@ -216,6 +240,8 @@ const RESULTS: &[(&str, &str)] = &[
     ("odds_ratio_ci", "record"),
     ("odds_ratio_lower", "double precision"),
     ("odds_ratio_upper", "double precision"),
+    ("p_adjust", "double precision"),
+    ("p_adjust_level", "double precision"),
     ("range_retention_count", "bigint[]"),
     ("range_retention_sum", "text[]"),
     ("rate_ci", "record"),
@@ -241,6 +267,7 @@ const RESULTS: &[(&str, &str)] = &[
     ("window_funnel_attempts", "record[]"),
     ("window_funnel_detail", "record"),
     ("window_funnel_events", "timestamp with time zone[]"),
+    ("z_test_p", "double precision"),
 ];
 
 /// A function by its own documentation.
@@ -297,6 +324,9 @@ mod tests {
             names.extend(function.aliases().iter().cloned());
         }
         for function in aggregate_functions() {
+            names.extend(function.aliases().iter().cloned());
+        }
+        for function in window_functions() {
             names.extend(function.aliases().iter().cloned());
         }
         let count = names.len();

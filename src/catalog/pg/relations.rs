@@ -227,6 +227,7 @@ fn column(
         "prolang" => same(INTERNAL_LANGUAGE_OID),
         "prokind" => texts(|function| match function.kind {
             FunctionKind::Aggregate => "a",
+            FunctionKind::Window => "w",
             FunctionKind::Scalar | FunctionKind::Table => "f",
         }),
         "proretset" => {
@@ -236,13 +237,15 @@ fn column(
         // A table function reads tables, so that its answer is good for one statement.
         "provolatile" => texts(|function| match function.kind {
             FunctionKind::Table => "s",
-            FunctionKind::Scalar | FunctionKind::Aggregate => "i",
+            FunctionKind::Scalar | FunctionKind::Aggregate | FunctionKind::Window => "i",
         }),
         "proparallel" => texts(|_| "s"),
         "pronargs" => numbers(|function| argument_count(&function.arguments)),
         "prorettype" => numbers(|function| match function.kind {
             FunctionKind::Table => RECORD_OID,
-            FunctionKind::Scalar | FunctionKind::Aggregate => type_oid(&function.result),
+            FunctionKind::Scalar | FunctionKind::Aggregate | FunctionKind::Window => {
+                type_oid(&function.result)
+            }
         }),
         "classoid" => same(PG_PROC_OID),
         "description" => texts(|function| &function.description),

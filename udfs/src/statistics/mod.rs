@@ -12,13 +12,18 @@
 //! - [`attribution`]: which channels get the credit for a conversion
 //! - [`bootstrap`]: limits of a sum over customers
 //! - [`slope`]: how much more of one thing comes with more of another
+//! - [`binomial`], [`fisher`], [`two_rates`]: probabilities of counts, and tests of two rates
+//! - [`adjust`]: what many tests at once do to each one's `p`
 //! - [`log_log`]: limits of a share that stay inside of 0 and 1
 
 pub mod aalen_johansen;
+pub mod adjust;
 pub mod attribution;
+pub mod binomial;
 pub mod bootstrap;
 pub mod cox;
 pub mod diff_in_diff;
+pub mod fisher;
 pub mod interrupted_series;
 pub mod kaplan_meier;
 pub mod least_squares;
@@ -28,6 +33,7 @@ pub mod logrank;
 pub mod newton;
 pub mod regression;
 pub mod slope;
+pub mod two_rates;
 pub mod weibull;
 
 /// How far a share may be from a quantile and still count as having reached it.

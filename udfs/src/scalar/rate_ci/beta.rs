@@ -11,7 +11,7 @@
 
 use std::f64::consts::TAU;
 
-use statrs::function::gamma::ln_gamma;
+use crate::statistics::binomial::stirling_error;
 
 /// Which end of the distribution holds the given probability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +138,7 @@ fn evaluate(a: f64, b: f64, x: f64) -> Point {
 }
 
 /// `x^a (1-x)^b / B(a, b)`, by deviances from the mean `a / (a + b)`.
-fn weight(a: f64, b: f64, x: f64) -> f64 {
+pub(crate) fn weight(a: f64, b: f64, x: f64) -> f64 {
     let total = a + b;
     let distance = x * total - a;
     // Near the mean the distance is exact; near zero `x` is, and the distance rounded.
@@ -151,17 +151,6 @@ fn weight(a: f64, b: f64, x: f64) -> f64 {
     let deviance = a * ln_ratio + b * (-distance / b).ln_1p();
     let correction = stirling_error(total) - stirling_error(a) - stirling_error(b);
     (deviance + correction).exp() * (a / total * b / TAU).sqrt()
-}
-
-/// `ln Γ(a)` less Stirling's formula `(a - 1/2) ln a - a + ln √2π`.
-fn stirling_error(a: f64) -> f64 {
-    /// Where the first term left out of the series, 1/(1188 a⁹), is below 1e-16.
-    const SERIES_FROM: f64 = 30.0;
-    if a < SERIES_FROM {
-        return ln_gamma(a) - ((a - 0.5) * a.ln() - a + 0.5 * TAU.ln());
-    }
-    let square = 1.0 / (a * a);
-    (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0))) / a
 }
 
 /// Gauss's continued fraction of the incomplete beta function, by the modified Lentz method.

@@ -167,7 +167,7 @@ pub fn rate_interval(
 }
 
 /// - errors: 22023 unless `0 <= k <= n`
-pub(super) fn check_counts(k: i64, n: i64) -> Result<(), FunnelError> {
+pub(crate) fn check_counts(k: i64, n: i64) -> Result<(), FunnelError> {
     if n < 0 {
         return Err(FunnelError::InvalidArgument {
             message: format!("a rate can't be of {n} entities"),

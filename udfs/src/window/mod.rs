@@ -1,0 +1,3 @@
+//! Window functions: a value for each row, from all rows of its window.
+
+pub mod p_adjust;
