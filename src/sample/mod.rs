@@ -19,11 +19,11 @@
 //! | `channel_costs` | channel and day | `day` |
 //! | `orders` | purchase by a customer (`customer_id` is the `lead_id`), the won contract first | `at` |
 //! | `touches` | advertisement, visit, mail or call that reached a lead before it was one, with its own `cost` where there is one | `at` |
+//! | `loss_tags` | tag of a lost lead, with the stage that it was lost at; a loss has any number of them | `lead_id` |
+//! | `targets` | metric and stage with the value that it should have | `metric`, stages in order |
 //!
 //! A lead's last touch is the one that brought it, within half an hour before its creation: its channel is that of the
 //! lead. Half of the leads had an earlier one, half of those another before it, up to five, mostly days apart.
-//! | `loss_tags` | tag of a lost lead, with the stage that it was lost at; a loss has any number of them | `lead_id` |
-//! | `targets` | metric and stage with the value that it should have | `metric`, stages in order |
 //!
 //! # Planted truths
 //!

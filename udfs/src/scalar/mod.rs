@@ -2,9 +2,11 @@
 
 pub mod bar;
 pub mod channel_credits;
+pub mod bottleneck_gains;
 pub mod clickhouse;
 pub(crate) mod condition_mask;
 pub mod drill_key;
+pub mod eb_interval;
 pub mod fisher_p;
 pub(crate) mod formula;
 pub mod journey_row;

@@ -12,6 +12,8 @@
 //! - [`attribution`]: which channels get the credit for a conversion
 //! - [`bootstrap`]: limits of a sum over customers
 //! - [`slope`]: how much more of one thing comes with more of another
+//! - [`beta_binomial`]: what the rates of segments are once chance is taken out
+//! - [`bottleneck`]: what a stage's better rate would bring, with its uncertainty
 //! - [`binomial`], [`fisher`], [`two_rates`]: probabilities of counts, and tests of two rates
 //! - [`adjust`]: what many tests at once do to each one's `p`
 //! - [`log_log`]: limits of a share that stay inside of 0 and 1
@@ -19,8 +21,10 @@
 pub mod aalen_johansen;
 pub mod adjust;
 pub mod attribution;
+pub mod beta_binomial;
 pub mod binomial;
 pub mod bootstrap;
+pub mod bottleneck;
 pub mod cox;
 pub mod diff_in_diff;
 pub mod fisher;
