@@ -305,7 +305,12 @@ async fn check_document(name: &str, language: Language) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sessions_in_the_documents_are_real() {
-    for name in ["README.md", "docs/funnels.md", "docs/questions.md"] {
+    for name in [
+        "README.md",
+        "docs/bottlenecks.md",
+        "docs/funnels.md",
+        "docs/questions.md",
+    ] {
         check_document(name, Language::English).await;
     }
     check_document("README.zh-CN.md", Language::Chinese).await;
@@ -337,6 +342,10 @@ const REFERENCE: [Chapter; 6] = [
             (&["stage_logrank"], "table/stage_logrank.rs"),
             (&["cycle_drivers"], "table/cycle_drivers.rs"),
             (&["cycle_bands"], "table/cycle_bands.rs"),
+            (&["funnel_bottleneck"], "table/funnel_bottleneck.rs"),
+            (&["eb_rate"], "table/eb_rate.rs"),
+            (&["loss_reasons"], "table/loss_reasons.rs"),
+            (&["outcome_drivers"], "table/outcome_drivers.rs"),
             (&["overdue_deals"], "table/overdue_deals.rs"),
             (&["stage_moves"], "table/stage_moves.rs"),
             (&["deal_timeline"], "table/deal_timeline.rs"),
@@ -365,6 +374,9 @@ const REFERENCE: [Chapter; 6] = [
                 &["odds_ratio_ci", "odds_ratio_lower", "odds_ratio_upper"],
                 "scalar/odds_ratio_ci.rs",
             ),
+            (&["eb_prior"], "aggregate/eb_prior.rs"),
+            (&["eb_interval"], "scalar/eb_interval.rs"),
+            (&["bottleneck_gains"], "scalar/bottleneck_gains.rs"),
         ],
     ),
     (
@@ -378,6 +390,7 @@ const REFERENCE: [Chapter; 6] = [
                 &[
                     "survival_quantile",
                     "survival_rmst",
+                    "survival_rmst_se",
                     "incidence_quantile",
                     "win_probability",
                 ],
