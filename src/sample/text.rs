@@ -5,8 +5,8 @@ use std::str::FromStr;
 use super::company::{CallScript, Channel, CompanySize, Industry, Owner, Region};
 use super::followups::FollowupKind;
 use super::journey::{LostReason, Stage, StepKind};
-use super::touches::TouchChannel;
 use super::loss_tags::Tag;
+use super::touches::TouchChannel;
 
 /// The language of the text values; its codes are `en` and `zh`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

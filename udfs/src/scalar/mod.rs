@@ -1,8 +1,8 @@
 //! Scalar functions: statistics of counts, and helpers of the table functions.
 
 pub mod bar;
-pub mod channel_credits;
 pub mod bottleneck_gains;
+pub mod channel_credits;
 pub mod clickhouse;
 pub(crate) mod condition_mask;
 pub mod drill_key;
