@@ -28,6 +28,8 @@ pub(super) enum Stream {
     Orders(i64),
     /// The marketing touches of a lead.
     Touches(i64),
+    /// The tags of a lead's losses.
+    LossTags(i64),
 }
 
 impl Stream {
@@ -42,6 +44,7 @@ impl Stream {
             Self::Followups(lead) => (4, lead),
             Self::Orders(lead) => (5, lead),
             Self::Touches(lead) => (6, lead),
+            Self::LossTags(lead) => (7, lead),
         };
         (key.unsigned_abs() << 3) | purpose
     }
@@ -124,6 +127,7 @@ mod tests {
             Stream::Orders(1),
             Stream::Orders(2),
             Stream::Touches(1),
+            Stream::LossTags(1),
         ];
         let mut first_draws: Vec<u64> = streams
             .iter()

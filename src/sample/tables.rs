@@ -16,6 +16,7 @@ use super::calendar::day_of;
 use super::company::{Lead, draw_leads};
 use super::followups::{Followup, draw_followups};
 use super::journey::{LostReason, Stage, Step, StepKind, draw_journey};
+use super::loss_tags::{LossTag, PASS_RATE_TARGETS, STAGE_DAYS_TARGETS, draw_loss_tags};
 use super::orders::{Order, draw_orders};
 use super::text::{EventName, Language, Note, StageName};
 use super::touches::{Touch, draw_touches};
@@ -49,6 +50,8 @@ pub fn sample_tables(options: &SampleOptions) -> Result<Vec<SampleTable>> {
         ),
         ("orders", orders_table(&records.orders)?),
         ("touches", touches_table(&records.touches, language)?),
+        ("loss_tags", loss_tags_table(&records.loss_tags, language)?),
+        ("targets", targets_table(language)?),
     ];
     Ok(tables
         .into_iter()
@@ -65,6 +68,7 @@ struct Records {
     costs: Vec<ChannelCost>,
     orders: Vec<Order>,
     touches: Vec<Touch>,
+    loss_tags: Vec<LossTag>,
 }
 
 impl Records {
@@ -81,6 +85,7 @@ impl Records {
             costs: arrivals.costs(seed, lead_count),
             orders: draw_orders(seed, &leads, &journeys),
             touches: draw_touches(seed, &leads, &journeys),
+            loss_tags: draw_loss_tags(seed, &leads, &journeys),
             leads,
             journeys,
             followups,
@@ -268,6 +273,42 @@ fn touches_table(touches: &[Touch], language: Language) -> Result<RecordBatch, A
         required("channel", StringArray::from_iter_values(channels)),
         optional("cost", Float64Array::from_iter(costs)),
     ])
+}
+
+fn loss_tags_table(tags: &[LossTag], language: Language) -> Result<RecordBatch, ArrowError> {
+    let leads = tags.iter().map(|tag| tag.lead_id);
+    let texts = tags.iter().map(|tag| language.text(tag.tag));
+    let stages = tags.iter().map(|tag| stage_text(tag.stage, language));
+    RecordBatch::try_from_iter_with_nullable([
+        required("lead_id", Int64Array::from_iter_values(leads)),
+        required("tag", StringArray::from_iter_values(texts)),
+        required("stage", StringArray::from_iter_values(stages)),
+    ])
+}
+
+fn targets_table(language: Language) -> Result<RecordBatch, ArrowError> {
+    let of = |metric: &'static str, targets: [(Stage, f64); 5]| {
+        targets.map(|(stage, value)| (metric, stage, value))
+    };
+    let rows = [
+        of("pass_rate", PASS_RATE_TARGETS),
+        of("stage_days", STAGE_DAYS_TARGETS),
+    ]
+    .concat();
+    let metrics = rows.iter().map(|(metric, _, _)| *metric);
+    let stages = rows
+        .iter()
+        .map(|(_, stage, _)| stage_text(*stage, language));
+    let values = rows.iter().map(|(_, _, value)| *value);
+    RecordBatch::try_from_iter_with_nullable([
+        required("metric", StringArray::from_iter_values(metrics)),
+        required("stage", StringArray::from_iter_values(stages)),
+        required("value", Float64Array::from_iter_values(values)),
+    ])
+}
+
+fn stage_text(stage: Stage, language: Language) -> &'static str {
+    language.text(StageName(StepKind::Entered(stage)))
 }
 
 /// The columns by which leads are compared, one row for each of the given leads.

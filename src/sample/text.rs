@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::company::{CallScript, Channel, CompanySize, Industry, Owner, Region};
 use super::followups::FollowupKind;
 use super::journey::{LostReason, Stage, StepKind};
+use super::loss_tags::Tag;
 use super::touches::TouchChannel;
 
 /// The language of the text values; its codes are `en` and `zh`.
@@ -145,6 +146,20 @@ impl Translated for LostReason {
             Self::NoBudget => Text("no_budget", "预算不足"),
             Self::Price => Text("price", "价格过高"),
             Self::Competitor => Text("competitor", "选择竞品"),
+        }
+    }
+}
+
+impl Translated for Tag {
+    fn texts(self) -> Text {
+        match self {
+            Self::NoAnswer => Text("no_answer", "联系不上"),
+            Self::UnclearNeed => Text("unclear_need", "需求不清"),
+            Self::DecisionMakerMissing => Text("decision_maker_missing", "未触达决策人"),
+            Self::MissingFeature => Text("missing_feature", "功能缺失"),
+            Self::LateQuote => Text("late_quote", "报价太慢"),
+            Self::TooExpensive => Text("too_expensive", "价格太高"),
+            Self::LongPaymentTerms => Text("long_payment_terms", "账期太长"),
         }
     }
 }

@@ -30,6 +30,12 @@ pub const CONTENT_FIRST_WHEN_WON: f64 = 0.45;
 /// Truth 6: the same of all other leads.
 pub const CONTENT_FIRST_OTHERWISE: f64 = 0.20;
 
+/// Truth 7: the share of the south's deals with a first proposal of 2026-03, lost at that stage, that have the tag `late_quote`.
+pub const LATE_QUOTE_SHARE_IN_BROKEN_MONTH: f64 = 0.75;
+
+/// Truth 7: that share of all other deals that are lost at the stage proposed.
+pub const LATE_QUOTE_SHARE: f64 = 0.08;
+
 pub(super) const BETTER_CHANNEL: Channel = Channel::Referral;
 pub(super) const MIX_ONLY_CHANNEL: Channel = Channel::Webinar;
 

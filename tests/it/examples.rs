@@ -308,6 +308,7 @@ async fn the_sessions_in_the_documents_are_real() {
     for name in [
         "README.md",
         "docs/ab_tests.md",
+        "docs/bottlenecks.md",
         "docs/funnels.md",
         "docs/questions.md",
     ] {
@@ -342,6 +343,10 @@ const REFERENCE: [Chapter; 6] = [
             (&["stage_logrank"], "table/stage_logrank.rs"),
             (&["cycle_drivers"], "table/cycle_drivers.rs"),
             (&["cycle_bands"], "table/cycle_bands.rs"),
+            (&["funnel_bottleneck"], "table/funnel_bottleneck.rs"),
+            (&["eb_rate"], "table/eb_rate.rs"),
+            (&["loss_reasons"], "table/loss_reasons.rs"),
+            (&["outcome_drivers"], "table/outcome_drivers.rs"),
             (&["overdue_deals"], "table/overdue_deals.rs"),
             (&["stage_moves"], "table/stage_moves.rs"),
             (&["deal_timeline"], "table/deal_timeline.rs"),
@@ -370,6 +375,9 @@ const REFERENCE: [Chapter; 6] = [
                 &["odds_ratio_ci", "odds_ratio_lower", "odds_ratio_upper"],
                 "scalar/odds_ratio_ci.rs",
             ),
+            (&["eb_prior"], "aggregate/eb_prior.rs"),
+            (&["eb_interval"], "scalar/eb_interval.rs"),
+            (&["bottleneck_gains"], "scalar/bottleneck_gains.rs"),
         ],
     ),
     (
@@ -383,6 +391,7 @@ const REFERENCE: [Chapter; 6] = [
                 &[
                     "survival_quantile",
                     "survival_rmst",
+                    "survival_rmst_se",
                     "incidence_quantile",
                     "win_probability",
                 ],

@@ -73,7 +73,9 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         scalar::ab_sequential::ab_sequential_udf(),
         scalar::bar::bar_udf(),
         scalar::channel_credits::channel_credits_udf(),
+        scalar::bottleneck_gains::bottleneck_gains_udf(),
         scalar::drill_key::drill_key_udf(),
+        scalar::eb_interval::eb_interval_udf(),
         scalar::fisher_p::fisher_p_udf(),
         scalar::journey_row::journey_row_udf(),
         scalar::mean_diff_ci::mean_diff_ci_udf(),
@@ -108,6 +110,7 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
         aggregate::cox_fit::cox_fit_udaf(),
         aggregate::cumulative_incidence::cumulative_incidence_udaf(),
         aggregate::did_fit::did_fit_udaf(),
+        aggregate::eb_prior::eb_prior_udaf(),
         aggregate::intersect_count::intersect_count_udaf(),
         aggregate::its_fit::its_fit_udaf(),
         aggregate::journey::journey_udaf(),
@@ -226,7 +229,7 @@ pub fn functions() -> Vec<FunctionInfo> {
     infos
 }
 
-/// What the functions of one row or group return; `record` has the fields that their page lists.
+/// What the functions of one row, group or window return; `record` has the fields that their page lists.
 const RESULTS: &[(&str, &str)] = &[
     ("attribution", "record[]"),
     ("ab_bayes", "record"),
@@ -239,11 +242,14 @@ const RESULTS: &[(&str, &str)] = &[
     ("ab_sequential", "record"),
     ("bar", "text"),
     ("bootstrap_sum", "record"),
+    ("bottleneck_gains", "record[]"),
     ("channel_credits", "record[]"),
     ("cox_fit", "record[]"),
     ("cumulative_incidence", "record[]"),
     ("did_fit", "record"),
     ("drill_key", "text"),
+    ("eb_interval", "record"),
+    ("eb_prior", "record"),
     ("fisher_p", "double precision"),
     ("first_touch", "anyelement"),
     ("incidence_at", "record[]"),
@@ -284,6 +290,7 @@ const RESULTS: &[(&str, &str)] = &[
     ("survival_curve", "record[]"),
     ("survival_quantile", "double precision"),
     ("survival_rmst", "double precision"),
+    ("survival_rmst_se", "double precision"),
     ("win_probability", "double precision"),
     ("window_funnel", "integer"),
     ("window_funnel_attempts", "record[]"),

@@ -18,7 +18,9 @@ CREATE FUNNEL IF NOT EXISTS sales ON crm.events (
   COSTS     FROM crm.channel_costs (channel, day, cost),
   FOLLOWUPS FROM crm.followups (lead_id, at, owner, kind, depth, effective, note AS tags),
   ORDERS    FROM crm.orders (customer_id, at, amount, referred_by),
-  TOUCHES   FROM crm.touches (lead_id, at, channel, cost)
+  TOUCHES   FROM crm.touches (lead_id, at, channel, cost),
+  LOSS_TAGS FROM crm.loss_tags (lead_id, tag, stage),
+  TARGETS   FROM crm.targets (metric, stage, value)
 );
 
 CREATE FUNNEL IF NOT EXISTS sales_wide ON crm.deals (
@@ -38,7 +40,9 @@ CREATE FUNNEL IF NOT EXISTS sales_wide ON crm.deals (
   COSTS     FROM crm.channel_costs (channel, day, cost),
   FOLLOWUPS FROM crm.followups (lead_id, at, owner, kind, depth, effective, note AS tags),
   ORDERS    FROM crm.orders (customer_id, at, amount, referred_by),
-  TOUCHES   FROM crm.touches (lead_id, at, channel, cost)
+  TOUCHES   FROM crm.touches (lead_id, at, channel, cost),
+  LOSS_TAGS FROM crm.loss_tags (lead_id, tag, stage),
+  TARGETS   FROM crm.targets (metric, stage, value)
 );
 
 CREATE FUNNEL IF NOT EXISTS sales_history ON crm.stage_history (

@@ -9,6 +9,7 @@ pub mod cox_fit;
 pub mod cumulative_incidence;
 pub mod did_fit;
 pub(crate) mod distinct_keys;
+pub mod eb_prior;
 pub(crate) mod group_log;
 pub mod hits;
 pub mod intersect_count;

@@ -6,8 +6,10 @@
 //! - `woolf`: the logit interval `ln ψ ± z √(1/a + 1/b + 1/c + 1/d)` of the four counts, those who reached the goal and those
 //!   who missed it in each group. Where one of them is zero, 1/2 is added to all four (Haldane and Anscombe) for the limits.
 //!   As every textbook has it; too wide where counts are small
+//! - `haldane`: as `woolf`, with 1/2 added to all four counts always, for the odds ratio too: it is then less biased where counts are
+//!   small, and never 0 or without a value. What compares many factors uses it, as one without a value can't be ranked
 //!
-//! By both:
+//! By the first two:
 //!
 //! - `k1 = 0` or `k2 = n2`: the odds ratio and `lo` are exactly 0.
 //! - `k2 = 0` or `k1 = n1`: there is no odds ratio and no upper limit; both are NULL, and `lo` stays.
@@ -30,7 +32,8 @@ use crate::error::FunnelError;
 ///
 /// - `k1`, `n1`, `k2`, `n2`: integer counts of entities of either group, `0 <= k <= n`
 /// - `confidence`: Float64 in (0, 1), 0.95 when left out
-/// - `method`: `'miettinen_nurminen'` (when left out) or `'woolf'`, with 1/2 added to all four counts where one is zero
+/// - `method`: `'miettinen_nurminen'` (when left out); `'woolf'`, with 1/2 added to all four counts where one is zero; or
+///   `'haldane'`, with 1/2 added always
 /// - returns `Struct { odds_ratio, lo, hi }`, Float64, odds of the first group to those of the second; `odds_ratio` and `hi`
 ///   NULL where `k2 = 0` or `k1 = n1`, all NULL where a group is empty or an argument is NULL
 /// - errors: 22023 when `k > n`, a count is negative, `confidence` is outside of (0, 1) or `method` unknown
@@ -94,8 +97,8 @@ impl Measure for OddsRatio {
         "The upper confidence limit of the odds ratio (k1 / (n1 - k1)) / (k2 / (n2 - k2)) of two groups. NULL where k2 is 0 \
          or k1 is n1, as there is no upper limit, and where a group is empty.",
     ];
-    const METHODS: &'static str = "'miettinen_nurminen' (when left out) or 'woolf' (with Haldane and Anscombe's 1/2 added to all four counts where one \
-         is zero).";
+    const METHODS: &'static str = "'miettinen_nurminen' (when left out), 'woolf' (with Haldane and Anscombe's 1/2 added to all four counts where one \
+         is zero), or 'haldane' (with 1/2 added always).";
 
     fn compare(
         first: (i64, i64),
@@ -118,13 +121,17 @@ pub enum OddsRatioMethod {
     /// Woolf's logit interval, Annals of Human Genetics 19 (1955), 251–253, with the 1/2 of J. B. S. Haldane and
     /// F. J. Anscombe (both 1956) where a count is zero.
     Woolf,
+    /// The same with 1/2 added to all four counts always, for the odds ratio too. J. B. S. Haldane, Annals of Human Genetics 20
+    /// (1956), 309–311; J. J. Gart and J. R. Zweifel, Biometrika 54 (1967), 181–187, for the variance.
+    Haldane,
 }
 
 impl OddsRatioMethod {
     /// Each method with the name that SQL knows it by.
-    const NAMES: [(&'static str, OddsRatioMethod); 2] = [
+    const NAMES: [(&'static str, OddsRatioMethod); 3] = [
         ("miettinen_nurminen", OddsRatioMethod::MiettinenNurminen),
         ("woolf", OddsRatioMethod::Woolf),
+        ("haldane", OddsRatioMethod::Haldane),
     ];
 
     /// The method of that name, in lower case.
@@ -150,11 +157,14 @@ pub fn odds_ratio(
         return Ok(None);
     };
     let deviate = confidence.deviate();
+    if method == OddsRatioMethod::Haldane {
+        return Ok(Some(haldane(first, second, deviate)));
+    }
     let lower = |one: Group, other: Group| match method {
         OddsRatioMethod::MiettinenNurminen => {
             odds_ratio_lower(one, other, miettinen_nurminen(deviate, one, other))
         }
-        OddsRatioMethod::Woolf => woolf_lower(one, other, deviate),
+        OddsRatioMethod::Woolf | OddsRatioMethod::Haldane => woolf_lower(one, other, deviate),
     };
     Ok(Some(RatioInterval::new(
         first.odds() / second.odds(),
@@ -174,6 +184,19 @@ fn woolf_lower(first: Group, second: Group, deviate: f64) -> f64 {
     let [a, b, c, d] = counts.map(|count| count + added);
     let deviation = (1.0 / a + 1.0 / b + 1.0 / c + 1.0 / d).sqrt();
     a / b * (d / c) * (-deviate * deviation).exp()
+}
+
+/// The odds ratio of counts that are all a half higher, and its limits.
+fn haldane(first: Group, second: Group, deviate: f64) -> RatioInterval {
+    let counts = [first.reached, first.missed, second.reached, second.missed];
+    let [a, b, c, d] = counts.map(|count| count + 0.5);
+    let ratio = a / b * (d / c);
+    let factor = (deviate * (1.0 / a + 1.0 / b + 1.0 / c + 1.0 / d).sqrt()).exp();
+    RatioInterval {
+        ratio: Some(ratio),
+        lo: Some(ratio / factor),
+        hi: Some(ratio * factor),
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +242,37 @@ mod tests {
     }
 
     const MANY: i64 = 100_000_000;
+
+    #[test]
+    fn a_half_more_of_each_count_always_has_an_odds_ratio() {
+        // statsmodels 0.15.0: Table2x2(np.array([[a, b], [c, d]]) + 0.5), oddsratio and oddsratio_confint().
+        for (first, second, expected) in [
+            (
+                (56, 70),
+                (48, 80),
+                [2.611091361535727, 1.2605343313122692, 5.408657209033637],
+            ),
+            (
+                (10, 10),
+                (0, 20),
+                [861.0, 15.930296472292289, 46535.292126508],
+            ),
+            (
+                (0, 3),
+                (0, 5),
+                [1.5714285714285714, 0.024954521825190323, 98.95552286677436],
+            ),
+        ] {
+            let found = ratio(first, second, 0.95, OddsRatioMethod::Haldane);
+            let limits = [found.ratio, found.lo, found.hi];
+            for (found, expected) in limits.into_iter().zip(expected) {
+                assert!(
+                    near(found, Some(expected)),
+                    "{first:?} {second:?}: {found:?}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn score_limits_hold_the_statistic() {
@@ -497,7 +551,7 @@ mod tests {
             "SELECT odds_ratio_upper(1, 5, 1, 2, 0.9, 'wolf')",
             "22023",
             "method \"wolf\" is not one of an odds ratio's intervals \
-             HINT: Use one of 'miettinen_nurminen', 'woolf'.",
+             HINT: Use one of 'miettinen_nurminen', 'woolf', 'haldane'.",
         );
         check_error(
             "SELECT odds_ratio_ci(1, 5, 1)",

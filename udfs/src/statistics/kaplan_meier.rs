@@ -113,6 +113,35 @@ pub fn restricted_mean(
     Ok((survival == 0.0).then_some(area))
 }
 
+/// The standard error of [`restricted_mean`]: Greenwood's `√Σ A² d / (n (n - d))` over the times of events before `tau`, `A` being
+/// the area under the curve from there to `tau`.
+///
+/// - returns days; `None` where the mean is
+/// - errors: 22023 when `tau` is negative or not finite
+/// - source: J. P. Klein and M. L. Moeschberger, Survival Analysis (2003), section 4.5
+pub fn restricted_mean_error(
+    table: &LifeTable,
+    tau: f64,
+    event: Event,
+) -> Result<Option<f64>, FunnelError> {
+    if restricted_mean(table, tau, event)?.is_none() {
+        return Ok(None);
+    }
+    let before: Vec<Step> = steps(table, event)
+        .take_while(|step| step.t < tau)
+        .collect();
+    let (mut area, mut until, mut variance) = (0.0, tau, 0.0);
+    for step in before.iter().rev() {
+        area += step.survival * (until - step.t);
+        until = step.t;
+        let left = step.at_risk - step.events;
+        if step.events > 0 && left > 0 {
+            variance += area * area * step.events as f64 / (step.at_risk as f64 * left as f64);
+        }
+    }
+    Ok(Some(variance.sqrt()))
+}
+
 /// A share as a quantile takes it.
 ///
 /// - errors: 22023 outside of [0, 1]
@@ -406,6 +435,27 @@ mod tests {
         near(of(&[(1.0, Won)], 0.0), 0.0);
         assert_eq!(of(&[(1.0, Won), (2.0, Open)], 2.1), Ok(None));
         assert_eq!(of(&[], 0.0), Ok(None));
+    }
+
+    #[test]
+    fn the_error_of_a_mean_without_open_ones_is_that_of_a_plain_mean() {
+        let of = |entities: &[Entity], tau| {
+            restricted_mean_error(&table(entities), tau, Event::Any).unwrap()
+        };
+        let near = |found: Option<f64>, value: f64| {
+            assert!((found.unwrap() - value).abs() < 1e-12, "{found:?}");
+        };
+        // By hand: of min(t, 4) = 1, 2, 2, 4, 4 the variance is 1.44, over 5.
+        let closed = [(1.0, Won), (2.0, Won), (2.0, Lost), (4.0, Won), (9.0, Won)];
+        near(of(&closed, 4.0), (1.44_f64 / 5.0).sqrt());
+        // By hand: S = 2/3 from 1 on and 0 from 3 on, of 3 and then 1 at risk; A = 4/3.
+        near(
+            of(&[(1.0, Won), (2.0, Open), (3.0, Won)], 5.0),
+            (16.0_f64 / 9.0 / 6.0).sqrt(),
+        );
+        near(of(&[(1.0, Won)], 0.5), 0.0);
+        assert_eq!(of(&[(1.0, Won), (2.0, Open)], 2.1), None);
+        assert_eq!(of(&[], 1.0), None);
     }
 
     #[test]

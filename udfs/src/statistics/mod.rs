@@ -15,14 +15,18 @@
 //! - [`binomial`], [`fisher`], [`two_rates`]: probabilities of counts, and tests of two rates
 //! - [`sequential`], [`looks`]: intervals that may be looked at any number of times, and what all looks together know
 //! - [`posterior`], on [`quadrature`]: which of several rates or means is best; [`two_means`]: Welch's test; [`sample_size`]
+//! - [`beta_binomial`]: what the rates of segments are once chance is taken out
+//! - [`bottleneck`]: what a stage's better rate would bring, with its uncertainty
 //! - [`adjust`]: what many tests at once do to each one's `p`
 //! - [`log_log`]: limits of a share that stay inside of 0 and 1
 
 pub mod aalen_johansen;
 pub mod adjust;
 pub mod attribution;
+pub mod beta_binomial;
 pub mod binomial;
 pub mod bootstrap;
+pub mod bottleneck;
 pub mod cox;
 pub mod diff_in_diff;
 pub mod fisher;

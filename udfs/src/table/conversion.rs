@@ -66,6 +66,15 @@ impl Conversion {
         Ok((conversion, call))
     }
 
+    /// From one stage to a later one, both from 0, however long it takes.
+    pub fn between(stage_idx: usize, to_idx: usize) -> Self {
+        Self {
+            stage_idx,
+            to_idx,
+            age: None,
+        }
+    }
+
     /// Whether there is a later stage to reach.
     pub fn is_rated(&self) -> bool {
         self.to_idx > self.stage_idx

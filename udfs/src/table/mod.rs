@@ -15,8 +15,10 @@ pub mod cycle_drivers;
 pub mod data_quality;
 pub mod deal_timeline;
 mod durations;
+pub mod eb_rate;
 pub mod followup_sla;
 pub mod funnel;
+pub mod funnel_bottleneck;
 pub mod funnel_drill;
 pub mod funnel_source;
 pub mod funnel_trend;
@@ -24,9 +26,11 @@ pub mod journey_stages;
 pub mod journeys;
 mod journeys_sql;
 mod language;
+pub mod loss_reasons;
 pub mod metric;
 pub mod metric_diff;
 pub mod metric_lint;
+pub mod outcome_drivers;
 pub mod overdue_deals;
 mod period;
 mod population;
@@ -44,6 +48,7 @@ pub mod template_library;
 #[cfg(test)]
 mod tests;
 mod touched;
+mod wording;
 
 use std::sync::Arc;
 
@@ -125,15 +130,19 @@ static FUNCTIONS: &[TableFunction] = &[
     cycle_drivers::FUNCTION,
     data_quality::FUNCTION,
     deal_timeline::FUNCTION,
+    eb_rate::FUNCTION,
     followup_sla::FUNCTION,
     funnel::FUNCTION,
+    funnel_bottleneck::FUNCTION,
     funnel_drill::FUNCTION,
     funnel_source::FUNCTION,
     journey_stages::FUNCTION,
     journeys::FUNCTION,
+    loss_reasons::FUNCTION,
     metric::FUNCTION,
     metric_diff::FUNCTION,
     metric_lint::FUNCTION,
+    outcome_drivers::FUNCTION,
     overdue_deals::FUNCTION,
     review::FUNCTION,
     stage_cif::FUNCTION,

@@ -372,6 +372,36 @@ fn drilled_calls() -> Vec<(String, Vec<&'static str>)> {
             vec!["at_risk", "events", "censored"],
         ),
         (
+            format!(
+                "eb_rate('f', by => 'channel', stage => 'a', to_stage => 'b', age => 5, as_of => {as_of})"
+            ),
+            vec!["n", "k"],
+        ),
+        (
+            format!("funnel_bottleneck('f', by => 'channel', as_of => {as_of})"),
+            vec!["n", "k"],
+        ),
+        (
+            format!(
+                "funnel_bottleneck('f', value => 'days', current => '1970-01-15/1970-02-01', lang => 'zh', as_of => {as_of})"
+            ),
+            vec!["n", "k"],
+        ),
+        (
+            format!("loss_reasons('f', by => 'channel', stage => 'b', as_of => {as_of})"),
+            vec!["lost"],
+        ),
+        (
+            format!(
+                "loss_reasons('f', stage => 'a', current => '1970-01-15/1970-02-01', as_of => {as_of})"
+            ),
+            vec!["lost", "before"],
+        ),
+        (
+            format!("outcome_drivers('f', at_stage => 'a', outcome => 'b', as_of => {as_of})"),
+            vec!["with_win", "with_loss"],
+        ),
+        (
             format!("stage_cif('f', cycle => true, by => 'channel', as_of => {as_of})"),
             vec!["at_risk", "passed", "lost", "open"],
         ),

@@ -210,7 +210,11 @@ fn clopper_pearson(k: i64, n: i64, confidence: Confidence) -> (f64, f64) {
 }
 
 fn jeffreys(k: f64, n: f64, confidence: Confidence) -> (f64, f64) {
-    let (a, b) = (k + 0.5, n - k + 0.5);
+    beta_interval(k + 0.5, n - k + 0.5, confidence)
+}
+
+/// The points of Beta(`a`, `b`) with as much probability below and above them, both together `1 - confidence`.
+pub(crate) fn beta_interval(a: f64, b: f64, confidence: Confidence) -> (f64, f64) {
     (
         beta_limit(Tail::Lower, confidence, a, b),
         beta_limit(Tail::Upper, confidence, a, b),

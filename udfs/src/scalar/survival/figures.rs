@@ -3,6 +3,7 @@
 //! - `survival_quantile(life_table, q)`: the time after which a share `q` has left, the median for 0.5: the smallest `t` with
 //!   `S(t) <= 1 - q`, where `S` is as in [`survival_curve`](super::survival_curve)
 //! - `survival_rmst(life_table, tau)`: the mean time, where what takes longer than `tau` counts as `tau`
+//! - `survival_rmst_se(life_table, tau)`: the standard error of that mean
 //! - `incidence_quantile(life_table, q)`: the time after which a share `q` of all is won, where losing competes: the smallest
 //!   `t` with `F_won(t) >= q`, where `F` is as in [`incidence_curve`](super::incidence_curve)
 //! - `win_probability(life_table, t)`: the chance that who is still open after `t` days is won by the longest follow-up `T`:
@@ -84,6 +85,22 @@ pub fn survival_rmst_udf() -> Arc<ScalarUDF> {
     Figure::RestrictedMean.udf()
 }
 
+/// Standard error of the mean time until the event, up to a limit.
+///
+/// - `life_table`, `tau`, `event`, errors: as for [`survival_rmst_udf`]
+/// - returns Float64 days; NULL where the mean is
+/// - source: J. P. Klein and M. L. Moeschberger, Survival Analysis (2003), section 4.5; the example by hand: where nobody is open
+///   it is that of a plain mean, of min(t, 4) = 1, 2, 2, 4, 4 the root of 1.44 / 5
+/// ```slt
+/// query R
+/// SELECT round(survival_rmst_se(life_table(t, 'won'), 4), 6) FROM (VALUES (1), (2), (2), (4), (9)) AS deals(t)
+/// ----
+/// 0.536656
+/// ```
+pub fn survival_rmst_se_udf() -> Arc<ScalarUDF> {
+    Figure::RestrictedMeanError.udf()
+}
+
 /// Time after which a share of all entities is won, where losing competes.
 ///
 /// - `life_table`: a result of `life_table(t, outcome)`
@@ -134,6 +151,7 @@ pub fn win_probability_udf() -> Arc<ScalarUDF> {
 enum Figure {
     SurvivalQuantile,
     RestrictedMean,
+    RestrictedMeanError,
     IncidenceQuantile,
     WinProbability,
 }
@@ -150,6 +168,7 @@ impl Figure {
         match self {
             Figure::SurvivalQuantile => "survival_quantile",
             Figure::RestrictedMean => "survival_rmst",
+            Figure::RestrictedMeanError => "survival_rmst_se",
             Figure::IncidenceQuantile => "incidence_quantile",
             Figure::WinProbability => "win_probability",
         }
@@ -159,7 +178,9 @@ impl Figure {
         const TABLE: (&str, Kind) = ("life_table", Kind::LifeTable);
         let list: &'static [(&str, Kind)] = match self {
             Figure::SurvivalQuantile => &[TABLE, ("q", Kind::Number), ("event", Kind::Text)],
-            Figure::RestrictedMean => &[TABLE, ("tau", Kind::Number), ("event", Kind::Text)],
+            Figure::RestrictedMean | Figure::RestrictedMeanError => {
+                &[TABLE, ("tau", Kind::Number), ("event", Kind::Text)]
+            }
             Figure::IncidenceQuantile => &[TABLE, ("q", Kind::Number)],
             Figure::WinProbability => &[TABLE, ("t", Kind::Number)],
         };
@@ -170,6 +191,9 @@ impl Figure {
         match self {
             Figure::SurvivalQuantile => kaplan_meier::quantile(table, number, event),
             Figure::RestrictedMean => kaplan_meier::restricted_mean(table, number, event),
+            Figure::RestrictedMeanError => {
+                kaplan_meier::restricted_mean_error(table, number, event)
+            }
             Figure::IncidenceQuantile => Curve::new(table).quantile(number),
             Figure::WinProbability => Curve::new(table).win_probability(number),
         }
@@ -185,6 +209,10 @@ impl Figure {
             Figure::RestrictedMean => (
                 "The mean time in days until the event, where what takes longer than tau counts as tau (restricted mean \
                  survival time). NULL where the follow-up ends before tau while some are open.",
+                "The longest time that counts, in days.",
+            ),
+            Figure::RestrictedMeanError => (
+                "The standard error of the restricted mean survival time up to tau, in days (Greenwood). NULL where the mean is.",
                 "The longest time that counts, in days.",
             ),
             Figure::IncidenceQuantile => (
@@ -206,7 +234,7 @@ impl Figure {
         let meanings = ["", meaning, super::EVENT];
         let number = match self {
             Figure::SurvivalQuantile | Figure::IncidenceQuantile => "0.5",
-            Figure::RestrictedMean | Figure::WinProbability => "90",
+            Figure::RestrictedMean | Figure::RestrictedMeanError | Figure::WinProbability => "90",
         };
         let mut page = Documentation::builder(STATISTICS, description, parameters.syntax(name))
             .with_argument("life_table", super::LIFE_TABLE);
@@ -256,18 +284,20 @@ impl ScalarUDFImpl for FigureFunction {
     }
 
     fn documentation(&self) -> Option<&Documentation> {
-        static PAGES: LazyLock<[Documentation; 4]> = LazyLock::new(|| {
+        static PAGES: LazyLock<[Documentation; 5]> = LazyLock::new(|| {
             [
                 Figure::SurvivalQuantile.documentation(),
                 Figure::RestrictedMean.documentation(),
+                Figure::RestrictedMeanError.documentation(),
                 Figure::IncidenceQuantile.documentation(),
                 Figure::WinProbability.documentation(),
             ]
         });
-        let [quantile, mean, incidence, chance] = &*PAGES;
+        let [quantile, mean, error, incidence, chance] = &*PAGES;
         Some(match self.figure {
             Figure::SurvivalQuantile => quantile,
             Figure::RestrictedMean => mean,
+            Figure::RestrictedMeanError => error,
             Figure::IncidenceQuantile => incidence,
             Figure::WinProbability => chance,
         })

@@ -41,6 +41,7 @@ pub fn udfs() -> Vec<Arc<ScalarUDF>> {
         survival_curve::survival_curve_udf(),
         figures::survival_quantile_udf(),
         figures::survival_rmst_udf(),
+        figures::survival_rmst_se_udf(),
         figures::win_probability_udf(),
     ]
 }
