@@ -238,7 +238,7 @@ fn the_default_company_is_pinned() -> Result<()> {
         ("followups", 76_705),
         ("channel_costs", 546 * 6),
         ("orders", 4_479),
-        ("touches", 0),
+        ("touches", 43_361),
         ("loss_tags", 12_538),
         ("targets", 10),
     ];

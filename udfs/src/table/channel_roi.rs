@@ -166,7 +166,7 @@ impl Roi {
         };
         arguments.look_at("model");
         let crediting = crediting(arguments, &call, model)?;
-        let spending = spending(&call, &crediting)?;
+        let spending = spending(&call)?;
         Ok(Self {
             call,
             conversion,
@@ -193,13 +193,13 @@ impl Roi {
             cell,
             parameters: Vec::new(),
             counts: vec![
-                ("journeys", "__counts".to_owned()),
-                ("won_journeys", "__counts AND __won".to_owned()),
+                ("journeys", "__mature".to_owned()),
+                ("won_journeys", "__mature AND __won".to_owned()),
             ],
         }
     }
 
-    /// SQL of the query of all journeys; `__counts` holds for those that started on a day whose leads all had their time.
+    /// SQL of the query of all journeys; `__mature` holds for those that started on a day whose leads all had their time.
     fn cohort(&self) -> String {
         let rows = cohort(&self.conversion, &self.call);
         let day = local_day("started_at");
@@ -208,7 +208,7 @@ impl Roi {
             None => "__counts".to_owned(),
         };
         format!(
-            "  SELECT * EXCEPT (__counts), {day} AS __day, {mature} AS __counts FROM (\n  {rows}\n  ) AS journeys_of"
+            "  SELECT *, {day} AS __day, {mature} AS __mature FROM (\n  {rows}\n  ) AS journeys_of"
         )
     }
 
@@ -295,22 +295,22 @@ fn crediting(arguments: &Arguments, call: &Call, model: Option<String>) -> Resul
     Ok(Crediting::Touches(model))
 }
 
-fn spending(call: &Call, crediting: &Crediting) -> Result<Spending> {
+fn spending(call: &Call) -> Result<Spending> {
     let funnel = &call.funnel;
-    if let Crediting::Dimension(channel) = crediting {
-        return Ok(Spending::Costs(channel.clone()));
-    }
     if funnel.related(RelatedKind::Costs).is_some() {
         let rows = source_of(funnel, RelatedKind::Costs)?;
-        let missing = call
-            .segments
-            .names
-            .iter()
-            .find(|name| rows.columns.iter().all(|(known, _)| known != *name));
-        if let Some(missing) = missing {
+        let is_known = |name: &str| rows.columns.iter().any(|(known, _)| known == name);
+        let mut segments = call.segments.names.iter();
+        if let Some(missing) = segments.find(|name| !is_known(name)) {
             return Err(FunnelError::NotDefined {
-                message: format!("COSTS of funnel \"{}\" has no {missing}: what was spent can't be broken down by it", funnel.definition.name),
-                hint: format!("Add it to the clause: COSTS FROM channel_costs (channel, {}, day, cost).", identifier(missing)),
+                message: format!(
+                    "COSTS of funnel \"{}\" has no {missing}: what was spent can't be broken down by it",
+                    funnel.definition.name
+                ),
+                hint: format!(
+                    "Add it to the clause: COSTS FROM channel_costs (channel, {}, day, cost).",
+                    identifier(missing)
+                ),
             }
             .into());
         }

@@ -245,7 +245,8 @@ fn over_touches(arguments: &mut Arguments, models: &Models, source: &Source) -> 
 /// SQL of the channels of a path. Blanks around one are no part of its name; a path of nothing but blanks has none.
 fn channels_of(path: &str, separator: &str) -> String {
     let escaped = separator.chars().flat_map(|letter| {
-        let escape = letter.is_ascii_punctuation().then_some('\\');
+        // Those that mean something in a pattern; `\>` would mean another thing than `>`.
+        let escape = r"\.+*?()|[]{}^$#&-~".contains(letter).then_some('\\');
         escape.into_iter().chain([letter])
     });
     let pattern = format!(r"\s*{}\s*", escaped.collect::<String>());

@@ -43,7 +43,7 @@ const FEWEST_WEEKS: i64 = 12;
 const LEAST_VARIATION: f64 = 0.1;
 
 /// Numbers of a channel, each of one of the sources that are put together.
-const NUMBERS: [&str; 18] = [
+const NUMBERS: [&str; 17] = [
     "cost",
     "young_cost",
     "journeys",
@@ -61,7 +61,6 @@ const NUMBERS: [&str; 18] = [
     "marginal_leads",
     "marginal_lo",
     "marginal_hi",
-    "weeks",
 ];
 
 impl Roi {
@@ -196,9 +195,9 @@ impl Roi {
         );
         let (revenue, drawn) = match call.funnel.value.is_some() {
             true => (
-                "coalesce(sum(__credit * value) FILTER (WHERE __counts AND __won), 0.0)".to_owned(),
+                "coalesce(sum(__credit * value) FILTER (WHERE __mature AND __won), 0.0)".to_owned(),
                 format!(
-                    "bootstrap_sum(CAST({} AS text), __credit * value, 0.95, 1000, {}) FILTER (WHERE __counts AND __won)",
+                    "bootstrap_sum(CAST({} AS text), __credit * value, 0.95, 1000, {}) FILTER (WHERE __mature AND __won)",
                     identifier(&call.funnel.entity_name),
                     self.seed
                 ),
@@ -212,17 +211,17 @@ impl Roi {
             |condition: &str| format!("coalesce(sum(__credit) FILTER (WHERE {condition}), 0.0)");
         columns.extend([
             "__channel".to_owned(),
-            "count(*) FILTER (WHERE __counts) AS journeys".to_owned(),
-            format!("{} AS leads", credit("__counts")),
+            "count(*) FILTER (WHERE __mature) AS journeys".to_owned(),
+            format!("{} AS leads", credit("__mature")),
             format!(
                 "{} AS qualified",
-                credit(&format!("__counts AND {qualified}"))
+                credit(&format!("__mature AND {qualified}"))
             ),
-            format!("{} AS wins", credit("__counts AND __won")),
-            "count(*) FILTER (WHERE __counts AND __won) AS won_journeys".to_owned(),
+            format!("{} AS wins", credit("__mature AND __won")),
+            "count(*) FILTER (WHERE __mature AND __won) AS won_journeys".to_owned(),
             format!("{revenue} AS revenue"),
             format!("{drawn} AS drawn"),
-            format!("{} AS young_leads", credit("NOT __counts")),
+            format!("{} AS young_leads", credit("NOT __mature")),
             "sum(__credit) AS entered".to_owned(),
             "count(*) FILTER (WHERE NOT __won AND status = 'open') AS open_journeys".to_owned(),
         ]);
@@ -265,7 +264,7 @@ impl Roi {
     FROM (
       SELECT {projected}, (CAST(__reached_at AS bigint) - CAST(started_at AS bigint)) / 86400000000.0 AS __days_to_win,
         __credit * value * {margin:?} AS __margin
-      FROM credited WHERE __counts AND __won AND value IS NOT NULL
+      FROM credited WHERE __mature AND __won AND value IS NOT NULL
     ) AS wins
   ) AS earned
   JOIN cost_numbers AS c ON {same}
@@ -290,10 +289,10 @@ impl Roi {
             |until| format!("least({until}, {})", self.call.as_of()),
         );
         format!(
-            "  SELECT {list}, weeks,
+            "  SELECT {list},
     1000 * __line['slope'] AS marginal_leads, 1000 * __line['lo'] AS marginal_lo, 1000 * __line['hi'] AS marginal_hi
   FROM (
-    SELECT {list}, count(*) AS weeks,
+    SELECT {list},
       CASE WHEN count(*) >= {FEWEST_WEEKS} AND stddev_samp(__cost) >= {LEAST_VARIATION} * avg(__cost)
         THEN slope_ci(regr_count(__leads, __cost), regr_sxx(__leads, __cost), regr_sxy(__leads, __cost), regr_syy(__leads, __cost))
       END AS __line
@@ -322,8 +321,8 @@ impl Roi {
         let cell = self.cell().join(", ");
         let part = |source: &str, own: &[&str]| {
             let columns = NUMBERS.map(|name| match own.contains(&name) {
-                true => format!("CAST({name} AS double precision) AS {name}"),
-                false => format!("CAST(NULL AS double precision) AS {name}"),
+                true => name.to_owned(),
+                false => format!("NULL AS {name}"),
             });
             format!("    SELECT {cell}, {} FROM {source}", columns.join(", "))
         };
@@ -346,16 +345,13 @@ impl Roi {
             ),
             part("cost_numbers", &["cost", "young_cost"]),
             part("paybacks", &["payback_days"]),
-            part(
-                "margins",
-                &["marginal_leads", "marginal_lo", "marginal_hi", "weeks"],
-            ),
+            part("margins", &["marginal_leads", "marginal_lo", "marginal_hi"]),
         ];
-        let counts = ["journeys", "won_journeys", "open_journeys", "weeks"];
+        let counts = ["journeys", "won_journeys", "open_journeys"];
         let zeros = ["leads", "qualified", "wins", "young_leads", "entered"];
         let columns = NUMBERS.map(|name| {
             if counts.contains(&name) {
-                format!("CAST(coalesce(max({name}), 0) AS bigint) AS {name}")
+                format!("coalesce(max({name}), 0) AS {name}")
             } else if zeros.contains(&name) {
                 format!("coalesce(max({name}), 0.0) AS {name}")
             } else {
