@@ -308,6 +308,7 @@ async fn the_sessions_in_the_documents_are_real() {
     for name in [
         "README.md",
         "docs/ab_tests.md",
+        "docs/attribution.md",
         "docs/bottlenecks.md",
         "docs/funnels.md",
         "docs/questions.md",
