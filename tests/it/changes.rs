@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::datatypes::Float64Type;
-use funnelsql::engine::{Engine, EngineOptions, Session};
+use funnelsql::engine::{Engine, EngineOptions, Session, text_rows};
 use funnelsql::sample::{Language, SampleOptions, write_sample};
 use tempfile::TempDir;
 
@@ -30,16 +28,6 @@ struct Found {
     notes: String,
 }
 
-fn number(row: &RecordBatch, column: &str) -> f64 {
-    let found = row.column_by_name(column).unwrap();
-    found.as_primitive::<Float64Type>().value(0)
-}
-
-fn text(row: &RecordBatch, column: &str) -> String {
-    let found = row.column_by_name(column).unwrap();
-    found.as_string::<i32>().value(0).to_owned()
-}
-
 async fn review(session: &Session, arguments: &str) -> Found {
     let sql = format!(
         "SELECT decision, effect, lo, hi, coalesce(notes, '') AS notes FROM review({arguments}) LIMIT 1"
@@ -48,13 +36,16 @@ async fn review(session: &Session, arguments: &str) -> Found {
         .query(&sql)
         .await
         .unwrap_or_else(|error| panic!("{sql}\n{}: {error}", error.code()));
-    let row = batches.iter().find(|batch| batch.num_rows() > 0).unwrap();
+    let mut rows = batches.iter().flat_map(|batch| text_rows(batch).unwrap());
+    let row: Vec<Option<String>> = rows.next().unwrap();
+    let text = |at: usize| row[at].clone().unwrap();
+    let number = |at: usize| text(at).parse().unwrap();
     Found {
-        decision: text(row, "decision"),
-        effect: number(row, "effect"),
-        lo: number(row, "lo"),
-        hi: number(row, "hi"),
-        notes: text(row, "notes"),
+        decision: text(0),
+        effect: number(1),
+        lo: number(2),
+        hi: number(3),
+        notes: text(4),
     }
 }
 
@@ -84,12 +75,9 @@ async fn the_call_script_is_proven_and_its_effect_lies_in_the_interval() {
     }
 }
 
-/// A funnel of two stages whose weekly rates are given, 60 journeys a day in two regions; a seed says which of them go on.
+/// A funnel of two stages whose weekly rates are given, 30 journeys a day in two regions; a seed says which of them go on.
 async fn company(session: &Session, name: &str, seed: u64, rate: &str) {
-    // splitmix64 would need unsigned numbers; a hash of a text is as good.
-    let dice = format!(
-        "CAST(('x' || substr(md5('{seed}/' || CAST(d AS text) || '/' || CAST(v AS text)), 1, 8)) AS text)"
-    );
+    let dice = format!("md5('{seed}/' || CAST(d AS text) || '/' || CAST(v AS text))");
     run(
         session,
         &format!(
@@ -98,7 +86,7 @@ async fn company(session: &Session, name: &str, seed: u64, rate: &str) {
                SELECT d, v, d * 1000 + v AS id, CAST(v % 2 AS text) AS region,
                  timestamptz '2026-01-05 00:00:00+00' + CAST(CAST(d AS text) || ' days' AS interval) AS at,
                  {dice} AS hex
-               FROM generate_series(0, 167) AS s(d), generate_series(0, 59) AS t(v)
+               FROM generate_series(0, 167) AS s(d), generate_series(0, 29) AS t(v)
              ), rolled AS (
                SELECT *, (strpos('0123456789abcdef', substr(hex, 2, 1)) - 1) / 16.0
                  + (strpos('0123456789abcdef', substr(hex, 3, 1)) - 1) / 256.0
@@ -120,7 +108,7 @@ async fn without_a_change_little_is_proven_and_a_low_before_it_is_named() {
     let folder = TempDir::new().unwrap();
     let session = session(&folder).await;
     let mut proven = 0;
-    for seed in 0..6 {
+    for seed in 0..3 {
         let name = format!("null_{seed}");
         company(&session, &name, seed, "0.4").await;
         for change in ["all", "one"] {
@@ -132,7 +120,7 @@ async fn without_a_change_little_is_proven_and_a_low_before_it_is_named() {
             proven += usize::from(found.decision == "proven");
         }
     }
-    assert!(proven <= 1, "{proven} of 12 are proven");
+    assert!(proven <= 1, "{proven} of 6 are proven");
 
     // Four bad weeks, then as ever: the gain is no proof, and the note says why.
     company(

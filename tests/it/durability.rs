@@ -187,6 +187,47 @@ async fn definitions_survive_a_restart_and_queries_give_the_same_rows() {
 }
 
 #[tokio::test]
+async fn changes_and_their_reviews_survive_a_restart() {
+    let place = Place::new();
+    let session = place.open().await;
+    run(
+        &session,
+        &place.table("EXTERNAL TABLE events", "events.csv"),
+    )
+    .await;
+    run(&session, &funnel("FUNNEL \"销售\"", "events")).await;
+    run(
+        &session,
+        "CREATE CHANGE \"新 话术.1\" ON FUNNEL \"销售\" STAGE a AT '2026-01-02' SEGMENT (channel = '展会') NOTE '试点';
+         CREATE CHANGE gone ON FUNNEL \"销售\" STAGE a AT '2026-01-02';
+         REVIEW CHANGE \"新 话术.1\" AS OF '2026-02-01' AGE '7 days';
+         REVIEW CHANGE \"新 话术.1\" AS OF '2026-03-01' AGE '7 days' LANG 'zh';
+         DROP CHANGE gone;",
+    )
+    .await;
+    let queries = [
+        "SELECT * FROM funnel.changes",
+        "SELECT * FROM funnel.reviews ORDER BY review_no",
+        "SHOW CHANGES",
+        "SHOW CREATE CHANGE \"新 话术.1\"",
+        "SELECT * FROM review('新 话术.1', as_of => '2026-02-01', age => 7)",
+    ];
+    let mut before = Vec::new();
+    for query in queries {
+        before.push(rows(&session, query).await);
+    }
+    assert_eq!((before[0].len(), before[1].len()), (1, 2));
+    drop(session);
+    // A crash while another change was written, and one whose file is broken: the others are there.
+    place.write("data/catalog/changes/half.half", "{");
+    place.write("data/catalog/changes/broken.json", "{");
+    let session = place.open().await;
+    for (query, before) in queries.iter().zip(&before) {
+        assert_eq!(&rows(&session, query).await, before, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_drop_survives_a_restart() {
     let place = Place::new();
     let session = place.open().await;

@@ -310,6 +310,7 @@ async fn the_sessions_in_the_documents_are_real() {
         "docs/ab_tests.md",
         "docs/attribution.md",
         "docs/bottlenecks.md",
+        "docs/changes.md",
         "docs/funnels.md",
         "docs/questions.md",
     ] {
@@ -353,6 +354,8 @@ const REFERENCE: [Chapter; 6] = [
             (&["deal_timeline"], "table/deal_timeline.rs"),
             (&["followup_sla"], "table/followup_sla.rs"),
             (&["data_quality"], "table/data_quality.rs"),
+            (&["review"], "table/review.rs"),
+            (&["template_library"], "table/template_library.rs"),
             (&["funnel_drill"], "table/funnel_drill.rs"),
             (&["funnel_source"], "table/funnel_source.rs"),
         ],
@@ -400,6 +403,8 @@ const REFERENCE: [Chapter; 6] = [
             ),
             (&["logrank"], "scalar/survival/logrank.rs"),
             (&["cox_fit"], "aggregate/cox_fit.rs"),
+            (&["did_fit"], "aggregate/did_fit.rs"),
+            (&["its_fit"], "aggregate/its_fit.rs"),
             (
                 &["cumulative_incidence"],
                 "aggregate/cumulative_incidence.rs",

@@ -6,7 +6,7 @@
 //! - `did`: the change has a segment, so the others are a control. What the segment became, less what the others became in the
 //!   same weeks (difference in differences), as far as both moved alike before
 //! - `its`: at least 8 weeks on each side. What the segment became, less what the trend of the weeks before leads to (interrupted
-//!   time series)
+//!   time series), as long as that is a possible rate
 //! - `difference`: after less before; or, where the segment has nobody before the change, less what the others became after it. Anything else
 //!   that happened at that time is in it, so it is weak evidence
 //!
@@ -41,7 +41,7 @@
 //! # Notes
 //! - Regression to the mean: what is chosen because it is bad gets better by itself. There is a note where the change says
 //!   `BECAUSE WORST` or the segment was below the others; and where its last 4 weeks before the change were worse, beyond chance, than
-//!   those before them, a gain is `weak_evidence`
+//!   those before them, a gain is `weak_evidence`; so it is with such a note and less than 8 weeks before, where nobody can see that
 //! - a gain that falls out of its own interval at an equal mix is `weak_evidence`, and so is a control of which nobody knows
 //!   whether it moved alike (less than 3 weeks before)
 //! - an interval that holds 0 and could hide a change by half is `weak_evidence`, and not `no_effect`
@@ -460,7 +460,8 @@ impl ReviewCall {
   CASE WHEN n_after = 0 THEN NULL
        WHEN n_before = 0 THEN CASE WHEN control_n_after > 0 THEN 'gap' END
        WHEN control_n_before > 0 AND control_n_after > 0 AND NOT coalesce(did['pretrend_p'] < 0.05, false) THEN 'did'
-       WHEN its['points_before'] >= {ITS_WEEKS} AND its['points_after'] >= {ITS_WEEKS} THEN 'its'
+       WHEN its['points_before'] >= {ITS_WEEKS} AND its['points_after'] >= {ITS_WEEKS}
+        AND its['counterfactual'] >= 0.0 AND (its['counterfactual'] <= 1.0 OR metric = 'stage_days') THEN 'its'
        ELSE 'change' END AS comparison
 FROM filled"
         )
@@ -535,9 +536,11 @@ FROM filled"
             format!("coalesce({loss}, false) AS harmed"),
             format!("coalesce({dip}, false) AS low_before"),
             format!("{worst} AS was_worst"),
+            // Whether it was a passing low shows beside the weeks before it.
+            format!("{worst} AND {} AS low_unseen", self.weeks < 2 * DIP_WEEKS),
             "coalesce(effect - mix_effect < lo OR effect - mix_effect > hi, false) AS by_mix"
                 .to_owned(),
-            "coalesce(comparison = 'did' AND did['pretrend_p'] IS NULL, false) AS untested"
+            "coalesce(comparison = 'did' AND did['pretrend'] IS NULL, false) AS untested"
                 .to_owned(),
             "coalesce((hi - lo) / 2.0 > abs(did['after'] - effect) / 2.0 AND lo <= 0.0 AND hi >= 0.0, false) AS too_few".to_owned(),
             format!(
@@ -555,7 +558,7 @@ FROM filled"
   CASE WHEN n_after = 0 THEN 'too_early'
        WHEN lo IS NULL AND abs(effect) < 1e-12 THEN 'no_effect'
        WHEN lo IS NULL OR comparison IN ('change', 'gap') THEN 'weak_evidence'
-       WHEN gained AND (low_before OR by_mix OR untested) THEN 'weak_evidence'
+       WHEN gained AND (low_before OR low_unseen OR by_mix OR untested) THEN 'weak_evidence'
        WHEN gained THEN 'proven'
        WHEN harmed AND (by_mix OR untested) THEN 'weak_evidence'
        WHEN harmed THEN 'harmful'

@@ -60,8 +60,8 @@ const BY_TREND: Words = Words {
 };
 /// value before.
 const BY_BEFORE: Words = Words {
-    en: " Expected is only what was before ({}): there is no group to compare with and less than 8 weeks on a side, so whatever else happened then is in it.",
-    zh: " 预计值只是变更前的水平（{}）：没有对照群体，且有一侧不足 8 周，同期的其他影响也包含在内。",
+    en: " Expected is only what was before ({}), so whatever else happened at that time is in it.",
+    zh: " 预计值只是变更前的水平（{}），同期的其他影响也包含在内。",
 };
 const BY_OTHERS: Words = Words {
     en: " The segment had nobody before the change; expected is what the others did after it ({}), and unless chance decided who is in it, they may differ by more than the change.",
@@ -82,8 +82,12 @@ const LOW_BEFORE: Words = Words {
     zh: "变更前的最后 4 周明显低于更早的水平；低谷往往会自行回升（均值回归），与变更的作用无法区分",
 };
 const WAS_WORST: Words = Words {
-    en: "the place was worse than others when it was chosen, so that a part of the gain would have come by itself (regression to the mean)",
+    en: "it was worse than others when it was chosen, so that a part of the gain would have come by itself (regression to the mean)",
     zh: "选择改进它时它正处于较差水平，部分改善可能本来就会发生（均值回归）",
+};
+const LOW_UNSEEN: Words = Words {
+    en: "it was chosen because it was low, and with less than 8 weeks before the change nobody can see whether that was a passing low (regression to the mean)",
+    zh: "选择改进它是因为它处于低位，而变更前不足 8 周，无法看出那是否只是暂时的低谷（均值回归）",
 };
 /// adjusted effect.
 const BY_MIX: Words = Words {
@@ -221,10 +225,13 @@ pub fn verdict(review: &ReviewCall) -> String {
             &[&number("ripe_weeks"), &literal(&review.weeks.to_string())],
         )
     );
+    let p = "CAST(round(did['pretrend_p'], 3) AS text)";
     let against = format!(
         "CASE WHEN decision <> 'weak_evidence' THEN '' {} ELSE '' END",
         [
             ("gained AND low_before", lang.sql(LOW_BEFORE, &[])),
+            ("gained AND low_unseen", lang.sql(LOW_UNSEEN, &[])),
+            ("apart", lang.sql(APART, &[p])),
             ("by_mix", lang.sql(BY_MIX, &[&gap(review, "mix_adjusted")])),
             ("untested", lang.sql(UNTESTED, &[])),
             ("too_few", lang.sql(TOO_FEW, &[])),
@@ -255,7 +262,11 @@ pub fn notes(review: &ReviewCall) -> String {
         ("comparison = 'change'", lang.sql(WEAK_METHOD, &[])),
         ("comparison = 'gap'", lang.sql(WEAK_GAP, &[])),
         ("low_before", lang.sql(LOW_BEFORE, &[])),
-        ("was_worst AND NOT low_before", lang.sql(WAS_WORST, &[])),
+        ("low_unseen AND NOT low_before", lang.sql(LOW_UNSEEN, &[])),
+        (
+            "was_worst AND NOT low_before AND NOT low_unseen",
+            lang.sql(WAS_WORST, &[]),
+        ),
         (
             "apart",
             lang.sql(APART, &["CAST(round(did['pretrend_p'], 3) AS text)"]),
