@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::SendableRecordBatchStream;
 use funnelsql::engine::{Engine, EngineOptions, Outcome, Session, text_rows};
 use funnelsql::error::Error;
+use funnelsql::server::STACK_BYTES;
 use futures::TryStreamExt;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, TestError};
 use tempfile::TempDir;
@@ -156,19 +157,28 @@ fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Plans of many joins need more of the stack than a test's thread has; the product's threads have this much too.
-#[test]
-fn every_logic_test_passes() {
-    let thread = std::thread::Builder::new().stack_size(16 << 20);
-    let scripts = || {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(run_scripts());
-    };
-    let passed = thread.spawn(scripts).expect("a thread").join();
-    passed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+/// Runs it on a thread with as large a stack as the server's have: plans are deep, and more so without optimization.
+fn on_a_server_thread<F>(test: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .expect("threads");
+    if let Err(failed) = runtime.block_on(runtime.spawn(test)) {
+        std::panic::resume_unwind(failed.into_panic());
+    }
 }
 
-async fn run_scripts() {
+#[test]
+fn every_logic_test_passes() {
+    on_a_server_thread(logic_tests());
+}
+
+async fn logic_tests() {
     let mut scripts = files(&project().join("tests/slt"), "slt");
     assert!(scripts.len() >= 5, "the logic tests are there");
     // `SLT=rates cargo test …` runs the scripts of that name only.
@@ -212,8 +222,12 @@ fn examples(source: &str) -> Vec<String> {
     found
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_example_of_the_documentation_is_true() {
+#[test]
+fn every_example_of_the_documentation_is_true() {
+    on_a_server_thread(documentation_examples());
+}
+
+async fn documentation_examples() {
     let mut count = 0;
     for path in files(&project().join("udfs/src"), "rs") {
         let source = fs::read_to_string(&path).expect("a readable source");
