@@ -103,7 +103,7 @@ pub struct Effect {
     pub kind: FactorKind,
     /// The factor's value in the earlier and in the later period, where it has one.
     pub values: [Option<f64>; 2],
-    /// Numerators and denominators of both.
+    /// Numerators, of rates, and denominators of both; of a mix how many entered the segment.
     pub counts: [(Option<f64>, f64); 2],
     /// What it adds to the change; none where it has no value in one of the periods.
     pub effect: Option<f64>,
@@ -217,7 +217,7 @@ fn counts_of(reached: &Reached, kind: FactorKind, volume_of_all: f64) -> (Option
     let count = |stage: usize| reached.counts.get(stage).copied().unwrap_or(0.0);
     match kind {
         FactorKind::Volume => (None, volume_of_all),
-        FactorKind::Mix => (Some(count(0)), volume_of_all),
+        FactorKind::Mix => (None, count(0)),
         FactorKind::Rate(stage) => (Some(count(stage + 1)), count(stage)),
         FactorKind::Average => (None, reached.counts.last().copied().unwrap_or(0.0)),
     }
@@ -228,9 +228,10 @@ fn value_of(reached: &Reached, kind: FactorKind, volume_of_all: f64) -> Option<f
     let (numerator, denominator) = counts_of(reached, kind, volume_of_all);
     match kind {
         FactorKind::Volume => Some(denominator),
+        FactorKind::Mix => (volume_of_all > 0.0).then(|| denominator / volume_of_all),
         _ if denominator <= 0.0 => None,
         FactorKind::Average => Some(reached.amount?.0 / denominator),
-        FactorKind::Mix | FactorKind::Rate(_) => Some(numerator? / denominator),
+        FactorKind::Rate(_) => Some(numerator? / denominator),
     }
 }
 

@@ -7,6 +7,8 @@ mod arguments;
 mod call;
 pub mod channel_attribution;
 pub mod channel_roi;
+pub mod change_decompose;
+mod changed;
 pub mod cohort_cycle;
 mod compared;
 mod conversion;
@@ -35,6 +37,11 @@ pub mod overdue_deals;
 mod period;
 mod population;
 pub mod review;
+pub mod mix_rate_decompose;
+pub mod overdue_deals;
+mod period;
+mod population;
+pub mod root_cause;
 mod segments;
 mod sql;
 pub mod stage_cif;
@@ -124,6 +131,10 @@ static FUNCTIONS: &[TableFunction] = &[
     channel_roi::FUNCTION,
     ab_cuped::FUNCTION,
     ab_test::FUNCTION,
+const FUNCTIONS: [TableFunction; 26] = [
+    change_decompose::FUNCTION,
+    mix_rate_decompose::FUNCTION,
+    root_cause::FUNCTION,
     cohort_cycle::FUNCTION,
     funnel_trend::FUNCTION,
     cycle_bands::FUNCTION,

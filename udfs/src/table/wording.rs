@@ -35,4 +35,32 @@ pub fn probability(p: &str) -> String {
 /// A value of a dimension, which may be missing.
 pub fn name(value: &str, missing: &str) -> String {
     format!("coalesce(CAST({value} AS text), {missing})")
+//! Numbers in the sentences that functions write, as SQL of texts.
+
+/// `x` with one digit after the point, `12.3`.
+pub fn number(x: &str) -> String {
+    format!("CAST(CAST(round({x}, 1) AS decimal(38, 1)) AS text)")
+}
+
+/// [`number`] with its sign, `+12.3`.
+pub fn signed(x: &str) -> String {
+    format!(
+        "CASE WHEN {x} > 0 THEN '+' ELSE '' END || {}",
+        number(&format!("({x})"))
+    )
+}
+
+/// A fraction in percent, `12.3 %`.
+pub fn percent(x: &str) -> String {
+    format!("{} || ' %'", number(&format!("100.0 * ({x})")))
+}
+
+/// A difference of fractions in points, `-12.3`.
+pub fn points(x: &str) -> String {
+    signed(&format!("(100.0 * ({x}))"))
+}
+
+/// A count.
+pub fn count(x: &str) -> String {
+    format!("CAST({x} AS text)")
 }
