@@ -311,6 +311,9 @@ async fn the_sessions_in_the_documents_are_real() {
         "docs/bottlenecks.md",
         "docs/funnels.md",
         "docs/questions.md",
+        "docs/funnels.md",
+        "docs/questions.md",
+        "docs/why.md",
     ] {
         check_document(name, Language::English).await;
     }
@@ -323,7 +326,7 @@ type Chapter = (
     &'static [(&'static [&'static str], &'static str)],
 );
 
-const REFERENCE: [Chapter; 6] = [
+const REFERENCE: [Chapter; 7] = [
     (
         "Table functions",
         &[
@@ -378,6 +381,19 @@ const REFERENCE: [Chapter; 6] = [
             (&["eb_prior"], "aggregate/eb_prior.rs"),
             (&["eb_interval"], "scalar/eb_interval.rs"),
             (&["bottleneck_gains"], "scalar/bottleneck_gains.rs"),
+        ],
+    ),
+    (
+        "Why a number changed",
+        &[
+            (&["change_decompose"], "table/change_decompose.rs"),
+            (&["mix_rate_decompose"], "table/mix_rate_decompose.rs"),
+            (&["root_cause"], "table/root_cause.rs"),
+            (&["log_mean"], "scalar/log_mean.rs"),
+            (&["lmdi_effect"], "scalar/lmdi_effect.rs"),
+            (&["change_effects"], "scalar/change_effects.rs"),
+            (&["mix_rate_effects"], "scalar/mix_rate_effects.rs"),
+            (&["root_causes"], "scalar/root_causes.rs"),
         ],
     ),
     (

@@ -45,7 +45,10 @@ use crate::{FunctionInfo, FunctionKind};
 
 pub(super) const FUNCTION: TableFunction = TableFunction {
     name: NAME,
-    arguments: || call::arguments(&["by", "current", "base", "method", "age", "lang"]),
+    arguments: || {
+        let own = [&Compared::ARGUMENTS[..], &["by", "method", "age", "lang"]];
+        call::arguments(&own.concat())
+    },
     plan,
     population: Some(|arguments| Ok(Decomposed::take(arguments)?.population())),
     info,

@@ -49,15 +49,8 @@ use crate::{FunctionInfo, FunctionKind};
 pub(super) const FUNCTION: TableFunction = TableFunction {
     name: NAME,
     arguments: || {
-        call::arguments(&[
-            "by",
-            "every",
-            "week_start",
-            "calendar",
-            "to_stage",
-            "age",
-            "against",
-        ])
+        let own = ["by", "every", "week_start", "calendar", "against"];
+        call::arguments(&[&own[..], &Conversion::ARGUMENTS].concat())
     },
     plan,
     population: Some(|arguments| Ok(Trend::take(arguments)?.population())),

@@ -84,9 +84,9 @@ fn leaves(table: &Leaves, options: &Options) -> Option<Vec<Leaf>> {
             }
         })
         .collect();
-    let cut_off = cut_off(&leaves)?;
+    let (cut_off, is_above) = cut_off(&leaves)?;
     for leaf in &mut leaves {
-        leaf.is_abnormal = match cut_off.is_sign_positive() {
+        leaf.is_abnormal = match is_above {
             true => leaf.deviation > cut_off,
             false => leaf.deviation < cut_off,
         };
@@ -118,17 +118,19 @@ fn deviation(base: f64, current: f64) -> f64 {
     }
 }
 
-fn cut_off(leaves: &[Leaf]) -> Option<f64> {
+/// The cut-off, and whether what is abnormal lies above it.
+///
+/// Of few different deviations fewer are outermost, at most a quarter, where the published number would leave none.
+fn cut_off(leaves: &[Leaf]) -> Option<(f64, bool)> {
     let mut deviations: Vec<f64> = leaves.iter().map(|leaf| leaf.deviation).collect();
     deviations.sort_by(f64::total_cmp);
     deviations.dedup();
     let last = deviations.len().checked_sub(1)?;
-    let low = deviations[OUTERMOST.min(last)];
-    let high = deviations[last - OUTERMOST.min(last)];
-    Some(-match high.abs() < low.abs() {
-        true => high,
-        false => low,
-    })
+    let outermost = OUTERMOST.min(last / 4);
+    let (low, high) = (deviations[outermost], deviations[last - outermost]);
+    let is_low = low.abs() <= high.abs();
+    let cut_off = if is_low { -low } else { -high };
+    Some((cut_off, cut_off > 0.0 || (cut_off == 0.0 && is_low)))
 }
 
 /// What is summed over the leaves of an element.
