@@ -179,6 +179,8 @@ fn statements(path: &Path) -> Vec<String> {
             Step::Command { name, arguments } if name == "set" => {
                 variables.set(arguments[0].clone(), arguments[1..].concat());
             }
+            // Headings, which only a terminal shows.
+            Step::Command { name, .. } if name == "echo" => {}
             Step::Command { name, .. } => panic!("\\{name} in {}", path.display()),
         }
     }

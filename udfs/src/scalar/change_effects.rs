@@ -44,9 +44,9 @@ const SYNTAX: &str = "change_effects(cells, by_segment, method)";
 /// SELECT e['kind'], round(e['effect'], 2), round(e['mult_effect'], 3)
 /// FROM (SELECT unnest(change_effects([named_struct('id', 1, 'base', [1000, 600, 300], 'current', [1200, 600, 270])], false, 'lmdi')) AS e)
 /// ----
-/// volume 51.9 1.2
-/// rate -51.9 0.833
-/// rate -30.0 0.9
+/// volume 51.91 1.2
+/// rate -51.91 0.833
+/// rate -30 0.9
 /// ```
 pub fn change_effects_udf() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(ChangeEffects {
