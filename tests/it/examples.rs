@@ -313,8 +313,6 @@ async fn the_sessions_in_the_documents_are_real() {
         "docs/bottlenecks.md",
         "docs/funnels.md",
         "docs/questions.md",
-        "docs/funnels.md",
-        "docs/questions.md",
         "docs/why.md",
     ] {
         check_document(name, Language::English).await;

@@ -249,7 +249,6 @@ const RESULTS: &[(&str, &str)] = &[
     ("bootstrap_sum", "record"),
     ("bottleneck_gains", "record[]"),
     ("channel_credits", "record[]"),
-/// What the functions of one row or group return; `record` has the fields that their page lists.
     ("change_effects", "record[]"),
     ("cox_fit", "record[]"),
     ("cumulative_incidence", "record[]"),

@@ -30,10 +30,10 @@ pub mod binomial;
 pub mod bootstrap;
 pub mod bottleneck;
 pub mod cox;
+pub mod decomposition;
 pub mod diff_in_diff;
 pub mod fisher;
 pub mod interrupted_series;
-pub mod decomposition;
 pub mod kaplan_meier;
 pub mod least_squares;
 pub mod life_table;
@@ -45,12 +45,12 @@ pub mod newton;
 pub mod posterior;
 pub mod quadrature;
 pub mod regression;
+pub mod root_cause;
 pub mod sample_size;
 pub mod sequential;
 pub mod slope;
 pub mod two_means;
 pub mod two_rates;
-pub mod root_cause;
 pub mod weibull;
 
 /// How far a share may be from a quantile and still count as having reached it.

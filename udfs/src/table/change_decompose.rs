@@ -36,9 +36,9 @@ use super::compared::Compared;
 use super::conversion::first_entry;
 use super::language::Language;
 use super::population::Population;
-use super::segments::{Segments, text_of};
+use super::segments::text_of;
 use super::sql::{self, lines};
-use super::wording::{count, number, percent, signed};
+use super::wording::{count, decimal, in_percent, signed};
 use crate::definition::metric::Words;
 use crate::definition::text::literal;
 use crate::{FunctionInfo, FunctionKind};
@@ -385,8 +385,8 @@ impl Decomposed {
             format!(
                 "CASE kind WHEN 'volume' THEN {} WHEN 'average' THEN {} ELSE {} END",
                 count(&format!("CAST({column} AS bigint)")),
-                number(column),
-                percent(column)
+                decimal(column),
+                in_percent(column)
             )
         };
         let (base, current) = (value("base"), value("current"));
@@ -458,7 +458,7 @@ impl Decomposed {
         let mut cell = self.call.segments.grouped_cell();
         cell.extend(numbers.clone());
         let of_segment = self.call.drill_key(NAME, &own, &cell);
-        let segments = std::mem::replace(&mut self.call.segments, Segments::default());
+        let segments = std::mem::take(&mut self.call.segments);
         let of_all = self.call.drill_key(NAME, &own, &numbers);
         self.call.segments = segments;
         format!("CASE WHEN id IS NULL OR kind = 'volume' THEN {of_all} ELSE {of_segment} END")

@@ -34,7 +34,7 @@ use super::language::Language;
 use super::population::Population;
 use super::segments::{Segments, text_of};
 use super::sql::{self, lines};
-use super::wording::{percent, points};
+use super::wording::{in_percent, signed_points};
 use crate::definition::metric::Words;
 use crate::error::FunnelError;
 use crate::statistics::root_cause::Measure;
@@ -252,9 +252,10 @@ fn verdict(decision: &str, segments: &Segments, language: Language) -> String {
     let say = |en: &'static str, zh: &'static str, values: &[&str]| {
         language.sql(Words { en, zh }, values)
     };
-    let [base, current] = ["base_rate", "current_rate"].map(percent);
-    let [base_weight, current_weight] = ["base_weight", "current_weight"].map(percent);
-    let [rate, mix, total, lo, hi] = ["rate_effect", "mix_effect", "total", "lo", "hi"].map(points);
+    let [base, current] = ["base_rate", "current_rate"].map(in_percent);
+    let [base_weight, current_weight] = ["base_weight", "current_weight"].map(in_percent);
+    let [rate, mix, total, lo, hi] =
+        ["rate_effect", "mix_effect", "total", "lo", "hi"].map(signed_points);
     let segment = text_of(&segments.grouped());
     let went = say(
         "The rate went from {} to {}: {} points (between {} and {})",

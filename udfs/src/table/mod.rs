@@ -5,10 +5,10 @@ pub mod ab_test;
 mod adhoc;
 mod arguments;
 mod call;
-pub mod channel_attribution;
-pub mod channel_roi;
 pub mod change_decompose;
 mod changed;
+pub mod channel_attribution;
+pub mod channel_roi;
 pub mod cohort_cycle;
 mod compared;
 mod conversion;
@@ -32,15 +32,12 @@ pub mod loss_reasons;
 pub mod metric;
 pub mod metric_diff;
 pub mod metric_lint;
+pub mod mix_rate_decompose;
 pub mod outcome_drivers;
 pub mod overdue_deals;
 mod period;
 mod population;
 pub mod review;
-pub mod mix_rate_decompose;
-pub mod overdue_deals;
-mod period;
-mod population;
 pub mod root_cause;
 mod segments;
 mod sql;
@@ -131,7 +128,6 @@ static FUNCTIONS: &[TableFunction] = &[
     channel_roi::FUNCTION,
     ab_cuped::FUNCTION,
     ab_test::FUNCTION,
-const FUNCTIONS: [TableFunction; 26] = [
     change_decompose::FUNCTION,
     mix_rate_decompose::FUNCTION,
     root_cause::FUNCTION,

@@ -40,7 +40,7 @@ use super::language::Language;
 use super::population::Population;
 use super::segments::Segments;
 use super::sql::{self, lines};
-use super::wording::{number, percent, points, signed};
+use super::wording::{decimal, in_percent, signed, signed_points};
 use crate::definition::metric::Words;
 use crate::definition::text::{identifier, literal};
 use crate::error::FunnelError;
@@ -64,6 +64,9 @@ const NAME: &str = "root_cause";
 
 /// More dimensions have more combinations than anybody could look at.
 const MOST_COMBINED: usize = 10;
+
+/// How a number is written, as SQL.
+type Written = fn(&str) -> String;
 
 /// Below this a set's own change is beyond chance.
 const SIGNIFICANT: f64 = 0.05;
@@ -223,7 +226,7 @@ impl Cause {
             Source::Query(_) => Segments::new(plain_dims, false),
             Source::Funnel(changed) => {
                 let funnel = &changed.call.funnel;
-                let given = Segments::take_named(arguments, funnel, "dims")?;
+                let given = Segments::take_from(arguments, funnel, "dims")?;
                 match given.names.is_empty() {
                     false => given,
                     true => {
@@ -437,9 +440,9 @@ impl Cause {
         let say = |en: &'static str, zh: &'static str, values: &[&str]| {
             self.language.sql(Words { en, zh }, values)
         };
-        let (value, change): (fn(&str) -> String, fn(&str) -> String) = match self.measure {
-            Measure::Rate => (percent, points),
-            Measure::Volume | Measure::Amount => (number, signed),
+        let (value, change): (Written, Written) = match self.measure {
+            Measure::Rate => (in_percent, signed_points),
+            Measure::Volume | Measure::Amount => (decimal, signed),
         };
         let what = match self.measure {
             Measure::Rate => say("The rate", "转化率", &[]),

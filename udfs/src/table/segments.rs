@@ -33,14 +33,6 @@ impl Segments {
     /// # Errors
     /// As [`Segments::take`].
     pub fn take_from(
-        Self::take_named(arguments, funnel, "by")
-    }
-
-    /// As [`Segments::take`], of the argument of that name.
-    ///
-    /// # Errors
-    /// As [`Segments::take`].
-    pub fn take_named(
         arguments: &mut Arguments,
         funnel: &ResolvedFunnel,
         argument: &str,

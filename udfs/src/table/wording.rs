@@ -35,32 +35,27 @@ pub fn probability(p: &str) -> String {
 /// A value of a dimension, which may be missing.
 pub fn name(value: &str, missing: &str) -> String {
     format!("coalesce(CAST({value} AS text), {missing})")
-//! Numbers in the sentences that functions write, as SQL of texts.
-
-/// `x` with one digit after the point, `12.3`.
-pub fn number(x: &str) -> String {
-    format!("CAST(CAST(round({x}, 1) AS decimal(38, 1)) AS text)")
 }
 
-/// [`number`] with its sign, `+12.3`.
-pub fn signed(x: &str) -> String {
+/// A number with exactly one decimal: `12.0`.
+pub fn decimal(number: &str) -> String {
+    format!("CAST(CAST(round({number}, 1) AS decimal(38, 1)) AS text)")
+}
+
+/// [`decimal`] with its sign: `+12.0`.
+pub fn signed(number: &str) -> String {
     format!(
-        "CASE WHEN {x} > 0 THEN '+' ELSE '' END || {}",
-        number(&format!("({x})"))
+        "CASE WHEN {number} > 0 THEN '+' ELSE '' END || {}",
+        decimal(&format!("({number})"))
     )
 }
 
-/// A fraction in percent, `12.3 %`.
-pub fn percent(x: &str) -> String {
-    format!("{} || ' %'", number(&format!("100.0 * ({x})")))
+/// A fraction in percent with exactly one decimal and the sign for it: `12.0 %`.
+pub fn in_percent(fraction: &str) -> String {
+    format!("{} || ' %'", decimal(&format!("100.0 * ({fraction})")))
 }
 
-/// A difference of fractions in points, `-12.3`.
-pub fn points(x: &str) -> String {
-    signed(&format!("(100.0 * ({x}))"))
-}
-
-/// A count.
-pub fn count(x: &str) -> String {
-    format!("CAST({x} AS text)")
+/// A number of points between two fractions, in percent, with its sign: `-12.0`.
+pub fn signed_points(fraction: &str) -> String {
+    signed(&format!("(100.0 * ({fraction}))"))
 }

@@ -17,10 +17,9 @@ pub mod riskloc;
 
 use std::collections::BTreeSet;
 
-use statrs::distribution::{ContinuousCDF, Normal};
-
+use super::adjust::{Adjustment, adjusted};
 use super::mix_rate::{Counted, Limited, mix_rate};
-use super::two_sided;
+use super::{two_rates, two_sided};
 use crate::error::FunnelError;
 
 /// What changed.
@@ -199,7 +198,7 @@ pub fn root_causes(mut cells: Vec<Cell>, options: &Options) -> Result<Report, Fu
         .iter()
         .map(|cause| own_change_p(cause.sides, options.measure))
         .collect();
-    let q = benjamini_hochberg(&p);
+    let q = adjusted(&p, Adjustment::BenjaminiHochberg)?;
     for ((cause, p), q) in causes.into_iter().zip(p).zip(q).take(options.k) {
         let contribution = contribution(cause.sides, whole, options.measure)?;
         report.causes.push(Judged {
@@ -288,30 +287,9 @@ fn own_change_p([base, current]: Sides, measure: Measure) -> Option<f64> {
         Measure::Amount => (current.amount - base.amount, current.squares + base.squares),
     };
     match variance > 0.0 {
-        true => {
-            let normal = Normal::standard();
-            Some((2.0 * normal.cdf(-(difference / variance.sqrt()).abs())).min(1.0))
-        }
+        true => Some(two_rates::two_sided(difference / variance.sqrt())),
         false => (difference == 0.0).then_some(1.0),
     }
-}
-
-/// Each `p` over all of them; one that is missing isn't counted.
-fn benjamini_hochberg(p: &[Option<f64>]) -> Vec<Option<f64>> {
-    let mut order: Vec<(usize, f64)> = p
-        .iter()
-        .enumerate()
-        .filter_map(|(at, p)| Some((at, (*p)?)))
-        .collect();
-    order.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let count = order.len();
-    let mut adjusted = vec![None; p.len()];
-    let mut least = 1.0_f64;
-    for (below, (at, p)) in order.into_iter().enumerate() {
-        least = least.min(p * count as f64 / (count - below) as f64);
-        adjusted[at] = Some(least);
-    }
-    adjusted
 }
 
 /// The explanatory power of each element of one dimension; nothing where nothing changed.
