@@ -674,3 +674,43 @@ async fn the_retailer_gives_its_revenue_and_its_repeat_purchases() {
                   FROM stage_conversion('repeats', as_of => '2011-12-31') WHERE stage_no = 1";
     assert_eq!(number(&session, funnel).await, waited);
 }
+
+/// Two of the shop's planted incidents: a bug of the mobile checkout from 2024-04-09 to 05-09, and one of the payment gateway from 05-19 to 06-07.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn root_cause_locates_the_shops_incidents() {
+    let Some((_directory, session)) = shop().await else {
+        return;
+    };
+    run(
+        &session,
+        "CREATE VIEW visits AS
+         SELECT session_id, min(\"timestamp\") AS at, min(platform) AS platform, min(acquisition_channel) AS channel, min(user_lifecycle) AS lifecycle,
+           max(CASE WHEN event = 'shipping_details' THEN 1 ELSE 0 END) AS shipping, max(CASE WHEN event = 'payment_details' THEN 1 ELSE 0 END) AS payment
+         FROM clicks GROUP BY session_id",
+    )
+    .await;
+    // Of the visits that came to the shipping details, those that went on to pay; the month before is the base.
+    check(
+        &session,
+        "SELECT dimension, array_to_string(elements, ','), base_k, base_n, current_k, current_n, decision FROM root_cause(
+           (SELECT *, CASE WHEN at >= '2024-04-09' AND at < '2024-05-10' THEN 'bug' WHEN at >= '2024-03-09' AND at < '2024-04-09' THEN 'before' END AS period
+            FROM visits WHERE shipping = 1),
+           dims => ['platform', 'channel', 'lifecycle'], period => 'period', k => 'payment', n => 'shipping', current => 'bug', base => 'before')
+         WHERE elements = ['mobile']",
+        &["platform|mobile|21|24|22|60|root_cause"],
+    )
+    .await;
+    // Of the events from the payment on, which are more?
+    check(
+        &session,
+        "SELECT rank, dimension, elements[1], decision FROM root_cause(
+           (SELECT *, 1 AS n, CASE WHEN \"timestamp\" >= '2024-05-19' AND \"timestamp\" < '2024-06-08' THEN 'incident'
+              WHEN \"timestamp\" >= '2024-04-29' AND \"timestamp\" < '2024-05-19' THEN 'before' END AS period
+            FROM clicks WHERE event IN ('payment_details', 'payment_error', 'purchase', 'error_page', 'support_chat')),
+           dims => ['event', 'platform', 'acquisition_channel', 'user_lifecycle'], period => 'period', n => 'n', metric => 'volume',
+           current => 'incident', base => 'before')
+         WHERE rank = 1",
+        &["1|event|payment_error|root_cause"],
+    )
+    .await;
+}

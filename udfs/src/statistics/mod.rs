@@ -19,6 +19,8 @@
 //! - [`bottleneck`]: what a stage's better rate would bring, with its uncertainty
 //! - [`adjust`]: what many tests at once do to each one's `p`
 //! - [`log_log`]: limits of a share that stay inside of 0 and 1
+//! - [`decomposition`]: how much of a product's change each factor accounts for; [`mix_rate`]: of a rate's change, its parts' rates and shares
+//! - [`root_cause`]: where a change lies
 
 pub mod aalen_johansen;
 pub mod adjust;
@@ -28,6 +30,7 @@ pub mod binomial;
 pub mod bootstrap;
 pub mod bottleneck;
 pub mod cox;
+pub mod decomposition;
 pub mod diff_in_diff;
 pub mod fisher;
 pub mod interrupted_series;
@@ -37,10 +40,12 @@ pub mod life_table;
 pub mod log_log;
 pub mod logrank;
 pub mod looks;
+pub mod mix_rate;
 pub mod newton;
 pub mod posterior;
 pub mod quadrature;
 pub mod regression;
+pub mod root_cause;
 pub mod sample_size;
 pub mod sequential;
 pub mod slope;
@@ -54,3 +59,12 @@ pub mod weibull;
 /// product of a million factors is off by less than this; two shares that differ by their counts differ by more, unless
 /// there are 1e9 entities. R's `quantile.survfit` has 1.5e-8 in its place.
 pub(crate) const QUANTILE_TOLERANCE: f64 = 1e-9;
+
+/// The limits at 95 % of an estimate that is normal around the true value with that standard error.
+pub(crate) fn two_sided(estimate: f64, spread: f64) -> (f64, f64) {
+    let reach = NORMAL_975 * spread;
+    (estimate - reach, estimate + reach)
+}
+
+/// The 97.5 % quantile of the normal distribution.
+const NORMAL_975: f64 = 1.959_963_984_540_054;

@@ -165,6 +165,14 @@ impl Conversion {
         }
     }
 
+    /// SQL that holds for the journeys that haven't had their whole time; without a window and an age, for open ones.
+    pub fn waiting(&self, call: &Call) -> String {
+        match self.has_equal_times(call) {
+            true => format!("NOT ({})", self.n()),
+            false => "__reached_at IS NULL AND status = 'open'".to_owned(),
+        }
+    }
+
     /// SQL that holds for those of [`Conversion::n`] that reached the stage in that time.
     pub fn k(&self) -> String {
         let reached = match self.age {

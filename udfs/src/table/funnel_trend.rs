@@ -49,15 +49,8 @@ use crate::{FunctionInfo, FunctionKind};
 pub(super) const FUNCTION: TableFunction = TableFunction {
     name: NAME,
     arguments: || {
-        call::arguments(&[
-            "by",
-            "every",
-            "week_start",
-            "calendar",
-            "to_stage",
-            "age",
-            "against",
-        ])
+        let own = ["by", "every", "week_start", "calendar", "against"];
+        call::arguments(&[&own[..], &Conversion::ARGUMENTS].concat())
     },
     plan,
     population: Some(|arguments| Ok(Trend::take(arguments)?.population())),
@@ -112,7 +105,7 @@ fn info() -> FunctionInfo {
 
 /// Which instant puts a journey into a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Calendar {
+pub enum Calendar {
     /// Its start.
     Entry,
     /// Its entry into the stage.
@@ -123,8 +116,23 @@ impl Calendar {
     const NAMES: [(&'static str, Calendar); 2] =
         [("entry", Calendar::Entry), ("stage", Calendar::Stage)];
 
-    /// The column of [`Trend::rows`] that has the instant.
-    fn column(self) -> &'static str {
+    /// Takes `calendar`: `entry` (when it isn't given) or `stage`.
+    ///
+    /// # Errors
+    /// 22023 for another one.
+    pub fn take(arguments: &mut Arguments) -> Result<Self> {
+        let given = arguments.take_choice("calendar", &Self::NAMES)?;
+        Ok(given.unwrap_or(Calendar::Entry))
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let found = Self::NAMES.iter().find(|(_, calendar)| *calendar == self);
+        found.map_or("", |(name, _)| *name)
+    }
+
+    /// The column of the journeys that [`Conversion::entered`] writes that has the instant.
+    pub fn column(self) -> &'static str {
         match self {
             Calendar::Entry => "started_at",
             Calendar::Stage => "__entered_at",
@@ -150,9 +158,7 @@ fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
 impl Trend {
     fn take(arguments: &mut Arguments) -> Result<Self> {
         let every = Period::take(arguments)?;
-        let calendar = arguments
-            .take_choice("calendar", &Calendar::NAMES)?
-            .unwrap_or(Calendar::Entry);
+        let calendar = Calendar::take(arguments)?;
         let against = take_against(arguments, &every)?;
         let (conversion, mut call) = Conversion::take(arguments)?;
         if calendar == Calendar::Stage {
@@ -426,16 +432,10 @@ impl Trend {
     }
 
     fn drill_key(&self) -> String {
-        let calendar = Calendar::NAMES
-            .iter()
-            .find(|(_, calendar)| *calendar == self.calendar);
         let mut own = vec![
             ("every", self.every.to_string()),
             ("week_start", self.every.week_start().to_owned()),
-            (
-                "calendar",
-                calendar.map_or_else(String::new, |(name, _)| (*name).to_owned()),
-            ),
+            ("calendar", self.calendar.name().to_owned()),
         ];
         own.extend(self.conversion.key(&self.call));
         let mut cell: Vec<(String, String)> = self

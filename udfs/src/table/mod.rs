@@ -5,6 +5,8 @@ pub mod ab_test;
 mod adhoc;
 mod arguments;
 mod call;
+pub mod change_decompose;
+mod changed;
 pub mod channel_attribution;
 pub mod channel_roi;
 pub mod cohort_cycle;
@@ -30,11 +32,13 @@ pub mod loss_reasons;
 pub mod metric;
 pub mod metric_diff;
 pub mod metric_lint;
+pub mod mix_rate_decompose;
 pub mod outcome_drivers;
 pub mod overdue_deals;
 mod period;
 mod population;
 pub mod review;
+pub mod root_cause;
 mod segments;
 mod sql;
 pub mod stage_cif;
@@ -124,6 +128,9 @@ static FUNCTIONS: &[TableFunction] = &[
     channel_roi::FUNCTION,
     ab_cuped::FUNCTION,
     ab_test::FUNCTION,
+    change_decompose::FUNCTION,
+    mix_rate_decompose::FUNCTION,
+    root_cause::FUNCTION,
     cohort_cycle::FUNCTION,
     funnel_trend::FUNCTION,
     cycle_bands::FUNCTION,

@@ -324,6 +324,24 @@ fn drilled_calls() -> Vec<(String, Vec<&'static str>)> {
         ),
         (
             format!(
+                "change_decompose('f', by => 'channel', current => '1970-02', base => '1970-01', as_of => {as_of})"
+            ),
+            vec!["current_n", "base_n"],
+        ),
+        (
+            format!(
+                "mix_rate_decompose('f', by => 'channel', current => '1970-02', base => '1970-01', as_of => {as_of})"
+            ),
+            vec!["current_n", "current_k", "base_n", "base_k"],
+        ),
+        (
+            format!(
+                "root_cause('f', dims => 'channel', current => '1970-02', base => '1970-01', as_of => {as_of})"
+            ),
+            vec!["current_n", "current_k", "base_n", "base_k"],
+        ),
+        (
+            format!(
                 "stage_conversion('f', since => '1970-01-03', until => '1970-02-01', counting => 'any', as_of => {as_of})"
             ),
             vec!["entered", "passed", "k", "n"],

@@ -36,3 +36,26 @@ pub fn probability(p: &str) -> String {
 pub fn name(value: &str, missing: &str) -> String {
     format!("coalesce(CAST({value} AS text), {missing})")
 }
+
+/// A number with exactly one decimal: `12.0`.
+pub fn decimal(number: &str) -> String {
+    format!("CAST(CAST(round({number}, 1) AS decimal(38, 1)) AS text)")
+}
+
+/// [`decimal`] with its sign: `+12.0`.
+pub fn signed(number: &str) -> String {
+    format!(
+        "CASE WHEN {number} > 0 THEN '+' ELSE '' END || {}",
+        decimal(&format!("({number})"))
+    )
+}
+
+/// A fraction in percent with exactly one decimal and the sign for it: `12.0 %`.
+pub fn in_percent(fraction: &str) -> String {
+    format!("{} || ' %'", decimal(&format!("100.0 * ({fraction})")))
+}
+
+/// A number of points between two fractions, in percent, with its sign: `-12.0`.
+pub fn signed_points(fraction: &str) -> String {
+    signed(&format!("(100.0 * ({fraction}))"))
+}
