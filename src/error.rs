@@ -63,6 +63,16 @@ pub enum Error {
         /// What to do instead.
         hint: String,
     },
+    /// A fault about a role.
+    #[error("{message}")]
+    Role {
+        /// What it is, for the SQLSTATE.
+        fault: RoleFault,
+        /// The role and what is wrong.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
     /// A setting that can't be what it was set to.
     #[error("{message}")]
     InvalidSetting {
@@ -161,6 +171,36 @@ pub enum Error {
     },
 }
 
+/// The kinds of faults about roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleFault {
+    /// A role that there isn't.
+    Unknown,
+    /// A role that there is already.
+    Duplicate,
+    /// A name that means something else.
+    Reserved,
+    /// A role that would be a member of itself.
+    Grant,
+    /// Nobody could give out passwords any more.
+    Unadministered,
+    /// The role is the one that asks.
+    InUse,
+    /// A password or an option that can't be.
+    Invalid,
+}
+
+impl RoleFault {
+    /// The fault of a role.
+    pub fn error(self, message: String, hint: Option<String>) -> Error {
+        Error::Role {
+            fault: self,
+            message,
+            hint,
+        }
+    }
+}
+
 /// The kinds of faults that the engine reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -204,6 +244,15 @@ impl Error {
             Error::Ambiguous { .. } => "42702",
             Error::Unsupported { .. } => "0A000",
             Error::Denied { .. } => "42501",
+            Error::Role { fault, .. } => match fault {
+                RoleFault::Unknown => "42704",
+                RoleFault::Duplicate => "42710",
+                RoleFault::Reserved => "42939",
+                RoleFault::Grant => "0LP01",
+                RoleFault::Unadministered => "55000",
+                RoleFault::InUse => "55006",
+                RoleFault::Invalid => "22023",
+            },
             Error::InvalidSetting { .. } => "22023",
             Error::UnknownSetting(_) => "42704",
             Error::UnknownStatement(_) => "26000",
@@ -257,6 +306,7 @@ impl Error {
             | Error::Configuration { hint, .. } => Some(hint.clone()),
             Error::Unsupported { hint, .. }
             | Error::UnknownSchema { hint, .. }
+            | Error::Role { hint, .. }
             | Error::InvalidSetting { hint, .. } => hint.clone(),
             Error::Ambiguous { .. } => Some("Write the table's name before the column.".to_owned()),
             Error::Corrupt { .. } => {

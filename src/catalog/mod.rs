@@ -6,6 +6,7 @@
 //!   catalog/funnels/sales.json    a funnel
 //!   catalog/metrics/win_big.json  the versions of a metric
 //!   catalog/changes/script.json   a change of a stage, and its reviews
+//!   catalog/roles/ana.json        a role, with what is kept of its password
 //!   catalog/objects/….json        a CREATE EXTERNAL TABLE, SCHEMA or VIEW, run again at each start
 //! ```
 
@@ -14,6 +15,7 @@ mod files;
 mod metrics;
 mod objects;
 mod pg;
+pub mod roles;
 mod schemas;
 mod store;
 
@@ -37,12 +39,13 @@ use crate::sql::{CreateFunnel, Part};
 use changes::Changes;
 use metrics::Metrics;
 use objects::Objects;
+use roles::Roles;
 use store::Store;
 
 pub use changes::now;
 pub use files::{TABLES_FOLDER, check_files, local_path, register_files};
 pub use objects::{Change, KeptStatement, Target};
-pub use pg::{is_catalog_statement, register_session_functions};
+pub use pg::{is_catalog_statement, register_current_user, register_session_functions};
 pub use schemas::{FUNNEL_SCHEMA, register_schemas};
 
 /// The funnels and objects of a data directory.
@@ -55,6 +58,7 @@ pub struct Catalog {
     metrics: Metrics,
     changes: Changes,
     objects: Objects,
+    roles: Roles,
     /// The state that relations without a session (`journeys.sales`) are planned with.
     base: OnceLock<SessionState>,
 }
@@ -110,12 +114,14 @@ impl Catalog {
         let metrics = Metrics::open(folder.join("metrics"))?;
         let changes = Changes::open(folder.join("changes"))?;
         let objects = Objects::open(folder.join("objects"))?;
+        let roles = Roles::open(&folder.join("roles"))?;
         Ok(Self {
             store,
             funnels: RwLock::new(funnels),
             metrics,
             changes,
             objects,
+            roles,
             base: OnceLock::new(),
         })
     }
@@ -134,6 +140,11 @@ impl Catalog {
     /// The changes that were made to stages.
     pub fn changes(&self) -> &Changes {
         &self.changes
+    }
+
+    /// Who may connect.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
     }
 
     /// The funnels' names, in order.

@@ -2,6 +2,7 @@
 
 mod functions;
 mod relations;
+mod roles;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 
 use relations::PgCatalog;
+use roles::RoleRelations;
 
+use super::Catalog;
 use crate::engine::DATABASE;
 use crate::engine::settings::POSTGRES_VERSION;
 
@@ -30,12 +33,17 @@ const PG_CATALOG: &str = "pg_catalog";
 ///
 /// # Errors
 /// XX000 when the tables that come with the crate can't be read.
-pub fn register_pg_catalog(context: &SessionContext) -> Result<(), DataFusionError> {
+pub fn register_pg_catalog(
+    context: &SessionContext,
+    catalog: &Arc<Catalog>,
+) -> Result<(), DataFusionError> {
     setup_pg_catalog(context, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
     if let Some(database) = context.catalog(DATABASE)
         && let Some(relations) = database.schema(PG_CATALOG)
     {
-        database.register_schema(PG_CATALOG, Arc::new(PgCatalog::new(relations)))?;
+        let amended = Arc::new(PgCatalog::new(relations));
+        let roles = RoleRelations::new(amended, Arc::clone(catalog));
+        database.register_schema(PG_CATALOG, Arc::new(roles))?;
     }
     functions::register(context);
     let version = format!(
@@ -48,7 +56,13 @@ pub fn register_pg_catalog(context: &SessionContext) -> Result<(), DataFusionErr
 
 /// Functions whose answer is the session's.
 pub fn register_session_functions(context: &SessionContext, user: &str) {
-    for name in ["current_user", "session_user", "user"] {
+    context.register_udf(constant_text("session_user", user.to_owned()));
+    register_current_user(context, user);
+}
+
+/// Whom a session acts as, from here on.
+pub fn register_current_user(context: &SessionContext, user: &str) {
+    for name in ["current_user", "current_role", "user"] {
         context.register_udf(constant_text(name, user.to_owned()));
     }
 }

@@ -45,7 +45,7 @@ pub fn register_schemas(
         catalog: Arc::clone(catalog),
     });
     database.register_schema(JOURNEYS_SCHEMA, journeys)?;
-    pg::register_pg_catalog(context)
+    pg::register_pg_catalog(context, catalog)
 }
 
 /// The tables of the schema.

@@ -1,8 +1,10 @@
-//! The `funnelsql` command: `serve`, `sql`, `demo`.
+//! The `funnelsql` command: `serve`, `sql`, `demo`, `config`.
 //!
 //! Data go to stdout, everything else to stderr, without colour. Exit codes: 0 done; 1 failed; 2 the
 //! command line or the configuration can't be read; 3 a script stopped midway.
 
+mod admin;
+mod check;
 mod config;
 mod demo;
 mod exit;
@@ -51,6 +53,7 @@ enum Command {
     Serve(serve::Arguments),
     Sql(sql::Arguments),
     Demo(demo::Arguments),
+    Config(check::Arguments),
 }
 
 /// Reads the command line and does what it says.
@@ -88,6 +91,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Sql(arguments) => sql::run(arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Config(arguments) => check::run(&arguments),
     }
 }
 

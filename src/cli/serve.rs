@@ -1,34 +1,55 @@
 //! `funnelsql serve`: the server, until it is told to stop.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::config::Config;
 use super::exit::Failure;
-use super::{DEFAULT_DATA_DIR, DEFAULT_LISTEN, open_engine};
+use super::{DEFAULT_DATA_DIR, DEFAULT_LISTEN, admin, open_engine};
 use crate::error::Error;
-use crate::server::{Server, ServerOptions};
-
-/// How long running statements may go on after the server was told to stop.
-pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+use crate::server::rules::{Addresses, Method, Rule};
+use crate::server::{Reloader, Server};
 
 /// Serve a data directory to Postgres clients.
 ///
-/// Ctrl-C and SIGTERM let running statements finish and stop; a second one stops at once.
+/// Clients of this machine need no password until a role has one. Clients of other machines always do, and TLS.
+/// Where passwords are needed and no superuser has one, the role admin is made; its password is generated and shown
+/// once, unless it is given by --admin-password-file or FUNNELSQL_ADMIN_PASSWORD.
+///
+/// Ctrl-C and SIGTERM let running statements finish and stop; a second one stops at once. SIGHUP reads the files of
+/// TLS again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  funnelsql serve --listen 0.0.0.0:5477 --data-dir /srv/funnelsql
+  funnelsql serve --listen 127.0.0.1:5477 --data-dir /srv/funnelsql
   psql -h 127.0.0.1 -p 5477 -U analyst funnelsql
 
-A file for --config, each key with its default but the third, which is no limit:
+A file for --config. Each key has its default, but memory_limit, which is no limit, and those of files and rules,
+which are absent. Paths start at the folder of this file; funnelsql config check FILE looks for faults.
   listen = \"127.0.0.1:5477\"
-  data_dir = \"funnelsql-data\"      # from the folder of this file
+  data_dir = \"funnelsql-data\"
   memory_limit = \"8GB\"             # for all queries together
-  shutdown_grace = \"10s\"           # for statements that run when the server is stopped")]
+  shutdown_grace = \"10s\"           # for statements that run when the server is stopped
+  tls_cert = \"server.crt\"          # PEM: the certificate, then those between it and its root
+  tls_key = \"server.key\"           # PEM; nobody else may read it
+  tls_client_ca = \"clients.crt\"    # PEM: the roots of clients' certificates
+  admin_password_file = \"admin.password\"
+  max_connections = 100
+  superuser_reserved_connections = 3
+  login_timeout = \"60s\"            # to connect, TLS and password included
+  login_failures = 5                # wrong passwords from an address in five minutes; 0 is any number
+  login_ban = \"5min\"               # how long an address with more isn't heard
+
+  # Rules about who may connect; the first that fits decides, and a client that fits none is refused.
+  [[auth]]
+  type = \"hostssl\"                 # over TLS; hostnossl: without; host, the default: either way
+  address = \"10.0.0.0/8\"           # all (the default), loopback, an address, or a net
+  database = \"all\"                 # a name, or several in brackets; all is the default
+  user = \"+sales\"                  # the same; +role is every member of the role
+  method = \"scram-sha-256\"         # a password; or cert, trust, reject")]
 pub struct Arguments {
     /// Where to listen [default: 127.0.0.1:5477]
     #[arg(long, value_name = "HOST:PORT")]
@@ -39,27 +60,75 @@ pub struct Arguments {
     /// Settings in TOML; the command line goes before them
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
+    /// The server's certificate in PEM, with those between it and its root
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// The roots of clients' certificates in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// The password of the role admin, where it is made
+    #[arg(long, value_name = "FILE")]
+    admin_password_file: Option<PathBuf>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// Exit code 2 for a configuration that can't be read; 1 when the directory or the address can't be had.
+/// Exit code 2 for a configuration that can't be read; 1 when the directory, the address or TLS can't be had.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let config = match &arguments.config {
+    let mut config = match &arguments.config {
         Some(path) => Config::read(path)?,
         None => Config::default(),
     };
+    config.tls_cert = arguments.tls_cert.or(config.tls_cert);
+    config.tls_key = arguments.tls_key.or(config.tls_key);
+    config.tls_client_ca = arguments.tls_client_ca.or(config.tls_client_ca);
+    let listen = arguments.listen.or(config.listen.take());
+    let options = config.server_options(listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned()))?;
+    let password = admin::given(arguments.admin_password_file.or(config.admin_password_file))?;
     let data_dir = arguments.data_dir.or(config.data_dir);
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
-    let listen = arguments.listen.or(config.listen);
-    let options = ServerOptions {
-        listen: listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
-        shutdown_grace: config.shutdown_grace.unwrap_or(DEFAULT_GRACE),
-    };
     let engine = open_engine(&data_dir, config.memory_limit).await?;
-    let server = Server::bind(engine, options).await?;
+    let has_tls = options.tls.is_some();
+    let rules = options.rules.clone();
+    let server = Server::bind(std::sync::Arc::clone(&engine), options).await?;
+    let address = server.local_addr()?;
+    if asks_for_passwords(rules.as_deref(), address) || password.is_some() {
+        admin::ensure(&engine, password).await?;
+    }
+    warn(rules.as_deref(), address, has_tls)?;
     serve(server).await
+}
+
+fn asks_for_passwords(rules: Option<&[Rule]>, address: SocketAddr) -> bool {
+    match rules {
+        Some(rules) => rules.iter().any(|rule| rule.method == Method::Scram),
+        None => !address.ip().is_loopback(),
+    }
+}
+
+/// Says on stderr what an administrator may not have meant.
+fn warn(rules: Option<&[Rule]>, address: SocketAddr, has_tls: bool) -> io::Result<()> {
+    let mut stderr = io::stderr();
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    let trusts = |rule: &Rule| rule.method == Method::Trust && rule.address != Addresses::Loopback;
+    match rules {
+        None if !has_tls => writeln!(
+            stderr,
+            "warning: clients of other machines are refused, because passwords need TLS there; set tls_cert and tls_key, \
+             or admit them by rules ([[auth]])"
+        ),
+        Some(rules) if rules.iter().any(trusts) => writeln!(
+            stderr,
+            "warning: a rule ([[auth]]) trusts clients of other machines, whoever they say they are"
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Serves until a signal comes, and says on stderr when clients can connect.
@@ -69,6 +138,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 pub async fn serve(server: Server) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     writeln!(io::stderr(), "ready: listening on {}", server.local_addr()?)?;
+    let reloader = server.reloader();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = server.run(async {
         // Whether it was sent or its sender is gone, the answer is to stop.
@@ -77,7 +147,7 @@ pub async fn serve(server: Server) -> Result<(), Failure> {
     tokio::pin!(serving);
     tokio::select! {
         result = &mut serving => return Ok(result?),
-        () = signals.next() => {}
+        () = signals.stop(&reloader) => {}
     }
     writeln!(
         io::stderr(),
@@ -87,16 +157,31 @@ pub async fn serve(server: Server) -> Result<(), Failure> {
     let _ = stop.send(());
     tokio::select! {
         result = &mut serving => Ok(result?),
-        () = signals.next() => Ok(()),
+        () = signals.stop(&reloader) => Ok(()),
     }
 }
 
-/// The signals that stop a server. They are caught from when this is made.
+/// What SIGHUP asks for; a fault leaves everything as it is.
+fn reload(reloader: &Reloader) {
+    let mut stderr = io::stderr();
+    // There is nowhere left to say that stderr can't be written.
+    let _ = match reloader.reload() {
+        Ok(()) => writeln!(stderr, "reloaded: new connections use the files of TLS as they are now"),
+        Err(error) => {
+            tracing::error!(%error, "the files of TLS can't be used; those read before go on being used");
+            writeln!(stderr, "not reloaded: {error}")
+        }
+    };
+}
+
+/// The signals that a server listens to. They are caught from when this is made.
 struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -108,13 +193,18 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+    /// Waits for one that stops the server, and does what the others ask for meanwhile.
+    async fn stop(&mut self, reloader: &Reloader) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => reload(reloader),
+            }
         }
     }
 }
@@ -125,7 +215,7 @@ impl Signals {
         Ok(Self {})
     }
 
-    async fn next(&mut self) {
+    async fn stop(&mut self, _reloader: &Reloader) {
         if tokio::signal::ctrl_c().await.is_err() {
             // No signal will ever come.
             std::future::pending::<()>().await;

@@ -12,6 +12,7 @@ mod parameters;
 mod plan;
 mod prepared;
 mod query;
+mod roles;
 mod session;
 pub mod settings;
 

@@ -29,6 +29,8 @@ use crate::sql::{self, CreateMetric, Statement, StatementKind};
 pub struct Session {
     pub(super) engine: Arc<Engine>,
     pub(super) user: String,
+    /// The role that `SET ROLE` chose.
+    pub(super) role: Mutex<Option<String>>,
     pub(super) context: SessionContext,
     pub(super) settings: Mutex<Settings>,
     /// Statements prepared in SQL (`PREPARE`); those of the protocol are the server's.
@@ -53,6 +55,7 @@ impl Session {
         Self {
             engine,
             user: user.to_owned(),
+            role: Mutex::default(),
             context,
             settings: Mutex::default(),
             prepared: Mutex::default(),
@@ -246,6 +249,7 @@ impl Session {
                 let sql = self.sql_behind(statement, shown).await?;
                 self.text_table(&["sql"], &[vec![sql]])
             }
+            StatementKind::Role(role) => self.run_role(role),
             StatementKind::Set { name, value } => self.set(name, value.as_deref()).await,
             StatementKind::ResetAll => self.reset_all().await,
             StatementKind::Show(name) => {
@@ -268,6 +272,7 @@ impl Session {
             StatementKind::Deallocate(name) => self.deallocate(name.as_deref()),
             StatementKind::DiscardAll => {
                 lock(&self.prepared).clear();
+                self.set_role(None)?;
                 self.reset_all().await?;
                 Ok(Outcome::done("DISCARD ALL"))
             }
@@ -310,7 +315,10 @@ impl Session {
             return Ok(entry.value.unwrap_or_default());
         }
         match name {
-            "session_authorization" | "role" => Ok(self.user.clone()),
+            "session_authorization" => Ok(self.user.clone()),
+            "role" => Ok(lock(&self.role).clone().unwrap_or_else(|| "none".to_owned())),
+            "is_superuser" => Ok(if self.is_superuser() { "on" } else { "off" }.to_owned()),
+            "password_encryption" => Ok("scram-sha-256".to_owned()),
             _ => lock(&self.settings).get(name).map(str::to_owned),
         }
     }
@@ -324,6 +332,9 @@ impl Session {
         if name.starts_with("datafusion.") {
             self.set_engine_option(name, value).await?;
             return Ok(Outcome::done(tag));
+        }
+        if name.eq_ignore_ascii_case("role") {
+            return self.set_role(value).map(|()| Outcome::done(tag));
         }
         let reported = lock(&self.settings).set(name, value)?;
         if name.eq_ignore_ascii_case("timezone") {
@@ -345,6 +356,12 @@ impl Session {
     /// The settings that a client is told when it connects.
     pub fn reported_settings(&self) -> Vec<(&'static str, String)> {
         let mut reported = lock(&self.settings).reported();
+        let superuser = if self.is_superuser() { "on" } else { "off" };
+        for (name, value) in &mut reported {
+            if *name == "is_superuser" {
+                superuser.clone_into(value);
+            }
+        }
         reported.push(("session_authorization", self.user.clone()));
         reported
     }
@@ -415,7 +432,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The end of a `DROP` that found some of its objects missing.
-fn skipped(tag: &str, kind: &str, missing: &[String]) -> Outcome {
+pub(super) fn skipped(tag: &str, kind: &str, missing: &[String]) -> Outcome {
     let notices = missing
         .iter()
         .map(|name| Notice::plain(format!("{kind} \"{name}\" does not exist, skipping")))

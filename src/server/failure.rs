@@ -51,6 +51,16 @@ pub enum Failure {
     /// A startup packet without a user.
     #[error("no PostgreSQL user name specified in startup packet")]
     UserMissing,
+    /// The client may not connect, or not now.
+    #[error("{message}")]
+    Refused {
+        /// The SQLSTATE.
+        code: &'static str,
+        /// What is refused.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
     /// The client is gone; nobody is left to be told.
     #[error("connection lost: {0}")]
     Gone(#[from] io::Error),
@@ -71,6 +81,7 @@ impl Failure {
             Failure::ParameterText { .. } => "22P02",
             Failure::ParameterBytes(_) => "22P03",
             Failure::UserMissing => "28000",
+            Failure::Refused { code, .. } => code,
             Failure::Gone(_) => "08006",
         }
     }
@@ -79,7 +90,10 @@ impl Failure {
     pub fn is_fatal(&self) -> bool {
         matches!(
             self,
-            Failure::Statement(Error::ShuttingDown) | Failure::UserMissing | Failure::Gone(_)
+            Failure::Statement(Error::ShuttingDown)
+                | Failure::UserMissing
+                | Failure::Refused { .. }
+                | Failure::Gone(_)
         )
     }
 
@@ -94,6 +108,9 @@ impl Failure {
                 b'P',
                 error.position().map(|position| position.to_string()),
             );
+        }
+        if let Failure::Refused { hint, .. } = self {
+            push(&mut fields, b'H', hint.clone());
         }
         PgWireBackendMessage::ErrorResponse(ErrorResponse::new(fields))
     }

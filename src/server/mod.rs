@@ -1,7 +1,7 @@
 //! The Postgres wire protocol: whoever speaks it can query the engine.
 //!
 //! ```text
-//! Server ── accepts ──► startup: TLS, startup packet, auth ──► Connection: one client, one Session
+//! Server ── accepts ──► startup: tls, startup packet, auth (rules, scram), slots ──► Connection: one client, one Session
 //!    │                     └─ CancelRequest ──► cancel::Registry ──► the statement of a connection
 //!    └─ two tokens: `stopping` (start nothing new), `killing` (end what runs)
 //! ```
@@ -10,6 +10,7 @@
 //! collects a portal's rows in memory, stops only the planning of a canceled statement, and can't be told
 //! that the server is about to stop.
 
+mod attempts;
 mod auth;
 mod cancel;
 mod connection;
@@ -18,9 +19,13 @@ mod failure;
 mod limits;
 mod parameters;
 mod rows;
+pub mod rules;
+mod scram;
+mod slots;
 mod socket;
 mod startup;
 mod threads;
+mod tls;
 mod transaction;
 
 use std::io::ErrorKind;
@@ -32,16 +37,22 @@ use std::time::Duration;
 use futures::FutureExt;
 use pgwire::api::RandomPidSecretKeyGenerator;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use attempts::Attempts;
 use cancel::Registry;
+use rules::Rule;
+use slots::Slots;
 use threads::Threads;
+use tls::CurrentTls;
 
 pub use threads::STACK_BYTES;
+pub use tls::{Tls, TlsFiles};
 
 /// How long to wait after the system refused a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -55,6 +66,37 @@ pub struct ServerOptions {
     pub listen: String,
     /// How long statements that run when the server is stopped may go on.
     pub shutdown_grace: Duration,
+    /// The files of TLS; without them every connection is plain.
+    pub tls: Option<TlsFiles>,
+    /// Who may connect; see [`rules`] for what holds where absent.
+    pub rules: Option<Vec<Rule>>,
+    /// How many clients there may be.
+    pub max_connections: usize,
+    /// How many of these places are for superusers.
+    pub reserved_connections: usize,
+    /// How long a client may take to say and prove who it is.
+    pub login_timeout: Duration,
+    /// How many wrong passwords may come from an address in five minutes; 0 for any number.
+    pub login_failures: u32,
+    /// How long an address with more of them isn't heard.
+    pub login_ban: Duration,
+}
+
+impl ServerOptions {
+    /// The defaults, and where to listen.
+    pub fn new(listen: impl Into<String>) -> Self {
+        Self {
+            listen: listen.into(),
+            shutdown_grace: Duration::from_secs(10),
+            tls: None,
+            rules: None,
+            max_connections: 100,
+            reserved_connections: 3,
+            login_timeout: Duration::from_secs(60),
+            login_failures: 5,
+            login_ban: Duration::from_secs(5 * 60),
+        }
+    }
 }
 
 /// A server that listens and doesn't accept yet.
@@ -79,6 +121,18 @@ struct Shared {
     threads: Threads,
     /// Numbers connections and draws their secrets.
     keys: RandomPidSecretKeyGenerator,
+    /// TLS as it is now.
+    tls: CurrentTls,
+    /// Who may connect.
+    rules: Option<Vec<Rule>>,
+    /// Failed logins.
+    attempts: Attempts,
+    /// The places of admitted clients.
+    slots: Arc<Slots>,
+    /// The places of clients that have yet to be admitted, or only cancel: more than of the others, and not without
+    /// a limit, because anybody can take them.
+    seats: Arc<Semaphore>,
+    login_timeout: Duration,
     /// Signaled once by the server: a connection ends as soon as it has nothing to do.
     stopping: CancellationToken,
     /// Signaled once by the server, when the grace is over: a connection ends now.
@@ -89,8 +143,9 @@ impl Server {
     /// Takes the address; clients can connect from here on and are answered once the server runs.
     ///
     /// # Errors
-    /// F0000 when somebody else has the address, 58030 when it can't be had for another reason.
+    /// F0000 when somebody else has the address or TLS can't be had as it is configured, 58030 when it can't be had for another reason.
     pub async fn bind(engine: Arc<Engine>, options: ServerOptions) -> Result<Self> {
+        let tls = CurrentTls::load(options.tls.clone())?;
         let listener = TcpListener::bind(&options.listen)
             .await
             .map_err(|error| bind_error(&options.listen, error))?;
@@ -100,6 +155,12 @@ impl Server {
             threads: Threads::start()
                 .map_err(|error| Error::io("can't start the threads of queries", error))?,
             keys: RandomPidSecretKeyGenerator::default(),
+            tls,
+            rules: options.rules.clone(),
+            attempts: Attempts::new(options.login_failures, options.login_ban),
+            slots: Arc::new(Slots::new(options.max_connections, options.reserved_connections)),
+            seats: Arc::new(Semaphore::new(options.max_connections.saturating_mul(2).min(Semaphore::MAX_PERMITS))),
+            login_timeout: options.login_timeout,
             stopping: CancellationToken::new(),
             killing: CancellationToken::new(),
         };
@@ -119,6 +180,11 @@ impl Server {
     pub fn local_addr(&self) -> Result<SocketAddr> {
         let address = self.listener.local_addr();
         address.map_err(|error| Error::io("can't read the server's address", error))
+    }
+
+    /// What reads the files of TLS again while the server runs.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.shared))
     }
 
     /// Serves clients until `shutdown` is done, then stops: idle connections at once, statements that run
@@ -166,6 +232,20 @@ impl Server {
     }
 }
 
+/// Reads a server's files again.
+#[derive(Debug)]
+pub struct Reloader(Arc<Shared>);
+
+impl Reloader {
+    /// Reads the files of TLS, for the connections that come from here on.
+    ///
+    /// # Errors
+    /// F0000 for files that can't be used; those that were read before go on being used.
+    pub fn reload(&self) -> Result<()> {
+        self.0.tls.reload()
+    }
+}
+
 fn bind_error(listen: &str, error: std::io::Error) -> Error {
     match error.kind() {
         ErrorKind::AddrInUse => Error::Configuration {
@@ -181,7 +261,7 @@ fn bind_error(listen: &str, error: std::io::Error) -> Error {
 async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) {
     let killing = shared.killing.clone();
     let connection = async {
-        if let Some(connection) = startup::greet(stream, shared).await? {
+        if let Some((connection, _slot)) = startup::greet(stream, shared).await? {
             connection.run().await?;
         }
         Ok::<(), std::io::Error>(())

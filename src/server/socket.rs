@@ -14,11 +14,13 @@ use pgwire::tokio::server::MaybeTls;
 use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, Encoder, Framed, FramedParts};
 
-use super::auth::Candidate;
 use super::failure::Failure;
+use super::startup::Candidate;
 
 /// The longest message, in bytes: four times the longest text of statements, for its parameters.
 const LONGEST_MESSAGE: usize = 256 << 20;
+/// The longest message of a client that hasn't been admitted, in bytes.
+const LONGEST_OF_STRANGER: usize = 64 << 10;
 /// How much to gather before it is written, in bytes; a client that reads slower than that is waited for.
 const WRITE_BUFFER: usize = 64 << 10;
 
@@ -38,7 +40,7 @@ pub enum Incoming {
     Lost(Failure),
 }
 
-/// An admitted client's connection.
+/// A client's connection behind its startup packet.
 pub struct Socket {
     framed: Framed<MaybeTls, Codec>,
 }
@@ -53,6 +55,16 @@ impl Socket {
         let mut framed = Framed::from_parts(parts);
         framed.set_backpressure_boundary(WRITE_BUFFER);
         Self { framed }
+    }
+
+    /// The client has been admitted: its messages may be long from here on.
+    pub fn admit(&mut self) {
+        self.framed.codec_mut().longest = LONGEST_MESSAGE;
+    }
+
+    /// The stream below.
+    pub fn transport(&self) -> &MaybeTls {
+        self.framed.get_ref()
     }
 
     /// The next message; nothing when the client has hung up.
@@ -74,6 +86,7 @@ impl Socket {
     pub fn stream(&self) -> Option<&TcpStream> {
         match self.framed.get_ref() {
             MaybeTls::Plain(stream) => Some(stream),
+            MaybeTls::Tls(stream) => Some(stream.get_ref().0),
             _ => None,
         }
     }
@@ -81,6 +94,7 @@ impl Socket {
 
 struct Codec {
     context: DecodeContext,
+    longest: usize,
 }
 
 impl Codec {
@@ -88,7 +102,10 @@ impl Codec {
         let mut context = DecodeContext::default();
         context.awaiting_frontend_ssl = false;
         context.awaiting_frontend_startup = false;
-        Self { context }
+        Self {
+            context,
+            longest: LONGEST_OF_STRANGER,
+        }
     }
 
     fn read(&self, message: &mut BytesMut) -> Incoming {
@@ -132,7 +149,7 @@ impl Decoder for Codec {
             return Ok(None);
         };
         let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
-        if !(4..=LONGEST_MESSAGE).contains(&length) {
+        if !(4..=self.longest).contains(&length) {
             buffer.clear();
             return Ok(Some(Incoming::Lost(Failure::Protocol(
                 "invalid message length".to_owned(),

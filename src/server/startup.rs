@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
+use bytes::BytesMut;
 use futures::StreamExt;
 use pgwire::api::auth::protocol_negotiation;
 use pgwire::api::{ClientInfo, PidSecretKeyGenerator};
@@ -13,59 +13,90 @@ use pgwire::messages::startup::{
     Authentication, BackendKeyData, ParameterStatus, SecretKey, Startup,
 };
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
-use pgwire::tokio::server::negotiate_tls;
+use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::codec::Framed;
 
 use super::Shared;
-use super::auth::{self, Candidate};
+use super::auth;
 use super::connection::{Connection, log};
 use super::failure::{Failure, notice_response};
+use super::rules::Caller;
+use super::slots::{Slot, refusal};
 use super::socket::Socket;
+use super::tls::{self, Tls};
 use crate::engine::{Notice, Session};
 use crate::error::Error;
 
-/// How long a client may take to say who it is.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A connection that waits for its startup packet.
+pub type Candidate = Framed<MaybeTls, PgWireMessageServerCodec<()>>;
 
-/// Receives a client, up to its first ReadyForQuery. Nothing comes of a cancel request, and of a client
-/// that was turned away or said nothing in time.
+/// Receives a client, up to its first ReadyForQuery, and the place that it takes. Nothing comes of a cancel request,
+/// and of a client that was turned away or said nothing in time.
 ///
 /// # Errors
 /// The socket's.
-pub async fn greet(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<Connection>> {
+pub async fn greet(
+    mut stream: TcpStream,
+    shared: Arc<Shared>,
+) -> io::Result<Option<(Connection, Slot)>> {
     let stopping = shared.stopping.clone();
+    let Ok(_seat) = Arc::clone(&shared.seats).try_acquire_owned() else {
+        let failure = refusal("sorry, too many clients already".to_owned());
+        let mut message = BytesMut::new();
+        failure.response("FATAL").encode(&mut message).map_err(io::Error::other)?;
+        stream.write_all(&message).await?;
+        return Ok(None);
+    };
+    let patience = shared.login_timeout;
     tokio::select! {
-        greeted = timeout(PATIENCE, admit(stream, shared)) => greeted.unwrap_or(Ok(None)),
+        greeted = timeout(patience, admit(stream, shared)) => greeted.unwrap_or(Ok(None)),
         () = stopping.cancelled() => Ok(None),
     }
 }
 
-async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<Connection>> {
-    // `None` refuses TLS with an 'N'; this is where a certificate would come in.
-    let Some(mut candidate) = negotiate_tls::<()>(stream, None).await? else {
+async fn admit(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+) -> io::Result<Option<(Connection, Slot)>> {
+    let tls = shared.tls.get();
+    let Some(mut candidate) = tls::negotiate(stream, tls.as_deref()).await? else {
         return Ok(None);
     };
-    let introduced = match candidate.next().await {
+    let started = match candidate.next().await {
         Some(Ok(PgWireFrontendMessage::CancelRequest(named))) => {
             shared.registry.cancel(&named);
             return Ok(None);
         }
         Some(Ok(PgWireFrontendMessage::Startup(startup))) => {
-            introduce(&mut candidate, startup, &shared).await
+            let negotiated = protocol_negotiation(&mut candidate, &startup).await;
+            negotiated.map(|()| startup).map_err(Failure::from)
         }
         Some(Ok(_)) => Err(Failure::Protocol("expected a startup packet".to_owned())),
         Some(Err(error)) => Err(error.into()),
         None => return Ok(None),
     };
     let version = candidate.protocol_version();
-    tracing::debug!(address = %candidate.socket_addr(), ?version, "client");
+    let address = candidate.socket_addr();
+    tracing::debug!(%address, ?version, "client");
     let key = shared.keys.generate(&candidate);
+    let secure = candidate.is_secure();
     let mut socket = Socket::new(candidate);
+    let introduced = match started {
+        Ok(startup) => {
+            let caller = Caller::of(&startup, address.ip(), secure);
+            introduce(&mut socket, &startup, &caller, tls.as_deref(), &shared).await
+        }
+        Err(failure) => Err(failure),
+    };
     match introduced {
-        Ok((session, notices)) => welcome(socket, session, &notices, key, shared)
-            .await
-            .map(Some),
+        Ok((session, notices, slot)) => {
+            socket.admit();
+            let connection = welcome(socket, session, &notices, key, shared).await?;
+            Ok(Some((connection, slot)))
+        }
         Err(Failure::Gone(error)) => Err(error),
         Err(failure) => {
             log(&failure);
@@ -76,17 +107,34 @@ async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<Conn
     }
 }
 
-/// Who the client is, and the session that it gets.
+impl Caller {
+    fn of(startup: &Startup, address: std::net::IpAddr, tls: bool) -> Self {
+        let parameter = |name: &str| startup.parameters.get(name).filter(|value| !value.is_empty());
+        let user = parameter("user").cloned().unwrap_or_default();
+        Self {
+            // There is one database, and any name is taken for it: psql sends the user's where it has none.
+            database: parameter("database").unwrap_or(&user).clone(),
+            user,
+            address: address.to_canonical(),
+            tls,
+        }
+    }
+}
+
+/// Makes sure who the client is; the session that it gets, and its place.
 async fn introduce(
-    candidate: &mut Candidate,
-    startup: Startup,
+    socket: &mut Socket,
+    startup: &Startup,
+    caller: &Caller,
+    tls: Option<&Tls>,
     shared: &Shared,
-) -> Result<(Session, Vec<Notice>), Failure> {
-    protocol_negotiation(candidate, &startup).await?;
-    let user = startup.parameters.get("user").map_or("", String::as_str);
-    auth::authenticate(candidate, user)?;
-    // There is one database, and any name is taken for it: psql sends the user's where it has none.
-    let session = shared.engine.session(user);
+) -> Result<(Session, Vec<Notice>, Slot), Failure> {
+    let end_point = tls.filter(|_| caller.tls).and_then(|tls| tls.end_point.as_deref());
+    auth::authenticate(socket, caller, end_point, shared).await?;
+    let roles = shared.engine.catalog().roles();
+    let limit = roles.find(&caller.user).and_then(|role| role.connection_limit);
+    let slot = shared.slots.take(&caller.user, roles.is_superuser(&caller.user), limit)?;
+    let session = shared.engine.session(&caller.user);
     let mut notices = Vec::new();
     for (name, value) in settings(&startup.parameters)? {
         match session.set(&name, Some(&value)).await {
@@ -101,7 +149,7 @@ async fn introduce(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((session, notices))
+    Ok((session, notices, slot))
 }
 
 /// The settings of a startup packet: those of `options` first, as Postgres does it.

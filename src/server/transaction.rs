@@ -67,6 +67,7 @@ impl Transaction {
             StatementKind::CreateFunnel(_)
             | StatementKind::DropFunnel { .. }
             | StatementKind::CommentOnFunnel { .. }
+            | StatementKind::Role(_)
             | StatementKind::Engine(_) => {
                 self.changes += 1;
                 None

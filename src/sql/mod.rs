@@ -7,6 +7,7 @@ mod funnel;
 mod limits;
 mod metric;
 mod parametric;
+mod role;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub use change::{CreateChange, ReviewChange};
 pub use datafusion_funnel::definition::template::FunnelBody;
 pub use funnel::{CreateFunnel, Part};
 pub use metric::CreateMetric;
+pub use role::{NamedRole, Password, RoleOptions, RoleStatement};
 
 /// One statement of a text.
 #[derive(Debug, Clone)]
@@ -91,6 +93,8 @@ pub enum StatementKind {
     ShowCreateChange(String),
     /// `SHOW CHANGES`.
     ShowChanges,
+    /// `CREATE ROLE` and the other statements about roles.
+    Role(Box<RoleStatement>),
     /// `SHOW FUNNELS`.
     ShowFunnels,
     /// `SHOW CREATE FUNNEL name`.
@@ -206,6 +210,9 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
         return Ok(kind);
     }
     if let Some(kind) = change::parse(&mut parser.parser, sql)? {
+        return Ok(kind);
+    }
+    if let Some(kind) = role::parse(&mut parser.parser, sql)? {
         return Ok(kind);
     }
     if show_sql_for(&mut parser.parser) {

@@ -68,6 +68,7 @@ impl Place {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_remove("FUNNELSQL_LOG")
+            .env_remove("FUNNELSQL_ADMIN_PASSWORD")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -93,6 +94,7 @@ impl Place {
                     child,
                     stderr,
                     address,
+                    said,
                 };
             }
             said.push_str(&line);
@@ -105,6 +107,8 @@ struct Served {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
     address: String,
+    /// What it said before.
+    said: String,
 }
 
 impl Served {
@@ -662,3 +666,96 @@ SELECT :'absent' AS absent
 PREPARE p AS SELECT 4 AS four; EXECUTE p; DEALLOCATE p;
 SELECT ';' AS "semi;colon" -- the end; has no semicolon
 "#;
+
+/// The stored certificate `from` and its key as `name.crt` and `name.key` of `place`.
+fn certificate(place: &Place, name: &str, from: &str) {
+    let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/certificates");
+    let text = |end: &str| fs::read_to_string(stored.join(format!("{from}.{end}"))).unwrap();
+    place.write(&format!("{name}.crt"), &text("crt"));
+    let key = place.write(&format!("{name}.key"), &text("key"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    #[cfg(not(unix))]
+    drop(key);
+}
+
+#[test]
+fn a_server_does_not_start_without_the_tls_that_it_is_told_to_have() {
+    let place = Place::new();
+    certificate(&place, "one", "server");
+    certificate(&place, "other", "other");
+    place.write("f.toml", "data_dir = 'data'\nlisten = '127.0.0.1:0'\ntls_cert = 'one.crt'\ntls_key = 'other.key'\n");
+    place.write("good.toml", "data_dir = 'data'\nlisten = '127.0.0.1:0'\ntls_cert = 'one.crt'\ntls_key = 'one.key'\n");
+    for arguments in [
+        &["serve", "--config", "f.toml"][..],
+        &["serve", "--config", "good.toml", "--tls-cert", "absent.crt"],
+        &["serve", "--config", "good.toml", "--tls-key", "one.crt"],
+        &["config", "check", "f.toml"],
+    ] {
+        let ended = place.run(arguments, "");
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
+        assert!(ended.stderr.starts_with("ERROR:  F0000: can't use the "), "{ended:?}");
+    }
+    check(&place.run(&["config", "check", "good.toml"], ""), 0, "\"good.toml\" has no faults\n", "");
+    place.write("apart.toml", "tls_cert = 'one.crt'\n");
+    for command in [&["config", "check", "apart.toml"][..], &["serve", "--config", "apart.toml"]] {
+        assert_eq!(place.run(command, "").code, 2);
+    }
+    let served = place.serve(&["serve", "--config", "good.toml"]);
+    assert_eq!(served.terminate().code, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn sighup_reads_the_certificate_again_and_a_bad_one_changes_nothing() {
+    let place = Place::new();
+    certificate(&place, "one", "server");
+    place.write("f.toml", "data_dir = 'data'\nlisten = '127.0.0.1:0'\ntls_cert = 'one.crt'\ntls_key = 'one.key'\n");
+    let mut served = place.serve(&["serve", "--config", "f.toml"]);
+    let pid = served.child.id().to_string();
+    let mut said = |expected: &str| {
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        let mut line = String::new();
+        served.stderr.read_line(&mut line).unwrap();
+        assert!(line.contains(expected), "{line}");
+    };
+    place.write("one.crt", "not a certificate");
+    // The log's line, and the one for whoever sent the signal.
+    said("the files of TLS can't be used");
+    certificate(&place, "one", "server");
+    said("not reloaded: can't use the certificate");
+    said("reloaded: ");
+    assert_eq!(served.terminate().code, 0);
+}
+
+#[test]
+fn an_administrator_is_made_once_where_passwords_are_needed() {
+    let place = Place::new();
+    place.write("f.toml", "data_dir = 'data'\nlisten = '127.0.0.1:0'\n[[auth]]\nmethod = 'scram-sha-256'\n");
+    let start = || {
+        let served = place.serve(&["serve", "--config", "f.toml"]);
+        let said = served.said.clone();
+        assert_eq!(served.terminate().code, 0);
+        said
+    };
+    let said = start();
+    let password = said.strip_prefix("created role admin with password ").unwrap();
+    let (password, _) = password.split_once(' ').unwrap();
+    assert_eq!(password.len(), 24);
+    assert_eq!(start(), "");
+    // Where it is given, and nobody has one yet.
+    let place = Place::new();
+    place.write("password", "geheim\n");
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "data", "--admin-password-file", "password"];
+    let served = place.serve(&arguments);
+    assert_eq!(served.said, "created role admin with the given password\n");
+    assert_eq!(served.terminate().code, 0);
+    let shown = place.sql(&["-c", "SELECT rolname FROM pg_roles WHERE rolcanlogin", "--format", "csv"]);
+    assert!(shown.stdout.contains("admin"), "{shown:?}");
+    place.write("password", "");
+    let ended = place.run(&arguments, "");
+    assert_eq!(ended.code, 2, "{ended:?}");
+}

@@ -950,3 +950,35 @@ async fn a_data_directory_that_cannot_be_made_is_an_error() {
     assert_eq!(error.code(), "58030", "{error}");
     assert!(error.to_string().contains("data"), "{error}");
 }
+
+#[tokio::test]
+async fn roles_survive_a_restart_and_their_passwords_are_not_in_the_files() {
+    let place = Place::new();
+    let session = place.open().await;
+    run(
+        &session,
+        "CREATE ROLE admin SUPERUSER LOGIN PASSWORD 'geheim-1'; CREATE ROLE \"销售\"; CREATE USER ana VALID UNTIL '2030-01-01 08:00+08'
+           CONNECTION LIMIT 2 IN ROLE \"销售\" PASSWORD 'geheim-2'; CREATE ROLE gone; DROP ROLE gone",
+    )
+    .await;
+    drop(session);
+    let session = place.open().await;
+    // The session's user has no role, and a role has a password by now.
+    refused(&session, "CREATE ROLE x", "42501", "permission denied").await;
+    let roles = "SELECT rolname, rolsuper, rolcanlogin, rolconnlimit, rolvaliduntil FROM pg_roles ORDER BY 1";
+    check(
+        &session,
+        roles,
+        &[
+            "admin|t|t|-1|-",
+            "ana|f|t|2|2030-01-01 00:00:00+00",
+            "funnelsql|t|f|-1|-",
+            "销售|f|f|-1|-",
+        ],
+    )
+    .await;
+    for role in ["admin", "ana"] {
+        let text = fs::read_to_string(place.file(&format!("data/catalog/roles/{role}.json"))).unwrap();
+        assert!(text.contains("SCRAM-SHA-256$4096:") && !text.contains("geheim"), "{text}");
+    }
+}

@@ -134,8 +134,8 @@ async fn every_saved_query_gives_the_same_over_the_wire() {
     let engine = demo.engine().await;
     let session = engine.session("analyst");
     let options = ServerOptions {
-        listen: "127.0.0.1:0".to_owned(),
         shutdown_grace: std::time::Duration::from_secs(1),
+        ..ServerOptions::new("127.0.0.1:0")
     };
     let server = Server::bind(std::sync::Arc::clone(&engine), options)
         .await

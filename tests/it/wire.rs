@@ -650,8 +650,8 @@ async fn an_address_that_is_taken_is_named() {
     let engine = Engine::open(EngineOptions::new(data.path())).await.unwrap();
     let listen = server.address.to_string();
     let options = ServerOptions {
-        listen: listen.clone(),
         shutdown_grace: Duration::ZERO,
+        ..ServerOptions::new(&listen)
     };
     let error = Server::bind(engine, options).await.unwrap_err();
     assert_eq!(

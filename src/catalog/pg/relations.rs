@@ -24,7 +24,7 @@ use super::functions::function_oid;
 use crate::engine::DEFAULT_SCHEMA;
 
 /// The user whom everything belongs to; datafusion-pg-catalog's relations have the same.
-const OWNER_OID: i32 = 10;
+pub const OWNER_OID: i32 = 10;
 /// `pg_language`: compiled into the server.
 const INTERNAL_LANGUAGE_OID: i32 = 12;
 /// `pg_class`: the relation `pg_proc`, which a description of a function belongs to.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::TcpListener;
 
 use super::exit::Failure;
-use super::serve::{DEFAULT_GRACE, serve};
+use super::serve::serve;
 use super::{DEFAULT_LISTEN, open_engine};
 use crate::catalog::TABLES_FOLDER;
 use crate::error::{Error, Result};
@@ -69,11 +69,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         .session("funnelsql")
         .run(text::funnels(language))
         .await?;
-    let options = ServerOptions {
-        listen,
-        shutdown_grace: DEFAULT_GRACE,
-    };
-    let server = Server::bind(engine, options).await?;
+    let server = Server::bind(engine, ServerOptions::new(listen)).await?;
     let mut out = io::stdout();
     write!(out, "{}", text::welcome(language, server.local_addr()?))?;
     out.flush()?;

@@ -49,20 +49,27 @@ pub struct TestServer {
 impl TestServer {
     /// A server that waits `shutdown_grace` for statements when it is stopped.
     pub async fn start_with(shutdown_grace: Duration) -> Self {
+        let options = ServerOptions {
+            shutdown_grace,
+            ..ServerOptions::new("127.0.0.1:0")
+        };
+        Self::start_as(options, "").await
+    }
+
+    /// A server with these options, after its owner has run `sql`.
+    pub async fn start_as(options: ServerOptions, sql: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
         let events = data.path().join("tables/crm/events.csv");
         std::fs::create_dir_all(events.parent().unwrap()).unwrap();
         std::fs::write(events, EVENTS).unwrap();
         let engine = Engine::open(EngineOptions::new(data.path())).await.unwrap();
-        engine.session("funnelsql").run(DEFINITIONS).await.unwrap();
-        Self::serve(engine, data, shutdown_grace).await
+        let owner = engine.session("funnelsql");
+        owner.run(DEFINITIONS).await.unwrap();
+        owner.run(sql).await.unwrap();
+        Self::serve(engine, data, options).await
     }
 
-    async fn serve(engine: Arc<Engine>, data: TempDir, shutdown_grace: Duration) -> Self {
-        let options = ServerOptions {
-            listen: "127.0.0.1:0".to_owned(),
-            shutdown_grace,
-        };
+    async fn serve(engine: Arc<Engine>, data: TempDir, options: ServerOptions) -> Self {
         let server = Server::bind(engine, options).await.unwrap();
         let address = server.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

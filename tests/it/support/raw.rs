@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A message of the server: its kind and its body.
@@ -30,8 +30,8 @@ impl Message {
     }
 }
 
-pub struct RawClient {
-    pub stream: TcpStream,
+pub struct RawClient<S = TcpStream> {
+    pub stream: S,
     /// What the server said before it was ready.
     pub greeting: Vec<Message>,
 }
@@ -39,27 +39,34 @@ pub struct RawClient {
 impl RawClient {
     /// Connects with these startup parameters.
     pub async fn connect(address: SocketAddr, parameters: &[(&str, &str)]) -> Self {
-        let mut body = 196_608i32.to_be_bytes().to_vec();
-        for (name, value) in parameters {
-            body.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
-        }
-        body.push(0);
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let length = i32::try_from(body.len() + 4).unwrap();
-        stream
-            .write_all(&[length.to_be_bytes().as_slice(), &body].concat())
-            .await
-            .unwrap();
-        let mut client = Self {
-            stream,
-            greeting: Vec::new(),
-        };
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut client = Self::begin(stream, parameters).await;
         client.greeting = client.until_ready().await;
         client
     }
 
     pub async fn start(address: SocketAddr) -> Self {
         Self::connect(address, &[("user", "ana")]).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
+    /// Sends the startup packet and waits for nothing.
+    pub async fn begin(mut stream: S, parameters: &[(&str, &str)]) -> Self {
+        let mut body = 196_608i32.to_be_bytes().to_vec();
+        for (name, value) in parameters {
+            body.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
+        }
+        body.push(0);
+        let length = i32::try_from(body.len() + 4).unwrap();
+        stream
+            .write_all(&[length.to_be_bytes().as_slice(), &body].concat())
+            .await
+            .unwrap();
+        Self {
+            stream,
+            greeting: Vec::new(),
+        }
     }
 
     pub async fn send(&mut self, kind: u8, body: &[u8]) {
