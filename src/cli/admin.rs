@@ -30,7 +30,8 @@ pub fn given(file: Option<PathBuf>) -> Result<Option<String>, Failure> {
         Some(file) => {
             let place = format!("\"{}\"", file.display());
             let text = fs::read_to_string(&file).map_err(|error| {
-                let message = format!("can't read the administrator's password in {place}: {error}");
+                let message =
+                    format!("can't read the administrator's password in {place}: {error}");
                 Failure::usage(message, "Check the path behind --admin-password-file.")
             })?;
             (text.lines().next().unwrap_or_default().to_owned(), place)
@@ -39,7 +40,8 @@ pub fn given(file: Option<PathBuf>) -> Result<Option<String>, Failure> {
             Ok(password) => (password, VARIABLE.to_owned()),
             Err(env::VarError::NotPresent) => return Ok(None),
             Err(error) => {
-                let message = format!("can't read the administrator's password in {VARIABLE}: {error}");
+                let message =
+                    format!("can't read the administrator's password in {VARIABLE}: {error}");
                 return Err(Failure::usage(message, "Write it in UTF-8."));
             }
         },
@@ -47,7 +49,10 @@ pub fn given(file: Option<PathBuf>) -> Result<Option<String>, Failure> {
     match password.is_empty() {
         true => {
             let message = format!("the administrator's password in {place} is empty");
-            Err(Failure::usage(message, "Leave it out to have one generated."))
+            Err(Failure::usage(
+                message,
+                "Leave it out to have one generated.",
+            ))
         }
         false => Ok(Some(password)),
     }
@@ -67,8 +72,15 @@ pub async fn ensure(engine: &Arc<Engine>, given: Option<String>) -> Result<(), F
         Some(password) => password,
         None => URL_SAFE_NO_PAD.encode(random::<PASSWORD_BYTES>()?),
     };
-    let verb = if roles.find(ADMIN).is_some() { "ALTER" } else { "CREATE" };
-    let statement = format!("{verb} ROLE {ADMIN} SUPERUSER LOGIN PASSWORD {}", literal(&password));
+    let verb = if roles.find(ADMIN).is_some() {
+        "ALTER"
+    } else {
+        "CREATE"
+    };
+    let statement = format!(
+        "{verb} ROLE {ADMIN} SUPERUSER LOGIN PASSWORD {}",
+        literal(&password)
+    );
     engine.session(OWNER).run(&statement).await?;
     let mut stderr = io::stderr();
     match generated {

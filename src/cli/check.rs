@@ -33,7 +33,10 @@ enum Command {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Command::Check { file } = &arguments.command;
     let config = Config::read(file)?;
-    let listen = config.listen.clone().unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+    let listen = config
+        .listen
+        .clone()
+        .unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
     let options = config.server_options(listen)?;
     if let Some(files) = &options.tls {
         Tls::load(files)?;

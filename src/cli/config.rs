@@ -152,28 +152,46 @@ impl Config {
                 client_ca: self.tls_client_ca.clone(),
             }),
             (None, None) => None,
-            _ => return Err(apart("tls_cert and tls_key", "one is there without the other")),
+            _ => {
+                return Err(apart(
+                    "tls_cert and tls_key",
+                    "one is there without the other",
+                ));
+            }
         };
         if tls.is_none() && self.tls_client_ca.is_some() {
             return Err(apart("tls_client_ca", "it needs tls_cert and tls_key"));
         }
         let rules = self.auth.as_deref().unwrap_or_default();
         if tls.is_none() && rules.iter().any(|rule| rule.over == Over::Tls) {
-            return Err(apart("a rule [[auth]] of type hostssl", "it needs tls_cert and tls_key"));
+            return Err(apart(
+                "a rule [[auth]] of type hostssl",
+                "it needs tls_cert and tls_key",
+            ));
         }
-        if self.tls_client_ca.is_none() && rules.iter().any(|rule| rule.method == Method::Certificate) {
-            return Err(apart("a rule [[auth]] with method cert", "it needs tls_client_ca"));
+        if self.tls_client_ca.is_none()
+            && rules.iter().any(|rule| rule.method == Method::Certificate)
+        {
+            return Err(apart(
+                "a rule [[auth]] with method cert",
+                "it needs tls_client_ca",
+            ));
         }
         options.tls = tls;
         options.rules.clone_from(&self.auth);
         options.shutdown_grace = self.shutdown_grace.unwrap_or(options.shutdown_grace);
         options.max_connections = self.max_connections.unwrap_or(options.max_connections);
-        options.reserved_connections = self.reserved_connections.unwrap_or(options.reserved_connections);
+        options.reserved_connections = self
+            .reserved_connections
+            .unwrap_or(options.reserved_connections);
         options.login_timeout = self.login_timeout.unwrap_or(options.login_timeout);
         options.login_failures = self.login_failures.unwrap_or(options.login_failures);
         options.login_ban = self.login_ban.unwrap_or(options.login_ban);
         if options.reserved_connections >= options.max_connections {
-            return Err(apart("superuser_reserved_connections", "it has to be less than max_connections"));
+            return Err(apart(
+                "superuser_reserved_connections",
+                "it has to be less than max_connections",
+            ));
         }
         Ok(options)
     }
@@ -210,7 +228,8 @@ impl Setting<'_> {
 
     fn duration(&self) -> Result<Duration, Failure> {
         let example = "\"10s\", \"500ms\", \"2min\", or a number of seconds";
-        self.amount(&MILLISECONDS, example).map(Duration::from_millis)
+        self.amount(&MILLISECONDS, example)
+            .map(Duration::from_millis)
     }
 
     /// A whole number from zero.
@@ -367,16 +386,28 @@ mod tests {
             ("tls_cert = 'c'", "tls_cert and tls_key"),
             ("tls_client_ca = 'c'", "tls_client_ca"),
             ("[[auth]]\ntype = 'hostssl'\nmethod = 'reject'", "hostssl"),
-            ("tls_cert = 'c'\ntls_key = 'k'\n[[auth]]\ntype = 'hostssl'\nmethod = 'cert'", "tls_client_ca"),
+            (
+                "tls_cert = 'c'\ntls_key = 'k'\n[[auth]]\ntype = 'hostssl'\nmethod = 'cert'",
+                "tls_client_ca",
+            ),
             ("max_connections = 3", "superuser_reserved_connections"),
         ] {
-            let failure = parse(text).unwrap().server_options("[::1]:0".to_owned()).unwrap_err();
+            let failure = parse(text)
+                .unwrap()
+                .server_options("[::1]:0".to_owned())
+                .unwrap_err();
             let error = failure.error().unwrap();
             assert_eq!(error.code(), "F0000");
             assert!(error.to_string().contains(part), "{error}");
         }
-        let options = parse("").unwrap().server_options("[::1]:0".to_owned()).unwrap();
-        assert_eq!((options.max_connections, options.reserved_connections), (100, 3));
+        let options = parse("")
+            .unwrap()
+            .server_options("[::1]:0".to_owned())
+            .unwrap();
+        assert_eq!(
+            (options.max_connections, options.reserved_connections),
+            (100, 3)
+        );
     }
 
     #[test]

@@ -166,7 +166,10 @@ fn reload(reloader: &Reloader) {
     let mut stderr = io::stderr();
     // There is nowhere left to say that stderr can't be written.
     let _ = match reloader.reload() {
-        Ok(()) => writeln!(stderr, "reloaded: new connections use the files of TLS as they are now"),
+        Ok(()) => writeln!(
+            stderr,
+            "reloaded: new connections use the files of TLS as they are now"
+        ),
         Err(error) => {
             tracing::error!(%error, "the files of TLS can't be used; those read before go on being used");
             writeln!(stderr, "not reloaded: {error}")

@@ -14,7 +14,9 @@ use crate::sql::{NamedRole, Password, RoleOptions, RoleStatement};
 impl Session {
     /// Whom the session acts as: its user, or the role that `SET ROLE` chose.
     pub fn current_user(&self) -> String {
-        lock(&self.role).clone().unwrap_or_else(|| self.user.clone())
+        lock(&self.role)
+            .clone()
+            .unwrap_or_else(|| self.user.clone())
     }
 
     /// Whether it may do everything.
@@ -36,8 +38,14 @@ impl Session {
             let roles = self.roles();
             roles.get(role)?;
             if !roles.is_superuser(&self.user) && !roles.is_member(&self.user, role) {
-                let hint = format!("A superuser makes you a member with GRANT {role} TO {}.", self.user);
-                return Err(denied(format!("permission denied to set role \"{role}\""), hint));
+                let hint = format!(
+                    "A superuser makes you a member with GRANT {role} TO {}.",
+                    self.user
+                );
+                return Err(denied(
+                    format!("permission denied to set role \"{role}\""),
+                    hint,
+                ));
             }
         }
         *lock(&self.role) = role.map(str::to_owned);
@@ -69,9 +77,14 @@ impl Session {
             }
             RoleStatement::Drop { names, if_exists } => {
                 self.check_superuser("drop role")?;
-                for (name, whose) in [(self.current_user(), "current"), (self.user.clone(), "session")] {
+                for (name, whose) in [
+                    (self.current_user(), "current"),
+                    (self.user.clone(), "session"),
+                ] {
                     if names.contains(&name) {
-                        return Err(RoleFault::InUse.error(format!("{whose} user cannot be dropped"), None));
+                        return Err(
+                            RoleFault::InUse.error(format!("{whose} user cannot be dropped"), None)
+                        );
                     }
                 }
                 let missing = roles.drop(names, *if_exists)?;
@@ -81,7 +94,9 @@ impl Session {
                 self.check_superuser("grant role")?;
                 let already = roles.grant(groups, &self.all_named(members))?;
                 let notice = |(member, group)| {
-                    Notice::plain(format!("role \"{member}\" is already a member of role \"{group}\""))
+                    Notice::plain(format!(
+                        "role \"{member}\" is already a member of role \"{group}\""
+                    ))
                 };
                 Ok(Outcome::done("GRANT ROLE").with(already.into_iter().map(notice).collect()))
             }
@@ -91,7 +106,9 @@ impl Session {
                 let warning = |(member, group)| Notice {
                     severity: "WARNING",
                     code: "01000",
-                    ..Notice::plain(format!("role \"{member}\" is not a member of role \"{group}\""))
+                    ..Notice::plain(format!(
+                        "role \"{member}\" is not a member of role \"{group}\""
+                    ))
                 };
                 Ok(Outcome::done("REVOKE ROLE").with(missing.into_iter().map(warning).collect()))
             }
@@ -153,7 +170,10 @@ impl Session {
         if text.trim().eq_ignore_ascii_case("infinity") {
             return Ok(None);
         }
-        let zone: Tz = self.setting("timezone")?.parse().map_err(DataFusionError::from)?;
+        let zone: Tz = self
+            .setting("timezone")?
+            .parse()
+            .map_err(DataFusionError::from)?;
         let time = string_to_datetime(&zone, text).map_err(|_| {
             let hint = "Write a time such as '2027-01-01' or '2027-01-01 18:00+08', or 'infinity'.";
             let message = format!("invalid time for VALID UNTIL: \"{text}\"");
@@ -192,8 +212,14 @@ fn verifier(Password(text): &Password) -> Result<Option<Verifier>> {
     if text.is_empty() {
         return Ok(None);
     }
-    if text.len() == 35 && text.starts_with("md5") && text[3..].bytes().all(|b| b.is_ascii_hexdigit()) {
-        return invalid("MD5 passwords are not supported", "Give the password itself, or a SCRAM-SHA-256 verifier.");
+    if text.len() == 35
+        && text.starts_with("md5")
+        && text[3..].bytes().all(|b| b.is_ascii_hexdigit())
+    {
+        return invalid(
+            "MD5 passwords are not supported",
+            "Give the password itself, or a SCRAM-SHA-256 verifier.",
+        );
     }
     if !Verifier::is_meant(text) {
         return Verifier::of_password(text).map(Some);

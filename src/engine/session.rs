@@ -316,7 +316,9 @@ impl Session {
         }
         match name {
             "session_authorization" => Ok(self.user.clone()),
-            "role" => Ok(lock(&self.role).clone().unwrap_or_else(|| "none".to_owned())),
+            "role" => Ok(lock(&self.role)
+                .clone()
+                .unwrap_or_else(|| "none".to_owned())),
             "is_superuser" => Ok(if self.is_superuser() { "on" } else { "off" }.to_owned()),
             "password_encryption" => Ok("scram-sha-256".to_owned()),
             _ => lock(&self.settings).get(name).map(str::to_owned),

@@ -57,7 +57,10 @@ impl Attempts {
             all.retain(|_, failures| now.saturating_duration_since(failures.last) < kept);
         }
         if all.len() >= MOST_ADDRESSES
-            && let Some(oldest) = all.iter().min_by_key(|(_, failures)| failures.last).map(|(at, _)| *at)
+            && let Some(oldest) = all
+                .iter()
+                .min_by_key(|(_, failures)| failures.last)
+                .map(|(at, _)| *at)
         {
             all.remove(&oldest);
         }
@@ -103,10 +106,12 @@ mod tests {
     fn an_address_that_fails_too_often_is_not_heard_for_a_while() {
         let attempts = Attempts::new(3, BAN);
         let (one, other, now) = (address("192.0.2.1"), address("192.0.2.2"), Instant::now());
-        let delays: Vec<u128> = (0..3).map(|_| {
-            assert_eq!(attempts.banned(one, now), None);
-            attempts.failed(one, now).as_millis()
-        }).collect();
+        let delays: Vec<u128> = (0..3)
+            .map(|_| {
+                assert_eq!(attempts.banned(one, now), None);
+                attempts.failed(one, now).as_millis()
+            })
+            .collect();
         assert_eq!(delays, [250, 500, 750]);
         assert_eq!(attempts.banned(one, now), Some(BAN));
         assert_eq!(attempts.banned(other, now), None);

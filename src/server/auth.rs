@@ -45,7 +45,9 @@ pub async fn authenticate(
         None => {
             let hint = match caller.tls {
                 true => "The server's rules ([[auth]]) say who may connect from where.",
-                false => "Connect over TLS (sslmode=require), or see the server's rules ([[auth]]).",
+                false => {
+                    "Connect over TLS (sslmode=require), or see the server's rules ([[auth]])."
+                }
             };
             Err(refused(format!("no rule admits {caller}"), Some(hint)))
         }
@@ -54,8 +56,12 @@ pub async fn authenticate(
         Some(Method::Certificate) => {
             if common_name(socket.transport()).as_deref() != Some(caller.user.as_str()) {
                 tracing::warn!(%caller, "login failed: the certificate is absent or somebody else's");
-                let message = format!("certificate authentication failed for user \"{}\"", caller.user);
-                let hint = "The common name (CN) of the client's certificate has to be the user's name.";
+                let message = format!(
+                    "certificate authentication failed for user \"{}\"",
+                    caller.user
+                );
+                let hint =
+                    "The common name (CN) of the client's certificate has to be the user's name.";
                 return Err(refused(message, Some(hint)));
             }
             may_connect(&caller.user, roles)
@@ -67,7 +73,10 @@ pub async fn authenticate(
 fn may_connect(user: &str, roles: &Roles) -> Result<(), Failure> {
     match roles.find(user) {
         Some(role) if role.login => Ok(()),
-        Some(_) => Err(refused(format!("role \"{user}\" is not permitted to log in"), None)),
+        Some(_) => Err(refused(
+            format!("role \"{user}\" is not permitted to log in"),
+            None,
+        )),
         None if roles.is_open() => Ok(()),
         None => Err(refused(format!("role \"{user}\" does not exist"), None)),
     }
@@ -82,7 +91,10 @@ async fn password(
     if let Some(left) = shared.attempts.banned(caller.address, Instant::now()) {
         tracing::warn!(%caller, "login refused: too many failures from this address");
         let message = format!("too many failed logins from {}", caller.address);
-        return Err(refused(message, Some(&format!("Try again in {} s.", left.as_secs() + 1))));
+        return Err(refused(
+            message,
+            Some(&format!("Try again in {} s.", left.as_secs() + 1)),
+        ));
     }
     let (verifier, hindrance) = expected(&caller.user, shared.engine.catalog().roles())?;
     match exchange(socket, end_point, verifier, hindrance.is_none()).await {
@@ -96,7 +108,10 @@ async fn password(
     sleep(shared.attempts.failed(caller.address, Instant::now())).await;
     Err(Failure::Refused {
         code: "28P01",
-        message: format!("password authentication failed for user \"{}\"", caller.user),
+        message: format!(
+            "password authentication failed for user \"{}\"",
+            caller.user
+        ),
         hint: None,
     })
 }
@@ -180,12 +195,16 @@ async fn exchange(
     let last = answer(socket).await?;
     let signature = exchange.finish(&last)?;
     let last = Authentication::SASLFinal(Bytes::from(signature));
-    socket.feed(PgWireBackendMessage::Authentication(last)).await?;
+    socket
+        .feed(PgWireBackendMessage::Authentication(last))
+        .await?;
     Ok(())
 }
 
 async fn send(socket: &mut Socket, message: Authentication) -> io::Result<()> {
-    socket.feed(PgWireBackendMessage::Authentication(message)).await?;
+    socket
+        .feed(PgWireBackendMessage::Authentication(message))
+        .await?;
     socket.flush().await
 }
 
@@ -193,10 +212,12 @@ async fn send(socket: &mut Socket, message: Authentication) -> io::Result<()> {
 async fn answer(socket: &mut Socket) -> Result<Bytes, Exchanged> {
     match socket.receive().await? {
         None | Some(Incoming::Message(PgWireFrontendMessage::Terminate(_))) => Err(Exchanged::Gone),
-        Some(Incoming::Message(PgWireFrontendMessage::PasswordMessageFamily(PasswordMessageFamily::Raw(body)))) => {
-            Ok(body.freeze())
+        Some(Incoming::Message(PgWireFrontendMessage::PasswordMessageFamily(
+            PasswordMessageFamily::Raw(body),
+        ))) => Ok(body.freeze()),
+        Some(Incoming::Message(_)) => {
+            Err(Failure::Protocol("expected SASL response".to_owned()).into())
         }
-        Some(Incoming::Message(_)) => Err(Failure::Protocol("expected SASL response".to_owned()).into()),
         Some(Incoming::Faulty { failure, .. } | Incoming::Lost(failure)) => Err(failure.into()),
     }
 }
@@ -205,7 +226,10 @@ async fn answer(socket: &mut Socket) -> Result<Bytes, Exchanged> {
 /// is cut.
 fn initial_response(mut body: Bytes) -> Result<(String, Bytes), Failure> {
     let malformed = || Failure::Protocol("malformed SASL initial response".to_owned());
-    let end = body.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
+    let end = body
+        .iter()
+        .position(|byte| *byte == 0)
+        .ok_or_else(malformed)?;
     let mechanism = String::from_utf8(body.split_to(end).to_vec()).map_err(|_| malformed())?;
     body.advance(1);
     let length = body.try_get_i32().map_err(|_| malformed())?;
@@ -247,7 +271,10 @@ mod tests {
     fn an_initial_response_that_is_cut_is_malformed() {
         let whole = [PLAIN.as_bytes(), b"\0\0\0\0\x04n,,x"].concat();
         let (mechanism, first) = initial_response(Bytes::from(whole.clone())).unwrap();
-        assert_eq!((mechanism.as_str(), first.as_ref()), (PLAIN, b"n,,x".as_slice()));
+        assert_eq!(
+            (mechanism.as_str(), first.as_ref()),
+            (PLAIN, b"n,,x".as_slice())
+        );
         for cut in 0..whole.len() {
             let failure = initial_response(Bytes::copy_from_slice(&whole[..cut])).unwrap_err();
             assert_eq!(failure.code(), "08P01", "{cut}");

@@ -158,8 +158,16 @@ impl Server {
             tls,
             rules: options.rules.clone(),
             attempts: Attempts::new(options.login_failures, options.login_ban),
-            slots: Arc::new(Slots::new(options.max_connections, options.reserved_connections)),
-            seats: Arc::new(Semaphore::new(options.max_connections.saturating_mul(2).min(Semaphore::MAX_PERMITS))),
+            slots: Arc::new(Slots::new(
+                options.max_connections,
+                options.reserved_connections,
+            )),
+            seats: Arc::new(Semaphore::new(
+                options
+                    .max_connections
+                    .saturating_mul(2)
+                    .min(Semaphore::MAX_PERMITS),
+            )),
             login_timeout: options.login_timeout,
             stopping: CancellationToken::new(),
             killing: CancellationToken::new(),

@@ -97,7 +97,9 @@ impl Rule {
             Over::Plain => !caller.tls,
         };
         let user = |named: &String| match named.strip_prefix('+') {
-            Some(group) => roles.find(&caller.user).is_some() && roles.is_member(&caller.user, group),
+            Some(group) => {
+                roles.find(&caller.user).is_some() && roles.is_member(&caller.user, group)
+            }
             None => *named == caller.user,
         };
         over && self.address.contain(caller.address)
@@ -115,7 +117,9 @@ impl Addresses {
                 (IpAddr::V4(net), IpAddr::V4(other)) => {
                     same_start(net.to_bits().into(), other.to_bits().into(), 32, *bits)
                 }
-                (IpAddr::V6(net), IpAddr::V6(other)) => same_start(net.to_bits(), other.to_bits(), 128, *bits),
+                (IpAddr::V6(net), IpAddr::V6(other)) => {
+                    same_start(net.to_bits(), other.to_bits(), 128, *bits)
+                }
                 _ => false,
             },
         }
@@ -140,7 +144,9 @@ impl FromStr for Addresses {
             "loopback" => return Ok(Addresses::Loopback),
             _ => {}
         }
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let (address, bits) = text
+            .split_once('/')
+            .map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| NoAddresses)?;
         let width = if address.is_ipv4() { 32 } else { 128 };
         let bits: u8 = bits.map_or(Ok(width), |bits| bits.parse().map_err(|_| NoAddresses))?;
@@ -154,9 +160,17 @@ impl FromStr for Addresses {
 impl fmt::Display for Caller {
     /// As Postgres names them where nobody fits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { user, database, address, tls } = self;
+        let Self {
+            user,
+            database,
+            address,
+            tls,
+        } = self;
         let over = if *tls { "TLS" } else { "no encryption" };
-        write!(f, "host \"{address}\", user \"{user}\", database \"{database}\", {over}")
+        write!(
+            f,
+            "host \"{address}\", user \"{user}\", database \"{database}\", {over}"
+        )
     }
 }
 
@@ -204,10 +218,21 @@ mod tests {
             ("2001:db8::/32", "2001:db8:ffff::1", true),
             ("2001:db8::/32", "2001:db9::1", false),
         ] {
-            let found = net.parse::<Addresses>().unwrap().contain(address.parse().unwrap());
+            let found = net
+                .parse::<Addresses>()
+                .unwrap()
+                .contain(address.parse().unwrap());
             assert_eq!(found, contained, "{net} {address}");
         }
-        for text in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "example.org", "10.0.0.0/-1", "10.0.0.0/"] {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0/8",
+            "example.org",
+            "10.0.0.0/-1",
+            "10.0.0.0/",
+        ] {
             assert_eq!(text.parse::<Addresses>(), Err(NoAddresses), "{text}");
         }
     }
@@ -219,7 +244,9 @@ mod tests {
         for name in ["sales", "ana"] {
             roles.create(Role::new(name), &[]).unwrap();
         }
-        roles.grant(&["sales".to_owned()], &["ana".to_owned()]).unwrap();
+        roles
+            .grant(&["sales".to_owned()], &["ana".to_owned()])
+            .unwrap();
         let mut plain = rule("all", &[], Method::Reject);
         plain.over = Over::Plain;
         let rules = [

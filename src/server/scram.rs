@@ -77,35 +77,52 @@ impl Exchange {
             _ => return Err(Fault::Mechanism),
         };
         let first = text(first)?;
-        let (flag, rest) = first.split_once(',').ok_or(Fault::Malformed("it has no header"))?;
-        let (identity, bare) = rest.split_once(',').ok_or(Fault::Malformed("it has no header"))?;
+        let (flag, rest) = first
+            .split_once(',')
+            .ok_or(Fault::Malformed("it has no header"))?;
+        let (identity, bare) = rest
+            .split_once(',')
+            .ok_or(Fault::Malformed("it has no header"))?;
         if !identity.is_empty() {
             return Err(Fault::Unsupported("an authorization identity"));
         }
         match flag {
             "n" | "y" if plus => return Err(Fault::Malformed("it has no channel binding")),
             "y" if end_point.is_some() => {
-                return Err(Fault::Binding("the client believes that this server can't do it, and it can"));
+                return Err(Fault::Binding(
+                    "the client believes that this server can't do it, and it can",
+                ));
             }
             "n" | "y" => {}
             BINDING if plus => {}
-            BINDING => return Err(Fault::Malformed("its channel binding needs another mechanism")),
+            BINDING => {
+                return Err(Fault::Malformed(
+                    "its channel binding needs another mechanism",
+                ));
+            }
             _ => return Err(Fault::Malformed("its channel binding is unknown")),
         }
         let mut parts = bare.split(',');
         match parts.next() {
             Some(name) if name.starts_with("n=") => {}
-            Some(name) if name.starts_with("m=") => return Err(Fault::Unsupported("a SCRAM extension")),
+            Some(name) if name.starts_with("m=") => {
+                return Err(Fault::Unsupported("a SCRAM extension"));
+            }
             _ => return Err(Fault::Malformed("it has no user")),
         }
         let nonce = parts.next().and_then(|part| part.strip_prefix("r="));
-        let nonce = nonce.filter(|nonce| !nonce.is_empty() && nonce.bytes().all(|b| b.is_ascii_graphic()));
+        let nonce =
+            nonce.filter(|nonce| !nonce.is_empty() && nonce.bytes().all(|b| b.is_ascii_graphic()));
         let nonce = nonce.ok_or(Fault::Malformed("it has no nonce"))?;
         let nonce = format!("{nonce}{own_nonce}");
         let salt = STANDARD.encode(&verifier.salt);
         let challenge = format!("r={nonce},s={salt},i={}", verifier.iterations);
         let header = [flag.as_bytes(), b",,"].concat();
-        let bound = if plus { end_point.unwrap_or_default() } else { &[] };
+        let bound = if plus {
+            end_point.unwrap_or_default()
+        } else {
+            &[]
+        };
         Ok(Self {
             verifier,
             genuine,
@@ -127,7 +144,9 @@ impl Exchange {
     /// The proof's fault, and those of a message that belongs to another exchange or channel.
     pub fn finish(self, last: &[u8]) -> Result<String, Fault> {
         let last = text(last)?;
-        let (without_proof, proof) = last.rsplit_once(",p=").ok_or(Fault::Malformed("it has no proof"))?;
+        let (without_proof, proof) = last
+            .rsplit_once(",p=")
+            .ok_or(Fault::Malformed("it has no proof"))?;
         let mut parts = without_proof.split(',');
         let binding = parts.next().and_then(|part| part.strip_prefix("c="));
         let binding = binding.ok_or(Fault::Malformed("it has no channel binding"))?;
@@ -143,10 +162,16 @@ impl Exchange {
             .ok()
             .and_then(|proof| proof.try_into().ok())
             .ok_or(Fault::Malformed("its proof has another length"))?;
-        let message = format!("{},{},{without_proof}", self.client_first_bare, self.challenge);
+        let message = format!(
+            "{},{},{without_proof}",
+            self.client_first_bare, self.challenge
+        );
         let signature = hmac_sha256(&self.verifier.stored_key, message.as_bytes());
         let mut client_key = proof;
-        client_key.iter_mut().zip(signature).for_each(|(byte, other)| *byte ^= other);
+        client_key
+            .iter_mut()
+            .zip(signature)
+            .for_each(|(byte, other)| *byte ^= other);
         let proven = equal(&sha256(&client_key), &self.verifier.stored_key);
         if !proven || !self.genuine {
             return Err(Fault::Proof);
@@ -183,7 +208,14 @@ mod tests {
 
     fn begin(mechanism: &str, first: &str, end_point: Option<&[u8]>) -> Result<Exchange, Fault> {
         let nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-        Exchange::begin(mechanism, first.as_bytes(), end_point, verifier(), true, nonce)
+        Exchange::begin(
+            mechanism,
+            first.as_bytes(),
+            end_point,
+            verifier(),
+            true,
+            nonce,
+        )
     }
 
     #[test]
@@ -200,14 +232,25 @@ mod tests {
         let other = LAST.replace("p=dHz", "p=dHy");
         let fault = begin(PLAIN, FIRST, None).unwrap().finish(other.as_bytes());
         assert_eq!(fault, Err(Fault::Proof));
-        let mock = Exchange::begin(PLAIN, FIRST.as_bytes(), None, verifier(), false, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
+        let mock = Exchange::begin(
+            PLAIN,
+            FIRST.as_bytes(),
+            None,
+            verifier(),
+            false,
+            "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+        );
         assert_eq!(mock.unwrap().finish(LAST.as_bytes()), Err(Fault::Proof));
     }
 
     #[test]
     fn a_proof_of_another_exchange_is_refused() {
-        let exchange = Exchange::begin(PLAIN, FIRST.as_bytes(), None, verifier(), true, "another").unwrap();
-        assert_eq!(exchange.finish(LAST.as_bytes()), Err(Fault::Malformed("its nonce does not match")));
+        let exchange =
+            Exchange::begin(PLAIN, FIRST.as_bytes(), None, verifier(), true, "another").unwrap();
+        assert_eq!(
+            exchange.finish(LAST.as_bytes()),
+            Err(Fault::Malformed("its nonce does not match"))
+        );
     }
 
     #[test]
@@ -223,7 +266,8 @@ mod tests {
     fn a_bound_exchange_belongs_to_its_certificate() {
         let first = FIRST.replace("n,,", "p=tls-server-end-point,,");
         let last = |end_point: [u8; 32]| {
-            let binding = STANDARD.encode([b"p=tls-server-end-point,,".as_slice(), &end_point].concat());
+            let binding =
+                STANDARD.encode([b"p=tls-server-end-point,,".as_slice(), &end_point].concat());
             let without_proof = LAST.rsplit_once(",p=").unwrap().0.replace("biws", &binding);
             // The client's side of RFC 5802, section 3.
             let bare = first.rsplit_once(",,").unwrap().1;
@@ -231,10 +275,19 @@ mod tests {
             let message = format!("{bare},{},{without_proof}", exchange.challenge());
             let mut salted = [0; 32];
             let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-            ring::pbkdf2::derive(ring::pbkdf2::PBKDF2_HMAC_SHA256, NonZeroU32::new(4096).unwrap(), &salt, b"pencil", &mut salted);
+            ring::pbkdf2::derive(
+                ring::pbkdf2::PBKDF2_HMAC_SHA256,
+                NonZeroU32::new(4096).unwrap(),
+                &salt,
+                b"pencil",
+                &mut salted,
+            );
             let mut proof = hmac_sha256(&salted, b"Client Key");
             let signature = hmac_sha256(&sha256(&proof), message.as_bytes());
-            proof.iter_mut().zip(signature).for_each(|(byte, other)| *byte ^= other);
+            proof
+                .iter_mut()
+                .zip(signature)
+                .for_each(|(byte, other)| *byte ^= other);
             exchange.finish(format!("{without_proof},p={}", STANDARD.encode(proof)).as_bytes())
         };
         assert!(last([7; 32]).is_ok());
@@ -244,23 +297,64 @@ mod tests {
     #[test]
     fn what_is_no_message_is_a_fault() {
         let malformed = |first: &str| matches!(begin(PLAIN, first, None), Err(Fault::Malformed(_)));
-        for first in ["", "n", "n,", "n,,", "n,,r=abc", "n,,n=user", "n,,n=user,r=", "n,,n=u,r=a b", "x,,n=u,r=a", "p=tls-unique,,n=u,r=a", "p=tls-server-end-point,,n=u,r=a"] {
+        for first in [
+            "",
+            "n",
+            "n,",
+            "n,,",
+            "n,,r=abc",
+            "n,,n=user",
+            "n,,n=user,r=",
+            "n,,n=u,r=a b",
+            "x,,n=u,r=a",
+            "p=tls-unique,,n=u,r=a",
+            "p=tls-server-end-point,,n=u,r=a",
+        ] {
             assert!(malformed(first), "{first}");
         }
         for (mechanism, first, end_point, fault) in [
             ("PLAIN", FIRST, None, Fault::Mechanism),
             (PLUS, FIRST, None, Fault::Mechanism),
-            (PLUS, FIRST, Some([7].as_slice()), Fault::Malformed("it has no channel binding")),
-            (PLAIN, "n,a=admin,n=u,r=a", None, Fault::Unsupported("an authorization identity")),
-            (PLAIN, "n,,m=x,n=u,r=a", None, Fault::Unsupported("a SCRAM extension")),
+            (
+                PLUS,
+                FIRST,
+                Some([7].as_slice()),
+                Fault::Malformed("it has no channel binding"),
+            ),
+            (
+                PLAIN,
+                "n,a=admin,n=u,r=a",
+                None,
+                Fault::Unsupported("an authorization identity"),
+            ),
+            (
+                PLAIN,
+                "n,,m=x,n=u,r=a",
+                None,
+                Fault::Unsupported("a SCRAM extension"),
+            ),
         ] {
-            assert_eq!(begin(mechanism, first, end_point).err(), Some(fault), "{first}");
+            assert_eq!(
+                begin(mechanism, first, end_point).err(),
+                Some(fault),
+                "{first}"
+            );
         }
-        for last in ["", "c=biws", "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=", &LAST[..LAST.len() - 4]] {
+        for last in [
+            "",
+            "c=biws",
+            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=",
+            &LAST[..LAST.len() - 4],
+        ] {
             let fault = begin(PLAIN, FIRST, None).unwrap().finish(last.as_bytes());
-            assert!(matches!(fault, Err(Fault::Malformed(_))), "{last}: {fault:?}");
+            assert!(
+                matches!(fault, Err(Fault::Malformed(_))),
+                "{last}: {fault:?}"
+            );
         }
-        let fault = begin(PLAIN, FIRST, None).unwrap().finish(LAST.replace("biws", "eSws").as_bytes());
+        let fault = begin(PLAIN, FIRST, None)
+            .unwrap()
+            .finish(LAST.replace("biws", "eSws").as_bytes());
         assert!(matches!(fault, Err(Fault::Binding(_))));
     }
 }

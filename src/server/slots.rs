@@ -41,13 +41,20 @@ impl Slots {
     ///
     /// # Errors
     /// 53300 where there is none.
-    pub fn take(self: &Arc<Self>, user: &str, superuser: bool, limit: Option<u32>) -> Result<Slot, Failure> {
+    pub fn take(
+        self: &Arc<Self>,
+        user: &str,
+        superuser: bool,
+        limit: Option<u32>,
+    ) -> Result<Slot, Failure> {
         let mut taken = self.lock();
         if taken.total >= self.most {
             return Err(refusal("sorry, too many clients already".to_owned()));
         }
         if !superuser && taken.total + self.reserved >= self.most {
-            return Err(refusal("remaining connection slots are reserved for superusers".to_owned()));
+            return Err(refusal(
+                "remaining connection slots are reserved for superusers".to_owned(),
+            ));
         }
         let own = taken.by_user.get(user).copied().unwrap_or(0);
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
@@ -99,11 +106,20 @@ mod tests {
         let slots = Arc::new(Slots::new(3, 1));
         let message = |result: Result<Slot, Failure>| result.unwrap_err().to_string();
         let _one = slots.take("ana", false, Some(1)).unwrap();
-        assert_eq!(message(slots.take("ana", false, Some(1))), "too many connections for role \"ana\"");
+        assert_eq!(
+            message(slots.take("ana", false, Some(1))),
+            "too many connections for role \"ana\""
+        );
         let two = slots.take("bob", false, None).unwrap();
-        assert_eq!(message(slots.take("bob", false, None)), "remaining connection slots are reserved for superusers");
+        assert_eq!(
+            message(slots.take("bob", false, None)),
+            "remaining connection slots are reserved for superusers"
+        );
         let _three = slots.take("admin", true, Some(0)).unwrap();
-        assert_eq!(message(slots.take("admin", true, None)), "sorry, too many clients already");
+        assert_eq!(
+            message(slots.take("admin", true, None)),
+            "sorry, too many clients already"
+        );
         drop(two);
         let _again = slots.take("admin", true, None).unwrap();
         assert_eq!(slots.lock().by_user.get("bob"), None);

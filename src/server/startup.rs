@@ -46,7 +46,10 @@ pub async fn greet(
     let Ok(_seat) = Arc::clone(&shared.seats).try_acquire_owned() else {
         let failure = refusal("sorry, too many clients already".to_owned());
         let mut message = BytesMut::new();
-        failure.response("FATAL").encode(&mut message).map_err(io::Error::other)?;
+        failure
+            .response("FATAL")
+            .encode(&mut message)
+            .map_err(io::Error::other)?;
         stream.write_all(&message).await?;
         return Ok(None);
     };
@@ -57,10 +60,7 @@ pub async fn greet(
     }
 }
 
-async fn admit(
-    stream: TcpStream,
-    shared: Arc<Shared>,
-) -> io::Result<Option<(Connection, Slot)>> {
+async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<(Connection, Slot)>> {
     let tls = shared.tls.get();
     let Some(mut candidate) = tls::negotiate(stream, tls.as_deref()).await? else {
         return Ok(None);
@@ -109,7 +109,12 @@ async fn admit(
 
 impl Caller {
     fn of(startup: &Startup, address: std::net::IpAddr, tls: bool) -> Self {
-        let parameter = |name: &str| startup.parameters.get(name).filter(|value| !value.is_empty());
+        let parameter = |name: &str| {
+            startup
+                .parameters
+                .get(name)
+                .filter(|value| !value.is_empty())
+        };
         let user = parameter("user").cloned().unwrap_or_default();
         Self {
             // There is one database, and any name is taken for it: psql sends the user's where it has none.
@@ -129,11 +134,17 @@ async fn introduce(
     tls: Option<&Tls>,
     shared: &Shared,
 ) -> Result<(Session, Vec<Notice>, Slot), Failure> {
-    let end_point = tls.filter(|_| caller.tls).and_then(|tls| tls.end_point.as_deref());
+    let end_point = tls
+        .filter(|_| caller.tls)
+        .and_then(|tls| tls.end_point.as_deref());
     auth::authenticate(socket, caller, end_point, shared).await?;
     let roles = shared.engine.catalog().roles();
-    let limit = roles.find(&caller.user).and_then(|role| role.connection_limit);
-    let slot = shared.slots.take(&caller.user, roles.is_superuser(&caller.user), limit)?;
+    let limit = roles
+        .find(&caller.user)
+        .and_then(|role| role.connection_limit);
+    let slot = shared
+        .slots
+        .take(&caller.user, roles.is_superuser(&caller.user), limit)?;
     let session = shared.engine.session(&caller.user);
     let mut notices = Vec::new();
     for (name, value) in settings(&startup.parameters)? {

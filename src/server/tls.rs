@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use pgwire::api::{DefaultClient, PgWireConnectionState, ClientInfo};
+use pgwire::api::{ClientInfo, DefaultClient, PgWireConnectionState};
+use pgwire::messages::PgWireBackendMessage;
 use pgwire::tokio::TlsAcceptor;
 use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec};
 use pgwire::tokio::tokio_rustls::rustls;
@@ -15,7 +16,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use pgwire::messages::PgWireBackendMessage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::codec::{Framed, FramedParts};
@@ -74,22 +74,29 @@ impl Tls {
         let builder = match &files.client_ca {
             None => builder.with_no_client_auth(),
             Some(file) => {
-                let invalid = |error: &dyn std::fmt::Display| unusable("certificate", file, &error.to_string());
+                let invalid = |error: &dyn std::fmt::Display| {
+                    unusable("certificate", file, &error.to_string())
+                };
                 let mut roots = RootCertStore::empty();
                 for root in self::certificates(file)? {
                     roots.add(root).map_err(|error| invalid(&error))?;
                 }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                    .allow_unauthenticated()
-                    .build();
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                        .allow_unauthenticated()
+                        .build();
                 builder.with_client_cert_verifier(verifier.map_err(|error| invalid(&error))?)
             }
         };
-        let end_point = certificates.first().and_then(|certificate| end_point(certificate));
-        let mut config = builder.with_single_cert(certificates, key).map_err(|error| {
-            let key = format!("with the key in \"{}\", {error}", files.key.display());
-            unusable("certificate", &files.certificate, &key)
-        })?;
+        let end_point = certificates
+            .first()
+            .and_then(|certificate| end_point(certificate));
+        let mut config = builder
+            .with_single_cert(certificates, key)
+            .map_err(|error| {
+                let key = format!("with the key in \"{}\", {error}", files.key.display());
+                unusable("certificate", &files.certificate, &key)
+            })?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
@@ -121,7 +128,8 @@ fn unusable(what: &str, file: &Path, reason: &str) -> Error {
 #[cfg(unix)]
 fn check_key_is_private(file: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
-    let found = std::fs::metadata(file).map_err(|error| unusable("key", file, &error.to_string()))?;
+    let found =
+        std::fs::metadata(file).map_err(|error| unusable("key", file, &error.to_string()))?;
     let open_to = if found.uid() == 0 { 0o037 } else { 0o077 };
     match found.mode() & open_to {
         0 => Ok(()),
@@ -139,9 +147,13 @@ fn check_key_is_private(_file: &Path) -> Result<()> {
 
 /// The certificate's hash, by the hash of its signature; SHA-256 instead of what is weaker.
 fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
-    let algorithm = CapturedX509Certificate::from_der(certificate).ok()?.signature_algorithm()?;
+    let algorithm = CapturedX509Certificate::from_der(certificate)
+        .ok()?
+        .signature_algorithm()?;
     let hash = match algorithm {
-        SignatureAlgorithm::RsaSha1 | SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::EcdsaSha256 => &digest::SHA256,
+        SignatureAlgorithm::RsaSha1
+        | SignatureAlgorithm::RsaSha256
+        | SignatureAlgorithm::EcdsaSha256 => &digest::SHA256,
         SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => &digest::SHA384,
         SignatureAlgorithm::RsaSha512 => &digest::SHA512,
         _ => return None,
@@ -209,7 +221,11 @@ pub async fn negotiate(mut stream: TcpStream, tls: Option<&Tls>) -> io::Result<O
         };
         let secured = tls.acceptor.accept(stream).await?;
         let spoken = secured.get_ref().1.alpn_protocol() == Some(ALPN);
-        return Ok(if spoken { Some(candidate(MaybeTls::Tls(Box::new(secured)), &[])?) } else { None });
+        return Ok(if spoken {
+            Some(candidate(MaybeTls::Tls(Box::new(secured)), &[])?)
+        } else {
+            None
+        });
     }
     let mut requests = vec![SSL_REQUEST, GSS_REQUEST];
     loop {
@@ -250,5 +266,7 @@ pub fn common_name(stream: &MaybeTls) -> Option<String> {
         return None;
     };
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-    CapturedX509Certificate::from_der(certificate.as_ref()).ok()?.subject_common_name()
+    CapturedX509Certificate::from_der(certificate.as_ref())
+        .ok()?
+        .subject_common_name()
 }

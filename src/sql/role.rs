@@ -208,20 +208,27 @@ impl Reader<'_, '_> {
     /// Whether the next statement is an `EXPLAIN` or a `PREPARE` of one that can have a password.
     fn is_inside_of_another(&self) -> bool {
         let token = |at| self.parser.peek_nth_token(at).token;
-        let outer = ["explain", "prepare"].iter().any(|word| is_word(&token(0), word));
+        let outer = ["explain", "prepare"]
+            .iter()
+            .any(|word| is_word(&token(0), word));
         // Their own words and options are few; each look starts at the first again.
         let pairs = (0..64).map(|at| (token(at), token(at + 1)));
-        let mut rest = pairs.take_while(|(token, _)| !matches!(token, Token::SemiColon | Token::EOF));
-        outer && rest.any(|(verb, noun)| {
-            ["create", "alter"].iter().any(|word| is_word(&verb, word))
-                && NOUNS.iter().any(|word| is_word(&noun, word))
-        })
+        let mut rest =
+            pairs.take_while(|(token, _)| !matches!(token, Token::SemiColon | Token::EOF));
+        outer
+            && rest.any(|(verb, noun)| {
+                ["create", "alter"].iter().any(|word| is_word(&verb, word))
+                    && NOUNS.iter().any(|word| is_word(&noun, word))
+            })
     }
 
     fn options(&mut self, creating: bool) -> Result<RoleOptions> {
         let mut options = RoleOptions::default();
         let _ = self.words(&["with"]);
-        while !matches!(self.parser.peek_token().token, Token::SemiColon | Token::EOF) {
+        while !matches!(
+            self.parser.peek_token().token,
+            Token::SemiColon | Token::EOF
+        ) {
             let twice = self.option(&mut options, creating)?;
             if twice {
                 self.parser.prev_token();
@@ -234,7 +241,10 @@ impl Reader<'_, '_> {
     /// Takes an option; returns whether it had been said before.
     fn option(&mut self, options: &mut RoleOptions, creating: bool) -> Result<bool> {
         let flags = [("superuser", "nosuperuser"), ("login", "nologin")];
-        for (place, (yes, no)) in [&mut options.superuser, &mut options.login].into_iter().zip(flags) {
+        for (place, (yes, no)) in [&mut options.superuser, &mut options.login]
+            .into_iter()
+            .zip(flags)
+        {
             if let Some(found) = self.one_of(&[yes, no]) {
                 return Ok(place.replace(found == yes).is_some());
             }
@@ -266,13 +276,28 @@ impl Reader<'_, '_> {
             return Ok(!std::mem::replace(&mut options.members, members).is_empty());
         }
         // What every role here is.
-        let plain = ["inherit", "nocreatedb", "nocreaterole", "noreplication", "nobypassrls"];
+        let plain = [
+            "inherit",
+            "nocreatedb",
+            "nocreaterole",
+            "noreplication",
+            "nobypassrls",
+        ];
         if self.one_of(&plain).is_some() {
             return Ok(false);
         }
-        let others = ["noinherit", "createdb", "createrole", "replication", "bypassrls", "admin", "sysid"];
+        let others = [
+            "noinherit",
+            "createdb",
+            "createrole",
+            "replication",
+            "bypassrls",
+            "admin",
+            "sysid",
+        ];
         if let Some(other) = self.one_of(&others) {
-            let hint = "There is SUPERUSER, LOGIN, PASSWORD, CONNECTION LIMIT, VALID UNTIL and IN ROLE.";
+            let hint =
+                "There is SUPERUSER, LOGIN, PASSWORD, CONNECTION LIMIT, VALID UNTIL and IN ROLE.";
             let what = format!("the role option {} is not supported", other.to_uppercase());
             return Err(unsupported(what, Some(hint)));
         }
@@ -297,17 +322,39 @@ impl Reader<'_, '_> {
     fn membership(&mut self, preposition: &str) -> Result<(Vec<String>, Vec<NamedRole>)> {
         let about_objects = || {
             let hint = "GRANT role TO role makes a role a member of another.";
-            unsupported("privileges on objects are not supported".to_owned(), Some(hint))
+            unsupported(
+                "privileges on objects are not supported".to_owned(),
+                Some(hint),
+            )
         };
         if self.words(&["admin", "option", "for"]) || self.words(&["grant", "option", "for"]) {
             return Err(admin_option());
         }
-        if self.one_of(&["all", "select", "insert", "update", "delete", "truncate", "references", "trigger",
-            "create", "connect", "temporary", "temp", "execute", "usage"]).is_some() {
+        if self
+            .one_of(&[
+                "all",
+                "select",
+                "insert",
+                "update",
+                "delete",
+                "truncate",
+                "references",
+                "trigger",
+                "create",
+                "connect",
+                "temporary",
+                "temp",
+                "execute",
+                "usage",
+            ])
+            .is_some()
+        {
             return Err(about_objects());
         }
         let groups = self.list(Self::name)?;
-        if matches!(self.parser.peek_token().token, Token::LParen) || is_word(&self.parser.peek_token().token, "on") {
+        if matches!(self.parser.peek_token().token, Token::LParen)
+            || is_word(&self.parser.peek_token().token, "on")
+        {
             return Err(about_objects());
         }
         if !word(self.parser, preposition) {
@@ -329,11 +376,13 @@ impl Reader<'_, '_> {
     }
 
     fn named_role(&mut self) -> Result<NamedRole> {
-        Ok(match self.one_of(&["current_user", "current_role", "session_user"]) {
-            Some("session_user") => NamedRole::Session,
-            Some(_) => NamedRole::Current,
-            None => NamedRole::Name(self.name()?),
-        })
+        Ok(
+            match self.one_of(&["current_user", "current_role", "session_user"]) {
+                Some("session_user") => NamedRole::Session,
+                Some(_) => NamedRole::Current,
+                None => NamedRole::Name(self.name()?),
+            },
+        )
     }
 
     fn name(&mut self) -> Result<String> {
@@ -341,7 +390,8 @@ impl Reader<'_, '_> {
             return Err(self.fault("expected the name of a role"));
         }
         let name = self.parser.parse_identifier();
-        name.map(|name| folded(&name)).map_err(|_| self.fault("expected the name of a role"))
+        name.map(|name| folded(&name))
+            .map_err(|_| self.fault("expected the name of a role"))
     }
 
     fn text(&mut self, expected: &str) -> Result<String> {
@@ -356,12 +406,18 @@ impl Reader<'_, '_> {
 
     /// Takes one of these words, or nothing.
     fn one_of<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
-        words.iter().find(|expected| word(self.parser, expected)).copied()
+        words
+            .iter()
+            .find(|expected| word(self.parser, expected))
+            .copied()
     }
 
     /// Takes these words, or nothing at all.
     fn words(&mut self, words: &[&str]) -> bool {
-        let found = words.iter().enumerate().all(|(at, word)| is_word(&self.parser.peek_nth_token(at).token, word));
+        let found = words
+            .iter()
+            .enumerate()
+            .all(|(at, word)| is_word(&self.parser.peek_nth_token(at).token, word));
         if found {
             words.iter().for_each(|_| {
                 self.parser.next_token();
@@ -382,7 +438,10 @@ impl Reader<'_, '_> {
 
 fn admin_option() -> Error {
     let hint = "A superuser decides about memberships.";
-    unsupported("ADMIN OPTION and GRANTED BY are not supported".to_owned(), Some(hint))
+    unsupported(
+        "ADMIN OPTION and GRANTED BY are not supported".to_owned(),
+        Some(hint),
+    )
 }
 
 fn unsupported(message: String, hint: Option<&str>) -> Error {
@@ -399,7 +458,11 @@ mod tests {
     use super::*;
 
     fn read(sql: &str) -> RoleStatement {
-        match parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}")).remove(0).kind {
+        match parse(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+            .remove(0)
+            .kind
+        {
             StatementKind::Role(statement) => *statement,
             other => panic!("{sql}: {other:?}"),
         }
@@ -407,7 +470,8 @@ mod tests {
 
     #[test]
     fn every_option_is_read_in_any_order() {
-        let sql = "CREATE ROLE \"Ana\" WITH PASSWORD 'it''s' VALID UNTIL '2027-01-01' CONNECTION LIMIT 3
+        let sql =
+            "CREATE ROLE \"Ana\" WITH PASSWORD 'it''s' VALID UNTIL '2027-01-01' CONNECTION LIMIT 3
                    LOGIN NOCREATEDB SUPERUSER IN ROLE sales, \"市场\"";
         let RoleStatement::Create { name, options } = read(sql) else {
             panic!("{sql}");
@@ -441,21 +505,31 @@ mod tests {
 
     #[test]
     fn what_clients_send_is_read() {
-        let RoleStatement::Alter { role, options } = read("ALTER USER \"ana\" PASSWORD 'SCRAM-SHA-256$4096:x$y:z'") else {
+        let RoleStatement::Alter { role, options } =
+            read("ALTER USER \"ana\" PASSWORD 'SCRAM-SHA-256$4096:x$y:z'")
+        else {
             panic!();
         };
         assert_eq!(role, NamedRole::Name("ana".to_owned()));
         assert!(options.is_password_only() && options.password.is_some());
-        let RoleStatement::Alter { role, options } = read("alter role current_user encrypted password null connection limit -1") else {
+        let RoleStatement::Alter { role, options } =
+            read("alter role current_user encrypted password null connection limit -1")
+        else {
             panic!();
         };
-        assert_eq!((role, options.password.clone(), options.connection_limit), (NamedRole::Current, Some(None), Some(None)));
+        assert_eq!(
+            (role, options.password.clone(), options.connection_limit),
+            (NamedRole::Current, Some(None), Some(None))
+        );
         assert!(!options.is_password_only());
         let RoleStatement::Grant { groups, members } = read("grant a, b to c, current_user") else {
             panic!();
         };
         assert_eq!(groups, ["a", "b"]);
-        assert_eq!(members, [NamedRole::Name("c".to_owned()), NamedRole::Current]);
+        assert_eq!(
+            members,
+            [NamedRole::Name("c".to_owned()), NamedRole::Current]
+        );
         let RoleStatement::Drop { names, if_exists } = read("DROP USER IF EXISTS a, b") else {
             panic!();
         };
@@ -464,11 +538,19 @@ mod tests {
 
     #[test]
     fn setting_a_role_is_a_setting() {
-        for (sql, expected) in [("SET ROLE sales", "sales"), ("set role = 'Sales'", "Sales"), ("SET ROLE NONE", "none")] {
+        for (sql, expected) in [
+            ("SET ROLE sales", "sales"),
+            ("set role = 'Sales'", "Sales"),
+            ("SET ROLE NONE", "none"),
+        ] {
             let StatementKind::Set { name, value } = parse(sql).unwrap().remove(0).kind else {
                 panic!("{sql}");
             };
-            assert_eq!((name.as_str(), value.as_deref()), ("role", Some(expected)), "{sql}");
+            assert_eq!(
+                (name.as_str(), value.as_deref()),
+                ("role", Some(expected)),
+                "{sql}"
+            );
         }
     }
 
@@ -478,18 +560,30 @@ mod tests {
             ("CREATE ROLE", "42601", None),
             ("CREATE ROLE a PASSWORD", "42601", None),
             ("CREATE ROLE a PASSWORT 'geheim'", "42601", Some(15)),
-            ("CREATE ROLE a PASSWORD 'geheim' 'geheim'", "42601", Some(33)),
+            (
+                "CREATE ROLE a PASSWORD 'geheim' 'geheim'",
+                "42601",
+                Some(33),
+            ),
             ("CREATE ROLE a PASSWORD geheim", "42601", Some(24)),
             ("CREATE ROLE a ENCRYPTED 'geheim'", "42601", Some(25)),
             ("CREATE ROLE a 'geheim'", "42601", Some(15)),
             ("CREATE ROLE 'geheim'", "42601", Some(13)),
             ("CREATE ROLE a LOGIN NOLOGIN", "42601", Some(21)),
-            ("ALTER ROLE a PASSWORD 'geheim' PASSWORD 'geheim'", "42601", Some(41)),
+            (
+                "ALTER ROLE a PASSWORD 'geheim' PASSWORD 'geheim'",
+                "42601",
+                Some(41),
+            ),
             ("ALTER ROLE a VALID UNTIL 5", "42601", Some(26)),
             ("CREATE ROLE a CONNECTION LIMIT -2", "42601", Some(33)),
             ("CREATE ROLE a CREATEDB PASSWORD 'geheim'", "0A000", None),
             ("ALTER ROLE a RENAME TO b", "0A000", None),
-            ("PREPARE p AS CREATE ROLE a PASSWORD 'geheim'", "0A000", None),
+            (
+                "PREPARE p AS CREATE ROLE a PASSWORD 'geheim'",
+                "0A000",
+                None,
+            ),
             ("EXPLAIN CREATE USER a PASSWORD 'geheim'", "0A000", None),
             ("EXPLAIN ALTER ROLE a PASSWORD 'geheim'", "0A000", None),
             ("GRANT SELECT ON t TO a", "0A000", None),
@@ -497,7 +591,11 @@ mod tests {
             ("GRANT a", "42601", None),
         ] {
             let error = parse(sql).map(|_| ()).unwrap_err();
-            assert_eq!((error.code(), error.position()), (code, position), "{sql}: {error}");
+            assert_eq!(
+                (error.code(), error.position()),
+                (code, position),
+                "{sql}: {error}"
+            );
             assert!(!error.to_string().contains("geheim"), "{sql}: {error}");
         }
         let shown = format!("{:?}", read("CREATE ROLE a PASSWORD 'geheim'"));

@@ -57,8 +57,14 @@ async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
     mut scram: ScramSha256,
 ) -> Vec<Message> {
     let asked = client.receive().await.unwrap();
-    assert_eq!((asked.kind, &asked.body[..4]), ('R', [0, 0, 0, 10].as_slice()), "{asked:?}");
-    client.send(b'p', &initial(mechanism, scram.message())).await;
+    assert_eq!(
+        (asked.kind, &asked.body[..4]),
+        ('R', [0, 0, 0, 10].as_slice()),
+        "{asked:?}"
+    );
+    client
+        .send(b'p', &initial(mechanism, scram.message()))
+        .await;
     let challenge = client.receive().await.unwrap();
     if challenge.kind == 'E' {
         return vec![challenge];
@@ -90,7 +96,10 @@ async fn a_password_lets_in_and_nothing_else_does() {
     let server = server().await;
     for (user, password) in [("admin", "geheim"), ("ana", "漏斗 密码")] {
         let messages = answer(&server, user, password).await;
-        assert!(kinds(&messages).starts_with("RR") && kinds(&messages).ends_with('Z'), "{messages:?}");
+        assert!(
+            kinds(&messages).starts_with("RR") && kinds(&messages).ends_with('Z'),
+            "{messages:?}"
+        );
     }
     // Nobody learns from the answer why: no such role, no right to connect, over, none, wrong, empty.
     for (user, password) in [
@@ -105,7 +114,11 @@ async fn a_password_lets_in_and_nothing_else_does() {
     ] {
         let messages = answer(&server, user, password).await;
         let expected = format!("password authentication failed for user \"{user}\"");
-        assert_eq!(fields(error(&messages)), ["FATAL", "28P01", &expected], "{user}");
+        assert_eq!(
+            fields(error(&messages)),
+            ["FATAL", "28P01", &expected],
+            "{user}"
+        );
         assert_eq!(messages.len(), 1);
     }
 }
@@ -117,11 +130,16 @@ async fn a_user_that_there_is_not_is_asked_the_same_each_time() {
     for user in ["nobody", "nobody", "somebody", "joe"] {
         let mut client = begin(&server, user).await;
         client.receive().await.unwrap();
-        client.send(b'p', &initial("SCRAM-SHA-256", b"n,,n=,r=abc")).await;
+        client
+            .send(b'p', &initial("SCRAM-SHA-256", b"n,,n=,r=abc"))
+            .await;
         let challenge = client.receive().await.unwrap();
         let challenge = String::from_utf8(challenge.body[4..].to_vec()).unwrap();
         let (_, salt) = challenge.split_once(",s=").unwrap();
-        assert!(challenge.starts_with("r=abc") && salt.ends_with(",i=4096"), "{challenge}");
+        assert!(
+            challenge.starts_with("r=abc") && salt.ends_with(",i=4096"),
+            "{challenge}"
+        );
         salts.push(salt.to_owned());
     }
     assert_eq!(salts[0], salts[1]);
@@ -135,17 +153,29 @@ async fn messages_out_of_order_end_the_login() {
     let mut first = begin(&server, "admin").await;
     first.receive().await.unwrap();
     let mut said = scram("geheim");
-    first.send(b'p', &initial("SCRAM-SHA-256", said.message())).await;
-    said.update(&first.receive().await.unwrap().body[4..]).unwrap();
+    first
+        .send(b'p', &initial("SCRAM-SHA-256", said.message()))
+        .await;
+    said.update(&first.receive().await.unwrap().body[4..])
+        .unwrap();
     let replayed = said.message().to_vec();
     for (message, code) in [
         (initial("SCRAM-SHA-256", b"n,,n=,r=abc"), None),
-        (initial("SCRAM-SHA-256-PLUS", b"p=tls-server-end-point,,n=,r=abc"), Some("08P01")),
+        (
+            initial("SCRAM-SHA-256-PLUS", b"p=tls-server-end-point,,n=,r=abc"),
+            Some("08P01"),
+        ),
         (initial("PLAIN", b"geheim"), Some("08P01")),
         (initial("SCRAM-SHA-256", b"n,,n="), Some("08P01")),
-        (initial("SCRAM-SHA-256", b"n,a=admin,n=,r=abc"), Some("0A000")),
+        (
+            initial("SCRAM-SHA-256", b"n,a=admin,n=,r=abc"),
+            Some("0A000"),
+        ),
         (b"SCRAM-SHA-256\0\xff\xff\xff\xff".to_vec(), Some("08P01")),
-        (b"SCRAM-SHA-256\0\x7f\xff\xff\xffn,,n=,r=abc".to_vec(), Some("08P01")),
+        (
+            b"SCRAM-SHA-256\0\x7f\xff\xff\xffn,,n=,r=abc".to_vec(),
+            Some("08P01"),
+        ),
         (b"geheim\0".to_vec(), Some("08P01")),
         (Vec::new(), Some("08P01")),
     ] {
@@ -158,7 +188,11 @@ async fn messages_out_of_order_end_the_login() {
             client.send(b'p', &replayed).await;
             answer = client.receive().await.unwrap();
         }
-        assert_eq!(answer.field('C').as_deref(), code.or(Some("08P01")), "{message:?}");
+        assert_eq!(
+            answer.field('C').as_deref(),
+            code.or(Some("08P01")),
+            "{message:?}"
+        );
         assert!(client.receive().await.is_none());
     }
     // A query before the login is done.
@@ -187,8 +221,16 @@ async fn an_address_that_fails_too_often_is_not_heard() {
     assert!(started.elapsed() >= Duration::from_millis(750));
     let mut client = begin(&server, "admin").await;
     let messages = client.until_ready().await;
-    assert_eq!(fields(error(&messages)), ["FATAL", "28000", "too many failed logins from 127.0.0.1"]);
-    assert!(error(&messages).field('H').unwrap().starts_with("Try again in "));
+    assert_eq!(
+        fields(error(&messages)),
+        ["FATAL", "28000", "too many failed logins from 127.0.0.1"]
+    );
+    assert!(
+        error(&messages)
+            .field('H')
+            .unwrap()
+            .starts_with("Try again in ")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,12 +246,22 @@ async fn there_are_so_many_connections_and_the_last_are_for_superusers() {
     let connect = async |user: &str| RawClient::connect(server.address, &[("user", user)]).await;
     let ana = connect("ana").await;
     assert!(kinds(&ana.greeting).ends_with('Z'));
-    assert_eq!(refusal(&connect("ana").await), ["FATAL", "53300", "too many connections for role \"ana\""]);
+    assert_eq!(
+        refusal(&connect("ana").await),
+        ["FATAL", "53300", "too many connections for role \"ana\""]
+    );
     let _bob = connect("bob").await;
-    let expected = ["FATAL", "53300", "remaining connection slots are reserved for superusers"];
+    let expected = [
+        "FATAL",
+        "53300",
+        "remaining connection slots are reserved for superusers",
+    ];
     assert_eq!(refusal(&connect("bob").await), expected);
     let _admin = connect("admin").await;
-    assert_eq!(refusal(&connect("admin").await), ["FATAL", "53300", "sorry, too many clients already"]);
+    assert_eq!(
+        refusal(&connect("admin").await),
+        ["FATAL", "53300", "sorry, too many clients already"]
+    );
     drop(ana);
     for _ in 0..50 {
         if kinds(&connect("admin").await.greeting).ends_with('Z') {
@@ -241,41 +293,55 @@ async fn a_driver_logs_in_and_manages_roles() {
     let server = server().await;
     let mut config = server.config();
     let admin = connect(config.user("admin").password("geheim")).await;
-    let codes = |client: tokio_postgres::Client, statements: &'static [(&'static str, &'static str)]| async move {
+    let codes = |client: tokio_postgres::Client,
+                 statements: &'static [(&'static str, &'static str)]| async move {
         for (sql, code) in statements {
             let failed = client.batch_execute(sql).await;
-            let found = failed.err().map(|error| db_error(&error).code().code().to_owned());
+            let found = failed
+                .err()
+                .map(|error| db_error(&error).code().code().to_owned());
             assert_eq!(found.as_deref().unwrap_or("00000"), *code, "{sql}");
         }
     };
-    codes(admin, &[
-        ("CREATE USER \"李 雷\" PASSWORD 'x' IN ROLE ana", "00000"),
-        ("CREATE ROLE ana", "42710"),
-        ("DROP ROLE nobody", "42704"),
-        ("DROP ROLE IF EXISTS nobody", "00000"),
-        ("GRANT \"李 雷\" TO ana", "0LP01"),
-        ("ALTER ROLE ana VALID UNTIL 'soon'", "22023"),
-        ("ALTER ROLE ana PASSWORD 'SCRAM-SHA-256$1:x'", "22023"),
-        ("ALTER ROLE ana PASSWORD 'md50123456789abcdef0123456789abcdef'", "22023"),
-        ("ALTER ROLE admin NOSUPERUSER", "55000"),
-        ("DROP ROLE admin", "55006"),
-        ("SET ROLE ana", "00000"),
-        ("CREATE ROLE x", "42501"),
-        ("ALTER ROLE ana PASSWORD 'neu'", "00000"),
-        ("ALTER ROLE ana SUPERUSER", "42501"),
-        ("ALTER ROLE bob PASSWORD 'neu'", "42501"),
-        ("RESET ROLE", "00000"),
-        ("REVOKE ana FROM \"李 雷\"", "00000"),
-        ("DROP ROLE \"李 雷\"", "00000"),
-    ]).await;
+    codes(
+        admin,
+        &[
+            ("CREATE USER \"李 雷\" PASSWORD 'x' IN ROLE ana", "00000"),
+            ("CREATE ROLE ana", "42710"),
+            ("DROP ROLE nobody", "42704"),
+            ("DROP ROLE IF EXISTS nobody", "00000"),
+            ("GRANT \"李 雷\" TO ana", "0LP01"),
+            ("ALTER ROLE ana VALID UNTIL 'soon'", "22023"),
+            ("ALTER ROLE ana PASSWORD 'SCRAM-SHA-256$1:x'", "22023"),
+            (
+                "ALTER ROLE ana PASSWORD 'md50123456789abcdef0123456789abcdef'",
+                "22023",
+            ),
+            ("ALTER ROLE admin NOSUPERUSER", "55000"),
+            ("DROP ROLE admin", "55006"),
+            ("SET ROLE ana", "00000"),
+            ("CREATE ROLE x", "42501"),
+            ("ALTER ROLE ana PASSWORD 'neu'", "00000"),
+            ("ALTER ROLE ana SUPERUSER", "42501"),
+            ("ALTER ROLE bob PASSWORD 'neu'", "42501"),
+            ("RESET ROLE", "00000"),
+            ("REVOKE ana FROM \"李 雷\"", "00000"),
+            ("DROP ROLE \"李 雷\"", "00000"),
+        ],
+    )
+    .await;
     let mut config = server.config();
     let ana = connect(config.user("ana").password("neu")).await;
-    codes(ana, &[
-        ("SET ROLE admin", "42501"),
-        ("DROP ROLE bob", "42501"),
-        ("ALTER USER CURRENT_USER PASSWORD 'neuer'", "00000"),
-        ("GRANT admin TO ana", "42501"),
-    ]).await;
+    codes(
+        ana,
+        &[
+            ("SET ROLE admin", "42501"),
+            ("DROP ROLE bob", "42501"),
+            ("ALTER USER CURRENT_USER PASSWORD 'neuer'", "00000"),
+            ("GRANT admin TO ana", "42501"),
+        ],
+    )
+    .await;
 }
 
 /// The certificates of `tests/it/certificates`, with keys that nobody else can read.
@@ -287,8 +353,18 @@ impl Certificates {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/certificates");
-        for name in ["ca.crt", "server.crt", "server.key", "other.key", "carl.crt", "carl.key"] {
-            write_key(&folder.path().join(name), &fs::read_to_string(stored.join(name)).unwrap());
+        for name in [
+            "ca.crt",
+            "server.crt",
+            "server.key",
+            "other.key",
+            "carl.crt",
+            "carl.key",
+        ] {
+            write_key(
+                &folder.path().join(name),
+                &fs::read_to_string(stored.join(name)).unwrap(),
+            );
         }
         Self { folder }
     }
@@ -307,7 +383,9 @@ impl Certificates {
 
     fn connector(&self) -> TlsConnector {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.file("ca.crt")).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_file(self.file("ca.crt")).unwrap())
+            .unwrap();
         let provider = pgwire::tokio::tokio_rustls::rustls::crypto::ring::default_provider();
         let config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
@@ -350,32 +428,61 @@ async fn a_login_is_bound_to_the_servers_certificate() {
     let server = TestServer::start_as(options, ROLES).await;
     let certificate = CertificateDer::from_pem_file(certificates.file("server.crt")).unwrap();
     // It is signed with ECDSA and SHA-256.
-    let hash = ring::digest::digest(&ring::digest::SHA256, &certificate).as_ref().to_vec();
+    let hash = ring::digest::digest(&ring::digest::SHA256, &certificate)
+        .as_ref()
+        .to_vec();
     for (binding, mechanism, code) in [
-        (ChannelBinding::tls_server_end_point(hash.clone()), "SCRAM-SHA-256-PLUS", None),
+        (
+            ChannelBinding::tls_server_end_point(hash.clone()),
+            "SCRAM-SHA-256-PLUS",
+            None,
+        ),
         (ChannelBinding::unsupported(), "SCRAM-SHA-256", None),
-        (ChannelBinding::tls_server_end_point(vec![0; 32]), "SCRAM-SHA-256-PLUS", Some("28000")),
+        (
+            ChannelBinding::tls_server_end_point(vec![0; 32]),
+            "SCRAM-SHA-256-PLUS",
+            Some("28000"),
+        ),
         // The client believes that the server has no binding, so somebody took it out of the list.
-        (ChannelBinding::unrequested(), "SCRAM-SHA-256", Some("28000")),
-        (ChannelBinding::unsupported(), "SCRAM-SHA-256-PLUS", Some("08P01")),
+        (
+            ChannelBinding::unrequested(),
+            "SCRAM-SHA-256",
+            Some("28000"),
+        ),
+        (
+            ChannelBinding::unsupported(),
+            "SCRAM-SHA-256-PLUS",
+            Some("08P01"),
+        ),
     ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(&SSL_REQUEST).await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'S');
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = certificates.connector().connect(name, stream).await.unwrap();
+        let stream = certificates
+            .connector()
+            .connect(name, stream)
+            .await
+            .unwrap();
         let mut client = RawClient::begin(stream, &[("user", "admin")]).await;
         let messages = log_in(&mut client, mechanism, ScramSha256::new(b"geheim", binding)).await;
-        let found = messages.iter().find(|message| message.kind == 'E').and_then(|message| message.field('C'));
+        let found = messages
+            .iter()
+            .find(|message| message.kind == 'E')
+            .and_then(|message| message.field('C'));
         assert_eq!(found.as_deref(), code, "{mechanism}");
         if code.is_none() {
-            assert_eq!(rows(&client.query("SELECT current_user").await), [[Some("admin".to_owned())]]);
+            assert_eq!(
+                rows(&client.query("SELECT current_user").await),
+                [[Some("admin".to_owned())]]
+            );
         }
     }
     // Without TLS nobody gets so far as to be asked.
     let mut plain = begin(&server, "admin").await;
     let messages = plain.until_ready().await;
-    let expected = "no rule admits host \"127.0.0.1\", user \"admin\", database \"funnelsql\", no encryption";
+    let expected =
+        "no rule admits host \"127.0.0.1\", user \"admin\", database \"funnelsql\", no encryption";
     assert_eq!(fields(error(&messages)), ["FATAL", "28000", expected]);
 }
 
@@ -389,7 +496,10 @@ async fn words_before_the_handshake_are_not_heard() {
     let server = TestServer::start_as(options, "").await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let startup = b"\0\0\0\x12\0\x03\0\0user\0ana\0\0";
-    stream.write_all(&[SSL_REQUEST.as_slice(), startup].concat()).await.unwrap();
+    stream
+        .write_all(&[SSL_REQUEST.as_slice(), startup].concat())
+        .await
+        .unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'S');
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
@@ -408,7 +518,10 @@ async fn a_server_without_tls_says_so() {
     let mut client = RawClient::begin(stream, &[("user", "ana")]).await;
     assert!(kinds(&client.until_ready().await).ends_with('Z'));
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(&[SSL_REQUEST, SSL_REQUEST].concat()).await.unwrap();
+    stream
+        .write_all(&[SSL_REQUEST, SSL_REQUEST].concat())
+        .await
+        .unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'N');
     assert_eq!(stream.read_u8().await.unwrap(), b'E');
 }
@@ -418,7 +531,10 @@ fn files_that_do_not_belong_together_are_refused() {
     let certificates = Certificates::new();
     Tls::load(&certificates.tls()).unwrap();
     fs::write(certificates.file("empty.crt"), "").unwrap();
-    write_key(&certificates.file("bad.key"), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    write_key(
+        &certificates.file("bad.key"),
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+    );
     let fault = |change: fn(&Certificates, &mut TlsFiles)| {
         let mut files = certificates.tls();
         change(&certificates, &mut files);
@@ -427,13 +543,31 @@ fn files_that_do_not_belong_together_are_refused() {
         error.to_string()
     };
     for (fault, part) in [
-        (fault(|c, files| files.key = c.file("other.key")), "other.key"),
-        (fault(|c, files| files.key = c.file("absent.key")), "absent.key"),
+        (
+            fault(|c, files| files.key = c.file("other.key")),
+            "other.key",
+        ),
+        (
+            fault(|c, files| files.key = c.file("absent.key")),
+            "absent.key",
+        ),
         (fault(|c, files| files.key = c.file("bad.key")), "bad.key"),
-        (fault(|c, files| files.key = c.file("server.crt")), "server.crt"),
-        (fault(|c, files| files.certificate = c.file("absent.crt")), "absent.crt"),
-        (fault(|c, files| files.certificate = c.file("empty.crt")), "there is no certificate in it"),
-        (fault(|c, files| files.client_ca = Some(c.file("empty.crt"))), "empty.crt"),
+        (
+            fault(|c, files| files.key = c.file("server.crt")),
+            "server.crt",
+        ),
+        (
+            fault(|c, files| files.certificate = c.file("absent.crt")),
+            "absent.crt",
+        ),
+        (
+            fault(|c, files| files.certificate = c.file("empty.crt")),
+            "there is no certificate in it",
+        ),
+        (
+            fault(|c, files| files.client_ca = Some(c.file("empty.crt"))),
+            "empty.crt",
+        ),
     ] {
         assert!(fault.contains(part), "{part}: {fault}");
     }
@@ -443,19 +577,45 @@ fn files_that_do_not_belong_together_are_refused() {
         let key = certificates.file("server.key");
         fs::set_permissions(key, fs::Permissions::from_mode(0o644)).unwrap();
         let error = Tls::load(&certificates.tls()).unwrap_err();
-        assert!(error.to_string().starts_with("others can read the key"), "{error}");
+        assert!(
+            error.to_string().starts_with("others can read the key"),
+            "{error}"
+        );
     }
 }
 
 /// What psql prints, or its errors.
-async fn psql(port: u16, connection: &str, password: &str, command: &str) -> Result<String, String> {
+async fn psql(
+    port: u16,
+    connection: &str,
+    password: &str,
+    command: &str,
+) -> Result<String, String> {
     let mut psql = Command::new("psql");
-    psql.args(["-X", "-P", "pager=off", "-v", "ON_ERROR_STOP=1", "-c", command])
-        .arg(format!("host=localhost port={port} dbname=funnelsql connect_timeout=10 {connection}"))
-        .env("PGPASSWORD", password);
-    let output = tokio::task::spawn_blocking(move || psql.output()).await.unwrap().unwrap();
-    let [shown, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-    if output.status.success() { Ok(shown) } else { Err(errors) }
+    psql.args([
+        "-X",
+        "-P",
+        "pager=off",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-c",
+        command,
+    ])
+    .arg(format!(
+        "host=localhost port={port} dbname=funnelsql connect_timeout=10 {connection}"
+    ))
+    .env("PGPASSWORD", password);
+    let output = tokio::task::spawn_blocking(move || psql.output())
+        .await
+        .unwrap()
+        .unwrap();
+    let [shown, errors] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    if output.status.success() {
+        Ok(shown)
+    } else {
+        Err(errors)
+    }
 }
 
 fn has_psql() -> bool {
@@ -491,7 +651,12 @@ async fn psql_connects_over_tls_with_password_and_certificate() {
     let port = server.address.port();
     let root = format!("sslrootcert={}", certificates.file("ca.crt").display());
     let own = |name: &str| {
-        let [certificate, key] = ["crt", "key"].map(|end| certificates.file(&format!("{name}.{end}")).display().to_string());
+        let [certificate, key] = ["crt", "key"].map(|end| {
+            certificates
+                .file(&format!("{name}.{end}"))
+                .display()
+                .to_string()
+        });
         format!("sslcert={certificate} sslkey={key}")
     };
     let none = "sslcert=/nowhere sslkey=/nowhere";
@@ -501,17 +666,47 @@ async fn psql_connects_over_tls_with_password_and_certificate() {
         format!("user=admin sslmode=verify-full channel_binding=require {root} {none}"),
     ] {
         let shown = psql(port, &connection, "geheim", "SELECT current_user").await;
-        assert!(shown.as_ref().is_ok_and(|shown| shown.contains("admin")), "{connection}: {shown:?}");
+        assert!(
+            shown.as_ref().is_ok_and(|shown| shown.contains("admin")),
+            "{connection}: {shown:?}"
+        );
     }
-    let shown = psql(port, &format!("user=carl sslmode=verify-full {root} {}", own("carl")), "", r"\conninfo").await;
-    assert!(shown.as_ref().is_ok_and(|shown| shown.contains("SSL")), "{shown:?}");
+    let shown = psql(
+        port,
+        &format!("user=carl sslmode=verify-full {root} {}", own("carl")),
+        "",
+        r"\conninfo",
+    )
+    .await;
+    assert!(
+        shown.as_ref().is_ok_and(|shown| shown.contains("SSL")),
+        "{shown:?}"
+    );
     for (connection, password, part) in [
-        (format!("user=admin sslmode=disable {none}"), "geheim", "no rule admits"),
-        (format!("user=admin sslmode=require {none}"), "falsch", "password authentication failed for user \"admin\""),
-        (format!("user=carl sslmode=require {none}"), "", "certificate authentication failed for user \"carl\""),
-        (format!("user=carl sslmode=require {}", own("server")), "", "certificate authentication failed for user \"carl\""),
+        (
+            format!("user=admin sslmode=disable {none}"),
+            "geheim",
+            "no rule admits",
+        ),
+        (
+            format!("user=admin sslmode=require {none}"),
+            "falsch",
+            "password authentication failed for user \"admin\"",
+        ),
+        (
+            format!("user=carl sslmode=require {none}"),
+            "",
+            "certificate authentication failed for user \"carl\"",
+        ),
+        (
+            format!("user=carl sslmode=require {}", own("server")),
+            "",
+            "certificate authentication failed for user \"carl\"",
+        ),
     ] {
-        let errors = psql(port, &connection, password, "SELECT 1").await.unwrap_err();
+        let errors = psql(port, &connection, password, "SELECT 1")
+            .await
+            .unwrap_err();
         assert!(errors.contains(part), "{connection}: {errors}");
     }
 }
@@ -524,14 +719,36 @@ async fn psql_lists_the_roles() {
     let sql = "CREATE ROLE admin SUPERUSER LOGIN; CREATE ROLE sales; CREATE USER ana CONNECTION LIMIT 2 IN ROLE sales";
     let server = TestServer::start_as(options(), sql).await;
     let port = server.address.port();
-    let shown = psql(port, "user=ana", "", "SELECT rolname, rolsuper, rolcanlogin, rolconnlimit, rolpassword FROM pg_roles ORDER BY 1").await.unwrap();
+    let shown = psql(
+        port,
+        "user=ana",
+        "",
+        "SELECT rolname, rolsuper, rolcanlogin, rolconnlimit, rolpassword FROM pg_roles ORDER BY 1",
+    )
+    .await
+    .unwrap();
     let lines: Vec<&str> = shown.lines().map(str::trim).collect();
-    assert!(lines.iter().any(|line| line.starts_with("ana ") && line.contains("| f        | t           |            2 | ********")), "{shown}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("ana ")
+            && line.contains("| f        | t           |            2 | ********")),
+        "{shown}"
+    );
     let members = "SELECT g.rolname, m.rolname FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member";
     let shown = psql(port, "user=ana", "", members).await.unwrap();
-    assert!(shown.contains("sales") && shown.contains("ana") && shown.contains("(1 row)"), "{shown}");
+    assert!(
+        shown.contains("sales") && shown.contains("ana") && shown.contains("(1 row)"),
+        "{shown}"
+    );
     let shown = psql(port, "user=ana", "", r"\du").await.unwrap();
-    for part in ["admin", "Superuser", "sales", "Cannot login", "ana", "2 connections", "{sales}"] {
+    for part in [
+        "admin",
+        "Superuser",
+        "sales",
+        "Cannot login",
+        "ana",
+        "2 connections",
+        "{sales}",
+    ] {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
 }

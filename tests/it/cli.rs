@@ -687,21 +687,38 @@ fn a_server_does_not_start_without_the_tls_that_it_is_told_to_have() {
     let place = Place::new();
     certificate(&place, "one", "server");
     certificate(&place, "other", "other");
-    place.write("f.toml", "data_dir = 'data'\nlisten = '127.0.0.1:0'\ntls_cert = 'one.crt'\ntls_key = 'other.key'\n");
-    place.write("good.toml", "data_dir = 'data'\nlisten = '127.0.0.1:0'\ntls_cert = 'one.crt'\ntls_key = 'one.key'\n");
+    place.write(
+        "f.toml",
+        "data_dir = 'data'\nlisten = '127.0.0.1:0'\ntls_cert = 'one.crt'\ntls_key = 'other.key'\n",
+    );
+    place.write(
+        "good.toml",
+        "data_dir = 'data'\nlisten = '127.0.0.1:0'\ntls_cert = 'one.crt'\ntls_key = 'one.key'\n",
+    );
     for arguments in [
         &["serve", "--config", "f.toml"][..],
         &["serve", "--config", "good.toml", "--tls-cert", "absent.crt"],
-        &["serve", "--config", "good.toml", "--tls-key", "one.crt"],
+        &["serve", "--config", "good.toml", "--tls-key", "absent.key"],
         &["config", "check", "f.toml"],
     ] {
         let ended = place.run(arguments, "");
         assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
-        assert!(ended.stderr.starts_with("ERROR:  F0000: can't use the "), "{ended:?}");
+        assert!(
+            ended.stderr.starts_with("ERROR:  F0000: can't use the "),
+            "{ended:?}"
+        );
     }
-    check(&place.run(&["config", "check", "good.toml"], ""), 0, "\"good.toml\" has no faults\n", "");
+    check(
+        &place.run(&["config", "check", "good.toml"], ""),
+        0,
+        "\"good.toml\" has no faults\n",
+        "",
+    );
     place.write("apart.toml", "tls_cert = 'one.crt'\n");
-    for command in [&["config", "check", "apart.toml"][..], &["serve", "--config", "apart.toml"]] {
+    for command in [
+        &["config", "check", "apart.toml"][..],
+        &["serve", "--config", "apart.toml"],
+    ] {
         assert_eq!(place.run(command, "").code, 2);
     }
     let served = place.serve(&["serve", "--config", "good.toml"]);
@@ -713,11 +730,20 @@ fn a_server_does_not_start_without_the_tls_that_it_is_told_to_have() {
 fn sighup_reads_the_certificate_again_and_a_bad_one_changes_nothing() {
     let place = Place::new();
     certificate(&place, "one", "server");
-    place.write("f.toml", "data_dir = 'data'\nlisten = '127.0.0.1:0'\ntls_cert = 'one.crt'\ntls_key = 'one.key'\n");
+    place.write(
+        "f.toml",
+        "data_dir = 'data'\nlisten = '127.0.0.1:0'\ntls_cert = 'one.crt'\ntls_key = 'one.key'\n",
+    );
     let mut served = place.serve(&["serve", "--config", "f.toml"]);
     let pid = served.child.id().to_string();
     let mut said = |expected: &str| {
-        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-HUP", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         let mut line = String::new();
         served.stderr.read_line(&mut line).unwrap();
         assert!(line.contains(expected), "{line}");
@@ -734,7 +760,10 @@ fn sighup_reads_the_certificate_again_and_a_bad_one_changes_nothing() {
 #[test]
 fn an_administrator_is_made_once_where_passwords_are_needed() {
     let place = Place::new();
-    place.write("f.toml", "data_dir = 'data'\nlisten = '127.0.0.1:0'\n[[auth]]\nmethod = 'scram-sha-256'\n");
+    place.write(
+        "f.toml",
+        "data_dir = 'data'\nlisten = '127.0.0.1:0'\n[[auth]]\nmethod = 'scram-sha-256'\n",
+    );
     let start = || {
         let served = place.serve(&["serve", "--config", "f.toml"]);
         let said = served.said.clone();
@@ -742,18 +771,33 @@ fn an_administrator_is_made_once_where_passwords_are_needed() {
         said
     };
     let said = start();
-    let password = said.strip_prefix("created role admin with password ").unwrap();
+    let password = said
+        .strip_prefix("created role admin with password ")
+        .unwrap();
     let (password, _) = password.split_once(' ').unwrap();
     assert_eq!(password.len(), 24);
     assert_eq!(start(), "");
     // Where it is given, and nobody has one yet.
     let place = Place::new();
     place.write("password", "geheim\n");
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "data", "--admin-password-file", "password"];
+    let arguments = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        "data",
+        "--admin-password-file",
+        "password",
+    ];
     let served = place.serve(&arguments);
     assert_eq!(served.said, "created role admin with the given password\n");
     assert_eq!(served.terminate().code, 0);
-    let shown = place.sql(&["-c", "SELECT rolname FROM pg_roles WHERE rolcanlogin", "--format", "csv"]);
+    let shown = place.sql(&[
+        "-c",
+        "SELECT rolname FROM pg_roles WHERE rolcanlogin",
+        "--format",
+        "csv",
+    ]);
     assert!(shown.stdout.contains("admin"), "{shown:?}");
     place.write("password", "");
     let ended = place.run(&arguments, "");

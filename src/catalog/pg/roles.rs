@@ -64,7 +64,9 @@ impl SchemaProvider for RoleRelations {
             _ => return self.relations.table(name).await,
         };
         let batch = RecordBatch::try_from_iter_with_nullable(
-            columns.into_iter().map(|(name, values)| (name, values, true)),
+            columns
+                .into_iter()
+                .map(|(name, values)| (name, values, true)),
         )?;
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
         Ok(Some(Arc::new(table)))
@@ -82,24 +84,35 @@ fn role_oid(name: &str) -> i32 {
 }
 
 fn names(roles: &[Arc<Role>]) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(roles.iter().map(|role| &role.name)))
+    Arc::new(StringArray::from_iter_values(
+        roles.iter().map(|role| &role.name),
+    ))
 }
 
 fn numbers(roles: &[Arc<Role>], number: impl Fn(&Role) -> i32) -> ArrayRef {
-    Arc::new(Int32Array::from_iter_values(roles.iter().map(|role| number(role))))
+    Arc::new(Int32Array::from_iter_values(
+        roles.iter().map(|role| number(role)),
+    ))
 }
 
 fn truths(roles: &[Arc<Role>], is_it: impl Fn(&Role) -> bool) -> ArrayRef {
-    Arc::new(BooleanArray::from_iter(roles.iter().map(|role| Some(is_it(role)))))
+    Arc::new(BooleanArray::from_iter(
+        roles.iter().map(|role| Some(is_it(role))),
+    ))
 }
 
 fn hidden(roles: &[Arc<Role>]) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(roles.iter().map(|_| "********")))
+    Arc::new(StringArray::from_iter_values(
+        roles.iter().map(|_| "********"),
+    ))
 }
 
 fn ends(roles: &[Arc<Role>]) -> ArrayRef {
     let ends = roles.iter().map(|role| role.valid_until_us);
-    Arc::new(ends.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+    Arc::new(
+        ends.collect::<TimestampMicrosecondArray>()
+            .with_timezone("UTC"),
+    )
 }
 
 fn no_settings(roles: &[Arc<Role>]) -> ArrayRef {
@@ -132,7 +145,11 @@ fn limit(role: &Role) -> i32 {
 
 /// In Postgres as well, a user is a role that may connect.
 fn users_columns(roles: &[Arc<Role>]) -> Columns {
-    let users: Vec<Arc<Role>> = roles.iter().filter(|role| role.login).map(Arc::clone).collect();
+    let users: Vec<Arc<Role>> = roles
+        .iter()
+        .filter(|role| role.login)
+        .map(Arc::clone)
+        .collect();
     vec![
         ("usename", names(&users)),
         ("usesysid", numbers(&users, |role| role_oid(&role.name))),
@@ -149,7 +166,11 @@ fn users_columns(roles: &[Arc<Role>]) -> Columns {
 fn members_columns(roles: &[Arc<Role>]) -> Columns {
     let memberships: Vec<(i32, i32)> = roles
         .iter()
-        .flat_map(|role| role.member_of.iter().map(|group| (role_oid(group), role_oid(&role.name))))
+        .flat_map(|role| {
+            role.member_of
+                .iter()
+                .map(|group| (role_oid(group), role_oid(&role.name)))
+        })
         .collect();
     let column = |of: fn(&(i32, i32)) -> i32| -> ArrayRef {
         Arc::new(Int32Array::from_iter_values(memberships.iter().map(of)))
@@ -158,6 +179,9 @@ fn members_columns(roles: &[Arc<Role>]) -> Columns {
         ("roleid", column(|(group, _)| *group)),
         ("member", column(|(_, member)| *member)),
         ("grantor", column(|_| OWNER_OID)),
-        ("admin_option", Arc::new(BooleanArray::from(vec![false; memberships.len()]))),
+        (
+            "admin_option",
+            Arc::new(BooleanArray::from(vec![false; memberships.len()])),
+        ),
     ]
 }

@@ -63,12 +63,14 @@ impl Role {
 
     /// When its password ends.
     pub fn valid_until(&self) -> Option<DateTime<Utc>> {
-        self.valid_until_us.and_then(DateTime::from_timestamp_micros)
+        self.valid_until_us
+            .and_then(DateTime::from_timestamp_micros)
     }
 
     /// Whether its password is over.
     pub fn is_over(&self, now: DateTime<Utc>) -> bool {
-        self.valid_until_us.is_some_and(|end| end <= now.timestamp_micros())
+        self.valid_until_us
+            .is_some_and(|end| end <= now.timestamp_micros())
     }
 }
 
@@ -116,7 +118,8 @@ impl Roles {
 
     /// Whether a superuser can connect with a password.
     pub fn has_administrator(&self) -> bool {
-        let administers = |role: &Arc<Role>| role.superuser && role.login && role.verifier.is_some();
+        let administers =
+            |role: &Arc<Role>| role.superuser && role.login && role.verifier.is_some();
         self.read().values().any(administers)
     }
 
@@ -139,7 +142,10 @@ impl Roles {
     /// 42704 where there is none.
     pub fn get(&self, name: &str) -> Result<Arc<Role>> {
         let roles = self.read();
-        roles.get(name).map(Arc::clone).ok_or_else(|| unknown(name, &roles))
+        roles
+            .get(name)
+            .map(Arc::clone)
+            .ok_or_else(|| unknown(name, &roles))
     }
 
     /// All roles, by name.
@@ -160,8 +166,11 @@ impl Roles {
     pub fn create(&self, role: Role, members: &[String]) -> Result<()> {
         let mut roles = self.write();
         let name = role.name.clone();
-        if name.is_empty() || matches!(name.as_str(), "public" | "none") || name.starts_with("pg_") {
-            return Err(RoleFault::Reserved.error(format!("role name \"{name}\" is reserved"), None));
+        if name.is_empty() || matches!(name.as_str(), "public" | "none") || name.starts_with("pg_")
+        {
+            return Err(
+                RoleFault::Reserved.error(format!("role name \"{name}\" is reserved"), None)
+            );
         }
         if name == OWNER || roles.contains_key(&name) {
             return Err(RoleFault::Duplicate.error(format!("role \"{name}\" already exists"), None));
@@ -206,7 +215,9 @@ impl Roles {
             for member in members {
                 exists(&after, member)?;
                 check_no_cycle(&after, group, member)?;
-                let role = after.entry(member.clone()).or_insert_with(|| Arc::new(Role::new(member)));
+                let role = after
+                    .entry(member.clone())
+                    .or_insert_with(|| Arc::new(Role::new(member)));
                 if !Arc::make_mut(role).member_of.insert(group.clone()) {
                     already.push((member.clone(), group.clone()));
                 }
@@ -361,7 +372,12 @@ fn mock_secret(file: &Path) -> Result<[u8; KEY_BYTES]> {
             }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::io(format!("can't read \"{}\"", file.display()), error)),
+        Err(error) => {
+            return Err(Error::io(
+                format!("can't read \"{}\"", file.display()),
+                error,
+            ));
+        }
     }
     let secret = random()?;
     let written = fs::write(file, secret);
@@ -431,12 +447,22 @@ mod tests {
         for name in ["a", "b", "c"] {
             roles.create(Role::new(name), &[]).unwrap();
         }
-        assert!(roles.grant(&names(&["b"]), &names(&["a"])).unwrap().is_empty());
+        assert!(
+            roles
+                .grant(&names(&["b"]), &names(&["a"]))
+                .unwrap()
+                .is_empty()
+        );
         roles.grant(&names(&["c"]), &names(&["b"])).unwrap();
         assert!(roles.is_member("a", "c") && !roles.is_member("c", "a"));
-        assert_eq!(roles.grant(&names(&["b"]), &names(&["a"])).unwrap().len(), 1);
+        assert_eq!(
+            roles.grant(&names(&["b"]), &names(&["a"])).unwrap().len(),
+            1
+        );
         for (group, member) in [("a", "c"), ("a", "a")] {
-            let error = roles.grant(&names(&[group]), &names(&[member])).unwrap_err();
+            let error = roles
+                .grant(&names(&[group]), &names(&[member]))
+                .unwrap_err();
             assert_eq!(error.code(), "0LP01");
         }
         // Dropped and made again, it has no members.
@@ -465,7 +491,9 @@ mod tests {
     #[test]
     fn a_role_that_cannot_be_read_does_not_open_the_directory() {
         let folder = tempfile::tempdir().unwrap();
-        roles(folder.path()).create(with_password("admin", true), &[]).unwrap();
+        roles(folder.path())
+            .create(with_password("admin", true), &[])
+            .unwrap();
         let file = folder.path().join("admin.json");
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, &text[..text.len() / 2]).unwrap();
@@ -477,8 +505,17 @@ mod tests {
     fn names_that_mean_something_else_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let roles = roles(folder.path());
-        for (name, code) in [("public", "42939"), ("none", "42939"), ("pg_x", "42939"), (OWNER, "42710")] {
-            assert_eq!(roles.create(Role::new(name), &[]).unwrap_err().code(), code, "{name}");
+        for (name, code) in [
+            ("public", "42939"),
+            ("none", "42939"),
+            ("pg_x", "42939"),
+            (OWNER, "42710"),
+        ] {
+            assert_eq!(
+                roles.create(Role::new(name), &[]).unwrap_err().code(),
+                code,
+                "{name}"
+            );
         }
         roles.create(Role::new("sales"), &[]).unwrap();
         let error = roles.get("sale").unwrap_err();

@@ -53,7 +53,11 @@ impl Verifier {
     /// # Errors
     /// 58030 when the system gives no random bytes.
     pub fn of_password(password: &str) -> Result<Self> {
-        Ok(Self::derive(password, random::<SALT_BYTES>()?.to_vec(), ITERATIONS))
+        Ok(Self::derive(
+            password,
+            random::<SALT_BYTES>()?.to_vec(),
+            ITERATIONS,
+        ))
     }
 
     /// Of a password, with this salt and so many iterations.
@@ -61,7 +65,13 @@ impl Verifier {
         let mut salted = [0; KEY_BYTES];
         let password = prepared(password);
         let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-        pbkdf2::derive(algorithm, iterations, &salt, password.as_bytes(), &mut salted);
+        pbkdf2::derive(
+            algorithm,
+            iterations,
+            &salt,
+            password.as_bytes(),
+            &mut salted,
+        );
         Self {
             iterations,
             salt,
@@ -100,7 +110,10 @@ pub fn sha256(message: &[u8]) -> [u8; KEY_BYTES] {
 /// SHA-256's result has `KEY_BYTES`.
 fn fixed(bytes: &[u8]) -> [u8; KEY_BYTES] {
     let mut fixed = [0; KEY_BYTES];
-    fixed.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    fixed
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(to, from)| *to = *from);
     fixed
 }
 
@@ -111,7 +124,10 @@ fn fixed(bytes: &[u8]) -> [u8; KEY_BYTES] {
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     rand::SystemRandom::new().fill(&mut bytes).map_err(|_| {
-        Error::io("can't draw random bytes", std::io::Error::other("the system has none"))
+        Error::io(
+            "can't draw random bytes",
+            std::io::Error::other("the system has none"),
+        )
     })?;
     Ok(bytes)
 }
@@ -159,9 +175,16 @@ impl TryFrom<String> for Verifier {
 
 impl From<Verifier> for String {
     fn from(verifier: Verifier) -> Self {
-        let [salt, stored_key, server_key] =
-            [&verifier.salt[..], &verifier.stored_key, &verifier.server_key].map(|b| STANDARD.encode(b));
-        format!("{MECHANISM}${}:{salt}${stored_key}:{server_key}", verifier.iterations)
+        let [salt, stored_key, server_key] = [
+            &verifier.salt[..],
+            &verifier.stored_key,
+            &verifier.server_key,
+        ]
+        .map(|b| STANDARD.encode(b));
+        format!(
+            "{MECHANISM}${}:{salt}${stored_key}:{server_key}",
+            verifier.iterations
+        )
     }
 }
 

@@ -13,12 +13,22 @@ const KEYS: [&str; 5] = ["type", "address", "database", "user", "method"];
 
 /// Reads the tables.
 pub fn read(value: &Value, path: &Path) -> Result<Vec<Rule>, Failure> {
-    let tables = value.as_array().filter(|tables| tables.iter().all(Value::is_table));
+    let tables = value
+        .as_array()
+        .filter(|tables| tables.iter().all(Value::is_table));
     let Some(tables) = tables else {
-        let setting = Setting { key: "auth", value, path };
+        let setting = Setting {
+            key: "auth",
+            value,
+            path,
+        };
         return Err(setting.invalid("each rule as a table: [[auth]] on a line, and its keys below"));
     };
-    tables.iter().filter_map(Value::as_table).map(|table| rule(table, path)).collect()
+    tables
+        .iter()
+        .filter_map(Value::as_table)
+        .map(|table| rule(table, path))
+        .collect()
 }
 
 fn rule(table: &Table, path: &Path) -> Result<Rule, Failure> {
@@ -44,23 +54,41 @@ fn rule(table: &Table, path: &Path) -> Result<Rule, Failure> {
             "method" => method = Some(setting.one_of(&METHODS)?),
             _ => {
                 let near = nearest(key, &KEYS.map(str::to_owned)).map(str::to_owned);
-                return Err(unknown_key(&format!("auth.{key}"), near.as_deref(), &KEYS, path));
+                return Err(unknown_key(
+                    &format!("auth.{key}"),
+                    near.as_deref(),
+                    &KEYS,
+                    path,
+                ));
             }
         }
     }
     let Some(method) = method else {
         let message = format!("a rule [[auth]] in \"{}\" has no method", path.display());
-        return Err(Failure::usage(message, "Write method = \"scram-sha-256\", \"cert\", \"trust\" or \"reject\"."));
+        return Err(Failure::usage(
+            message,
+            "Write method = \"scram-sha-256\", \"cert\", \"trust\" or \"reject\".",
+        ));
     };
     rule.method = method;
     if method == Method::Certificate && rule.over != Over::Tls {
-        let message = format!("a rule [[auth]] in \"{}\" wants a certificate without TLS", path.display());
-        return Err(Failure::usage(message, "Write type = \"hostssl\" beside method = \"cert\"."));
+        let message = format!(
+            "a rule [[auth]] in \"{}\" wants a certificate without TLS",
+            path.display()
+        );
+        return Err(Failure::usage(
+            message,
+            "Write type = \"hostssl\" beside method = \"cert\".",
+        ));
     }
     Ok(rule)
 }
 
-const OVER: [(&str, Over); 3] = [("host", Over::Any), ("hostssl", Over::Tls), ("hostnossl", Over::Plain)];
+const OVER: [(&str, Over); 3] = [
+    ("host", Over::Any),
+    ("hostssl", Over::Tls),
+    ("hostnossl", Over::Plain),
+];
 
 const METHODS: [(&str, Method); 4] = [
     ("scram-sha-256", Method::Scram),
@@ -73,8 +101,13 @@ impl Setting<'_> {
     fn one_of<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Failure> {
         let text = self.value.as_str().unwrap_or_default();
         let chosen = choices.iter().find(|(name, _)| *name == text);
-        let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        chosen.map(|(_, choice)| *choice).ok_or_else(|| self.invalid(&names.join(", ")))
+        let names: Vec<String> = choices
+            .iter()
+            .map(|(name, _)| format!("\"{name}\""))
+            .collect();
+        chosen
+            .map(|(_, choice)| *choice)
+            .ok_or_else(|| self.invalid(&names.join(", ")))
     }
 
     /// One name or several; none for `all`.
@@ -116,8 +149,14 @@ mod tests {
                     [[auth]]\nuser = ['ana', 'all']\nmethod = 'scram-sha-256'";
         let rules = parse(text).unwrap();
         assert_eq!(rules.len(), 2);
-        assert_eq!((rules[0].over, rules[0].method), (Over::Tls, Method::Certificate));
-        assert_eq!((rules[0].databases.len(), rules[0].users[0].as_str()), (2, "+sales"));
+        assert_eq!(
+            (rules[0].over, rules[0].method),
+            (Over::Tls, Method::Certificate)
+        );
+        assert_eq!(
+            (rules[0].databases.len(), rules[0].users[0].as_str()),
+            (2, "+sales")
+        );
         assert_eq!(rules[1].address, Addresses::All);
         assert!(rules[1].users.is_empty());
     }
@@ -125,13 +164,41 @@ mod tests {
     #[test]
     fn a_fault_in_a_rule_says_what_to_write() {
         for (text, message, hint) in [
-            ("auth = 1", "auth in \"f.toml\" can't be 1", "each rule as a table"),
-            ("[[auth]]\nuser = 'ana'", "a rule [[auth]] in \"f.toml\" has no method", "\"scram-sha-256\""),
-            ("[[auth]]\nmethod = 'md5'", "method in \"f.toml\" can't be \"md5\"", "\"scram-sha-256\""),
-            ("[[auth]]\nmethod = 'trust'\naddress = '10.0.0.0/99'", "address in \"f.toml\" can't be \"10.0.0.0/99\"", "loopback"),
-            ("[[auth]]\nmethod = 'trust'\nuser = 7", "user in \"f.toml\" can't be 7", "+sales"),
-            ("[[auth]]\nmethod = 'trust'\nusr = 'a'", "key \"auth.usr\" in \"f.toml\" does not exist", "\"user\""),
-            ("[[auth]]\nmethod = 'cert'", "a rule [[auth]] in \"f.toml\" wants a certificate without TLS", "hostssl"),
+            (
+                "auth = 1",
+                "auth in \"f.toml\" can't be 1",
+                "each rule as a table",
+            ),
+            (
+                "[[auth]]\nuser = 'ana'",
+                "a rule [[auth]] in \"f.toml\" has no method",
+                "\"scram-sha-256\"",
+            ),
+            (
+                "[[auth]]\nmethod = 'md5'",
+                "method in \"f.toml\" can't be \"md5\"",
+                "\"scram-sha-256\"",
+            ),
+            (
+                "[[auth]]\nmethod = 'trust'\naddress = '10.0.0.0/99'",
+                "address in \"f.toml\" can't be \"10.0.0.0/99\"",
+                "loopback",
+            ),
+            (
+                "[[auth]]\nmethod = 'trust'\nuser = 7",
+                "user in \"f.toml\" can't be 7",
+                "+sales",
+            ),
+            (
+                "[[auth]]\nmethod = 'trust'\nusr = 'a'",
+                "key \"auth.usr\" in \"f.toml\" does not exist",
+                "\"user\"",
+            ),
+            (
+                "[[auth]]\nmethod = 'cert'",
+                "a rule [[auth]] in \"f.toml\" wants a certificate without TLS",
+                "hostssl",
+            ),
         ] {
             let found = parse(text).unwrap_err();
             assert_eq!(found.0, message);
