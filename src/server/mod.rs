@@ -13,9 +13,12 @@
 mod auth;
 mod cancel;
 mod connection;
+mod copy;
+mod cursors;
 mod extended;
 mod failure;
 mod limits;
+mod notifications;
 mod parameters;
 mod rows;
 mod socket;
@@ -36,9 +39,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::Engine;
+use crate::engine::{Activity, Engine};
 use crate::error::{Error, Result};
 use cancel::Registry;
+use notifications::Exchange;
 use threads::Threads;
 
 pub use threads::STACK_BYTES;
@@ -75,6 +79,8 @@ struct Shared {
     engine: Arc<Engine>,
     /// The connections that a cancel request may name; each takes itself out when it ends.
     registry: Arc<Registry>,
+    /// What connections say to each other.
+    exchange: Arc<Exchange>,
     /// Where statements run; dropped with the last connection.
     threads: Threads,
     /// Numbers connections and draws their secrets.
@@ -97,6 +103,7 @@ impl Server {
         let shared = Shared {
             engine,
             registry: Arc::default(),
+            exchange: Arc::default(),
             threads: Threads::start()
                 .map_err(|error| Error::io("can't start the threads of queries", error))?,
             keys: RandomPidSecretKeyGenerator::default(),
@@ -104,6 +111,8 @@ impl Server {
             killing: CancellationToken::new(),
         };
         let shared = Arc::new(shared);
+        let activity = Arc::clone(&shared.registry) as Arc<dyn Activity>;
+        shared.engine.attach(activity);
         Ok(Self {
             listener,
             options,

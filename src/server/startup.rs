@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::auth::{self, Candidate};
+use super::cancel::Registry;
 use super::connection::{Connection, log};
 use super::failure::{Failure, notice_response};
 use super::socket::Socket;
@@ -48,7 +49,7 @@ async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<Conn
     };
     let introduced = match candidate.next().await {
         Some(Ok(PgWireFrontendMessage::CancelRequest(named))) => {
-            shared.registry.cancel(&named);
+            Registry::cancel(&shared.registry, &named);
             return Ok(None);
         }
         Some(Ok(PgWireFrontendMessage::Startup(startup))) => {
@@ -170,7 +171,9 @@ async fn welcome(
     (number, secret): (i32, SecretKey),
     shared: Arc<Shared>,
 ) -> io::Result<Connection> {
-    let registration = shared.registry.register(number, &secret);
+    session.set_connection(number);
+    let address = socket.peer();
+    let registration = shared.registry.register(number, &secret, session.user(), address);
     socket
         .feed(PgWireBackendMessage::Authentication(Authentication::Ok))
         .await?;
@@ -192,7 +195,7 @@ async fn welcome(
         .feed(PgWireBackendMessage::ReadyForQuery(ready))
         .await?;
     socket.flush().await?;
-    Ok(Connection::new(socket, session, shared, registration))
+    Ok(Connection::new(socket, session, shared, registration, number))
 }
 
 #[cfg(test)]
