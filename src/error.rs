@@ -479,7 +479,10 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
             },
             Some(Error::UnknownSetting(name)) => Error::UnknownSetting(name.clone()),
             Some(Error::FixedSetting(message)) => Error::FixedSetting(message.clone()),
-            Some(Error::InvalidSetting { message, hint }) => Error::InvalidSetting { message: message.clone(), hint: hint.clone() },
+            Some(Error::InvalidSetting { message, hint }) => Error::InvalidSetting {
+                message: message.clone(),
+                hint: hint.clone(),
+            },
             _ => query(Fault::Internal, error.to_string()),
         },
         DataFusionError::Internal(_)

@@ -62,25 +62,44 @@ pub struct Annotations {
 impl Annotations {
     /// What is said about a relation.
     pub fn of(&self, schema: &str, relation: &str) -> RelationNotes {
-        let relations = self.relations.read().unwrap_or_else(PoisonError::into_inner);
-        relations.get(&(schema.to_owned(), relation.to_owned())).cloned().unwrap_or_default()
+        let relations = self
+            .relations
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        relations
+            .get(&(schema.to_owned(), relation.to_owned()))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Says something about a relation.
     pub fn note(&self, schema: &str, relation: &str, note: impl FnOnce(&mut RelationNotes)) {
-        let mut relations = self.relations.write().unwrap_or_else(PoisonError::into_inner);
-        note(relations.entry((schema.to_owned(), relation.to_owned())).or_default());
+        let mut relations = self
+            .relations
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        note(
+            relations
+                .entry((schema.to_owned(), relation.to_owned()))
+                .or_default(),
+        );
     }
 
     /// Forgets what was said about a relation.
     pub fn forget(&self, schema: &str, relation: &str) {
-        let mut relations = self.relations.write().unwrap_or_else(PoisonError::into_inner);
+        let mut relations = self
+            .relations
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         relations.remove(&(schema.to_owned(), relation.to_owned()));
     }
 
     /// A relation is called otherwise from now on.
     pub fn rename(&self, schema: &str, from: &str, to: &str) {
-        let mut relations = self.relations.write().unwrap_or_else(PoisonError::into_inner);
+        let mut relations = self
+            .relations
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(notes) = relations.remove(&(schema.to_owned(), from.to_owned())) {
             relations.insert((schema.to_owned(), to.to_owned()), notes);
         }
@@ -88,7 +107,11 @@ impl Annotations {
 
     /// The comment on a schema.
     pub fn of_schema(&self, schema: &str) -> Option<String> {
-        self.schemas.read().unwrap_or_else(PoisonError::into_inner).get(schema).cloned()
+        self.schemas
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(schema)
+            .cloned()
     }
 
     /// Sets or takes away the comment on a schema.

@@ -40,10 +40,10 @@ use metrics::Metrics;
 use objects::Objects;
 use store::Store;
 
+pub use annotations::{Annotations, DeclaredKey, ForeignKey, RelationNotes};
 pub use changes::now;
 pub use files::{TABLES_FOLDER, check_files, local_path, register_files};
 pub use objects::{Change, KeptStatement, Target};
-pub use annotations::{Annotations, DeclaredKey, ForeignKey, RelationNotes};
 pub use pg::{Row, Value, is_system_relation, register_session_functions};
 pub use schemas::{FUNNEL_SCHEMA, register_schemas};
 

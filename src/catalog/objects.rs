@@ -215,7 +215,11 @@ impl Objects {
     /// 42501.
     pub fn check_rename(&self, schema: &str, name: &str) -> Result<()> {
         let reference = TableReference::partial(schema, name);
-        self.check(&Change::relation("ALTER TABLE", &reference, TableType::Base))
+        self.check(&Change::relation(
+            "ALTER TABLE",
+            &reference,
+            TableType::Base,
+        ))
     }
 
     /// Keeps the statement that made a relation under its new name. Its text says the old one, so the new one is
@@ -318,11 +322,24 @@ impl Objects {
 /// A definition under another name: the first name behind its words.
 fn renamed(sql: &str, schema: &str, to: &str) -> String {
     use datafusion_funnel::definition::text::identifier;
-    let words = ["create", "or", "replace", "external", "unbounded", "table", "view", "if", "not", "exists"];
+    let words = [
+        "create",
+        "or",
+        "replace",
+        "external",
+        "unbounded",
+        "table",
+        "view",
+        "if",
+        "not",
+        "exists",
+    ];
     let mut rest = sql;
     loop {
         rest = rest.trim_start();
-        let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_alphanumeric())
+            .unwrap_or(rest.len());
         match words.contains(&rest[..end].to_lowercase().as_str()) {
             true => rest = &rest[end..],
             false => break,
@@ -337,7 +354,12 @@ fn renamed(sql: &str, schema: &str, to: &str) -> String {
             !quoted && c != '"' && (c.is_whitespace() || c == '(')
         })
         .unwrap_or(rest.len());
-    format!("{before}{}.{}{}", identifier(schema), identifier(to), &rest[end..])
+    format!(
+        "{before}{}.{}{}",
+        identifier(schema),
+        identifier(to),
+        &rest[end..]
+    )
 }
 
 /// A map is whole after a panic: each change of it is one call.
@@ -351,7 +373,13 @@ mod tests {
 
     #[test]
     fn a_kept_statement_gets_another_name() {
-        assert_eq!(renamed("create  view \"a\".\"b c\"\n as (select 1)", "a", "d"), "create  view a.d\n as (select 1)");
-        assert_eq!(renamed("CREATE OR REPLACE VIEW v AS SELECT 1", "public", "W x"), "CREATE OR REPLACE VIEW public.\"W x\" AS SELECT 1");
+        assert_eq!(
+            renamed("create  view \"a\".\"b c\"\n as (select 1)", "a", "d"),
+            "create  view a.d\n as (select 1)"
+        );
+        assert_eq!(
+            renamed("CREATE OR REPLACE VIEW v AS SELECT 1", "public", "W x"),
+            "CREATE OR REPLACE VIEW public.\"W x\" AS SELECT 1"
+        );
     }
 }

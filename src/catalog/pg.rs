@@ -23,8 +23,8 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 
 use super::Catalog;
-use crate::engine::{Activity, DATABASE, SessionInfo};
 use crate::engine::settings::{POSTGRES_VERSION, Settings};
+use crate::engine::{Activity, DATABASE, SessionInfo};
 use crate::error::Fault;
 use crate::postgres::function::{Call, Returns, fault, function, volatile_function};
 use crate::postgres::names_of_objects::Names;
@@ -39,19 +39,36 @@ pub use values::{Row, Value};
 ///
 /// # Errors
 /// XX000 when the tables that come with datafusion-pg-catalog can't be read.
-pub async fn register_pg_catalog(context: &SessionContext, catalog: &Arc<Catalog>) -> Result<Arc<dyn Names>, DataFusionError> {
+pub async fn register_pg_catalog(
+    context: &SessionContext,
+    catalog: &Arc<Catalog>,
+) -> Result<Arc<dyn Names>, DataFusionError> {
     setup_pg_catalog(context, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
-    let state = SessionStateBuilder::new_from_existing(context.state()).with_type_planner(Arc::new(Types)).build();
+    let state = SessionStateBuilder::new_from_existing(context.state())
+        .with_type_planner(Arc::new(Types))
+        .build();
     *context.state_ref().write() = state;
     let catalogs = Arc::clone(context.state().catalog_list());
     let names = Arc::new(CatalogNames::new(Arc::clone(&catalogs)));
     if let Some(database) = context.catalog(DATABASE)
         && let Some(fixed) = database.schema(dictionary::SCHEMAS[0])
     {
-        read_functions(fixed.as_ref(), &context.state(), functions::static_functions_cell()).await?;
-        let shared = Arc::new(Shared { fixed, catalogs: Arc::clone(&catalogs), catalog: Arc::clone(catalog) });
+        read_functions(
+            fixed.as_ref(),
+            &context.state(),
+            functions::static_functions_cell(),
+        )
+        .await?;
+        let shared = Arc::new(Shared {
+            fixed,
+            catalogs: Arc::clone(&catalogs),
+            catalog: Arc::clone(catalog),
+        });
         for schema in dictionary::SCHEMAS {
-            database.register_schema(schema, Arc::new(SystemSchema::new(schema, Arc::clone(&shared))))?;
+            database.register_schema(
+                schema,
+                Arc::new(SystemSchema::new(schema, Arc::clone(&shared))),
+            )?;
         }
     }
     let known = Arc::clone(&names) as Arc<dyn Names>;
@@ -61,7 +78,10 @@ pub async fn register_pg_catalog(context: &SessionContext, catalog: &Arc<Catalog
     planners.extend(context.state().expr_planners().iter().map(Arc::clone));
     *context.state_ref().write() = state.with_expr_planners(planners).build();
     functions::register(context, &catalogs, catalog, &names);
-    let version = format!("PostgreSQL {POSTGRES_VERSION} (FunnelSQL {})", env!("CARGO_PKG_VERSION"));
+    let version = format!(
+        "PostgreSQL {POSTGRES_VERSION} (FunnelSQL {})",
+        env!("CARGO_PKG_VERSION")
+    );
     context.register_udf(constant_text("version", "text", version));
     Ok(known)
 }
@@ -81,30 +101,55 @@ pub fn register_session_functions(
     info: &Arc<SessionInfo>,
 ) {
     let own = Arc::clone(info);
-    context.register_udf(volatile_function("pg_backend_pid", Returns::Type("int4"), Volatility::Volatile, move |call| {
-        Ok(Arc::new(Int32Array::from(vec![own.number(); call.rows])))
-    }));
-    for (name, act) in [("pg_cancel_backend", (|activity, number| activity.cancel(number)) as Act),
-        ("pg_terminate_backend", |activity, number| activity.terminate(number)),
+    context.register_udf(volatile_function(
+        "pg_backend_pid",
+        Returns::Type("int4"),
+        Volatility::Volatile,
+        move |call| Ok(Arc::new(Int32Array::from(vec![own.number(); call.rows]))),
+    ));
+    for (name, act) in [
+        (
+            "pg_cancel_backend",
+            (|activity, number| activity.cancel(number)) as Act,
+        ),
+        ("pg_terminate_backend", |activity, number| {
+            activity.terminate(number)
+        }),
     ] {
         let own = Arc::clone(info);
-        context.register_udf(volatile_function(name, Returns::Type("bool"), Volatility::Volatile, move |call| {
-            let acted = |number: i64| {
-                let activity = own.activity()?;
-                Some(act(activity.as_ref(), i32::try_from(number).ok()?))
-            };
-            let numbers = call.integers(0)?;
-            let answers = numbers.iter().map(|number| number.map(|number| acted(number).unwrap_or(false)));
-            Ok(Arc::new(answers.collect::<BooleanArray>()))
-        }));
+        context.register_udf(volatile_function(
+            name,
+            Returns::Type("bool"),
+            Volatility::Volatile,
+            move |call| {
+                let acted = |number: i64| {
+                    let activity = own.activity()?;
+                    Some(act(activity.as_ref(), i32::try_from(number).ok()?))
+                };
+                let numbers = call.integers(0)?;
+                let answers = numbers
+                    .iter()
+                    .map(|number| number.map(|number| acted(number).unwrap_or(false)));
+                Ok(Arc::new(answers.collect::<BooleanArray>()))
+            },
+        ));
     }
     for name in ["current_user", "session_user", "user", "current_role"] {
         context.register_udf(constant_text(name, "name", user.to_owned()));
     }
     let own = Arc::clone(settings);
-    context.register_udf(function("current_setting", Returns::Type("text"), move |call| current_setting(call, &own)));
+    context.register_udf(function(
+        "current_setting",
+        Returns::Type("text"),
+        move |call| current_setting(call, &own),
+    ));
     let own = Arc::clone(settings);
-    context.register_udf(volatile_function("set_config", Returns::Type("text"), Volatility::Volatile, move |call| set_config(call, &own)));
+    context.register_udf(volatile_function(
+        "set_config",
+        Returns::Type("text"),
+        Volatility::Volatile,
+        move |call| set_config(call, &own),
+    ));
 }
 
 fn current_setting(call: &Call, settings: &Mutex<Settings>) -> Result<ArrayRef, DataFusionError> {
@@ -115,9 +160,17 @@ fn current_setting(call: &Call, settings: &Mutex<Settings>) -> Result<ArrayRef, 
         None => Ok(None),
         Some((_, Ok(value))) => Ok(Some(value)),
         Some((_, Err(_))) if lenient => Ok(None),
-        Some((name, Err(_))) => fault(Fault::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")),
+        Some((name, Err(_))) => fault(
+            Fault::UndefinedObject,
+            format!("unrecognized configuration parameter \"{name}\""),
+        ),
     };
-    Ok(Arc::new(call.texts(0)?.iter().map(read).collect::<Result<StringArray, _>>()?))
+    Ok(Arc::new(
+        call.texts(0)?
+            .iter()
+            .map(read)
+            .collect::<Result<StringArray, _>>()?,
+    ))
 }
 
 fn set_config(call: &Call, settings: &Mutex<Settings>) -> Result<ArrayRef, DataFusionError> {
@@ -125,18 +178,36 @@ fn set_config(call: &Call, settings: &Mutex<Settings>) -> Result<ArrayRef, DataF
     let mut settings = settings.lock().unwrap_or_else(PoisonError::into_inner);
     let mut answers = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
-        let (Some(name), value) = (names.iter().nth(row).flatten(), values.iter().nth(row).flatten()) else {
+        let (Some(name), value) = (
+            names.iter().nth(row).flatten(),
+            values.iter().nth(row).flatten(),
+        ) else {
             answers.push(None);
             continue;
         };
         let local = local.iter().nth(row).flatten() == Some("t");
-        settings.set(name, value, local).map_err(|error| DataFusionError::External(Box::new(error)))?;
-        answers.push(Some(settings.get(name).map_err(|error| DataFusionError::External(Box::new(error)))?));
+        settings
+            .set(name, value, local)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        answers.push(Some(
+            settings
+                .get(name)
+                .map_err(|error| DataFusionError::External(Box::new(error)))?,
+        ));
     }
     Ok(Arc::new(StringArray::from(answers)))
 }
 
-fn constant_text(name: &str, kind: &'static str, value: String) -> datafusion::logical_expr::ScalarUDF {
-    debug_assert_eq!(crate::postgres::types::arrow_type(kind), Some(DataType::Utf8));
-    function(name, Returns::Type(kind), move |call| Ok(Arc::new(StringArray::from(vec![value.as_str(); call.rows]))))
+fn constant_text(
+    name: &str,
+    kind: &'static str,
+    value: String,
+) -> datafusion::logical_expr::ScalarUDF {
+    debug_assert_eq!(
+        crate::postgres::types::arrow_type(kind),
+        Some(DataType::Utf8)
+    );
+    function(name, Returns::Type(kind), move |call| {
+        Ok(Arc::new(StringArray::from(vec![value.as_str(); call.rows])))
+    })
 }

@@ -19,8 +19,8 @@ use datafusion_funnel::definition::model::{FunnelDefinition, StageDefinition};
 use datafusion_funnel::table::{JOURNEYS_SCHEMA, journeys_plan};
 
 use super::{Catalog, pg};
-use crate::postgres::names_of_objects::Names;
 use crate::engine::DATABASE;
+use crate::postgres::names_of_objects::Names;
 
 /// Where the definitions can be read as tables.
 pub const FUNNEL_SCHEMA: &str = "funnel";

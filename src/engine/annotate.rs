@@ -34,7 +34,11 @@ impl Session {
                             };
                         })?;
                     }
-                    Commented::Schema(schema) => self.engine.catalog.annotations().note_schema(schema, text.clone()),
+                    Commented::Schema(schema) => self
+                        .engine
+                        .catalog
+                        .annotations()
+                        .note_schema(schema, text.clone()),
                     Commented::Other => {}
                 }
                 Ok(Outcome::done("COMMENT"))
@@ -49,21 +53,35 @@ impl Session {
                 })?;
                 Ok(Outcome::noted(tag, not_enforced(&key.name)))
             }
-            Annotation::Reference { relation, reference } => {
+            Annotation::Reference {
+                relation,
+                reference,
+            } => {
                 self.note(relation, |notes| {
-                    notes.foreign_keys.retain(|known| known.name != reference.name);
+                    notes
+                        .foreign_keys
+                        .retain(|known| known.name != reference.name);
                     notes.foreign_keys.push(reference.clone());
                 })?;
                 Ok(Outcome::noted("ALTER TABLE", not_enforced(&reference.name)))
             }
-            Annotation::Rename { relation, to, if_exists, tag } => self.rename(relation, to, *if_exists, tag),
+            Annotation::Rename {
+                relation,
+                to,
+                if_exists,
+                tag,
+            } => self.rename(relation, to, *if_exists, tag),
         }
     }
 
     /// The schema and name of a relation that there is.
     fn relation(&self, parts: &[String]) -> Result<(String, Arc<dyn SchemaProvider>, String)> {
         let (schema, name) = match parts {
-            [name] => (self.schema_of_relation(name).unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()), name),
+            [name] => (
+                self.schema_of_relation(name)
+                    .unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()),
+                name,
+            ),
             [.., schema, name] => (schema.clone(), name),
             [] => return Err(unknown("")),
         };
@@ -84,7 +102,11 @@ impl Session {
         use futures::FutureExt;
         let (_, provider, name) = self.relation(relation)?;
         // Tables are in memory: nobody waits for one.
-        let table = provider.table(&name).now_or_never().and_then(std::result::Result::ok).flatten();
+        let table = provider
+            .table(&name)
+            .now_or_never()
+            .and_then(std::result::Result::ok)
+            .flatten();
         let Some(table) = table else { return Ok(()) };
         match table.schema().field_with_name(column) {
             Ok(_) => Ok(()),
@@ -92,24 +114,42 @@ impl Session {
                 kind: Kind::Column,
                 name: column.to_owned(),
                 place: format!(" in {name}"),
-                existing: table.schema().fields().iter().map(|field| field.name().clone()).collect(),
+                existing: table
+                    .schema()
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().clone())
+                    .collect(),
             }
             .into()),
         }
     }
 
-    fn rename(&self, relation: &[String], to: &str, if_exists: bool, tag: &'static str) -> Result<Outcome> {
+    fn rename(
+        &self,
+        relation: &[String],
+        to: &str,
+        if_exists: bool,
+        tag: &'static str,
+    ) -> Result<Outcome> {
         let (schema, provider, name) = match self.relation(relation) {
             Ok(found) => found,
             Err(_) if if_exists => {
-                let message = format!("relation \"{}\" does not exist, skipping", relation.join("."));
+                let message = format!(
+                    "relation \"{}\" does not exist, skipping",
+                    relation.join(".")
+                );
                 return Ok(Outcome::noted(tag, Notice::plain(message)));
             }
             Err(error) => return Err(error),
         };
         if provider.table_exist(to) {
             let message = format!("relation \"{to}\" already exists");
-            return Err(Error::Query { fault: Fault::DuplicateTable, message, position: None });
+            return Err(Error::Query {
+                fault: Fault::DuplicateTable,
+                message,
+                position: None,
+            });
         }
         self.engine.catalog.check_rename(&schema, &name)?;
         if let Some(table) = provider.deregister_table(&name)? {
@@ -122,7 +162,10 @@ impl Session {
 
     fn database(&self) -> Result<Arc<dyn CatalogProvider>> {
         let database = self.context.catalog(DATABASE);
-        database.ok_or_else(|| Error::UnknownSchema { name: DATABASE.to_owned(), hint: None })
+        database.ok_or_else(|| Error::UnknownSchema {
+            name: DATABASE.to_owned(),
+            hint: None,
+        })
     }
 
     /// The schema that a relation named without one is found in, where that is the session's own.
@@ -137,7 +180,11 @@ impl Session {
     }
 
     /// Makes a table that goes with the session.
-    pub(super) async fn create_temporary(&self, statement: &Statement, create: &EngineStatement) -> Result<Outcome> {
+    pub(super) async fn create_temporary(
+        &self,
+        statement: &Statement,
+        create: &EngineStatement,
+    ) -> Result<Outcome> {
         let schema = self.temporary_schema();
         let database = self.database()?;
         if database.schema(&schema).is_none() {
@@ -149,13 +196,23 @@ impl Session {
         {
             table.name.0.retain(|part| part.as_ident().is_some());
             if let Some(name) = table.name.0.pop() {
-                table.name.0 = vec![ast::ObjectNamePart::Identifier(ast::Ident::with_quote('"', schema)), name];
+                table.name.0 = vec![
+                    ast::ObjectNamePart::Identifier(ast::Ident::with_quote('"', schema)),
+                    name,
+                ];
             }
         }
-        let statement = Statement { kind: StatementKind::Engine(Box::new(create)), ..statement.clone() };
+        let statement = Statement {
+            kind: StatementKind::Engine(Box::new(create)),
+            ..statement.clone()
+        };
         let outcome = Box::pin(self.execute_statement(statement)).await?;
         Ok(match outcome {
-            Outcome::Done { tag, reported, .. } => Outcome::Done { tag, notices: Vec::new(), reported },
+            Outcome::Done { tag, reported, .. } => Outcome::Done {
+                tag,
+                notices: Vec::new(),
+                reported,
+            },
             rows @ Outcome::Rows { .. } => rows,
         })
     }
@@ -176,7 +233,13 @@ impl Drop for Session {
 }
 
 fn unknown(name: &str) -> Error {
-    FunnelError::Unknown { kind: Kind::Table, name: name.to_owned(), place: String::new(), existing: Vec::new() }.into()
+    FunnelError::Unknown {
+        kind: Kind::Table,
+        name: name.to_owned(),
+        place: String::new(),
+        existing: Vec::new(),
+    }
+    .into()
 }
 
 fn not_enforced(name: &str) -> Notice {

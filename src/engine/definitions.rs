@@ -20,8 +20,8 @@ use datafusion_funnel::definition::resolve::table_names;
 use datafusion_funnel::definition::text::{folded, identifier, literal};
 use datafusion_funnel::error::{FunnelError, Kind};
 
-use super::{DATABASE, DEFAULT_SCHEMA};
 use super::outcome::{Notice, Outcome};
+use super::{DATABASE, DEFAULT_SCHEMA};
 use crate::catalog::{Catalog, Change, Target, local_path};
 use crate::error::{Error, Result, character_position};
 use crate::sql::{Statement, StatementKind};
@@ -101,35 +101,46 @@ fn created(statement: &Statement) -> Option<&CreateTable> {
 
 async fn row_count(context: &SessionContext, change: &Change) -> Result<usize> {
     match &change.target {
-        Target::Relation(reference, _) => Ok(context.table(reference.clone()).await?.count().await?),
+        Target::Relation(reference, _) => {
+            Ok(context.table(reference.clone()).await?.count().await?)
+        }
         Target::Schema(_) => Ok(0),
     }
 }
 
 /// What a table's columns are where nothing is given, for those who ask the catalogs.
 fn note_defaults(catalog: &Catalog, change: &Change, statement: &Statement) {
-    let (Target::Relation(reference, _), Some(create)) = (&change.target, created(statement)) else {
+    let (Target::Relation(reference, _), Some(create)) = (&change.target, created(statement))
+    else {
         return;
     };
     let schema = reference.schema().unwrap_or(DEFAULT_SCHEMA);
     catalog.annotations().forget(schema, reference.table());
     for column in &create.columns {
-        let default = column.options.iter().find_map(|option| match &option.option {
-            ast::ColumnOption::Default(default) => Some(default.to_string()),
-            _ => None,
-        });
+        let default = column
+            .options
+            .iter()
+            .find_map(|option| match &option.option {
+                ast::ColumnOption::Default(default) => Some(default.to_string()),
+                _ => None,
+            });
         if let Some(default) = default {
             let name = folded(&column.name);
-            catalog.annotations().note(schema, reference.table(), |notes| {
-                notes.defaults.insert(name, default);
-            });
+            catalog
+                .annotations()
+                .note(schema, reference.table(), |notes| {
+                    notes.defaults.insert(name, default);
+                });
         }
     }
 }
 
 fn forget_notes(catalog: &Catalog, change: &Change) {
     if let Target::Relation(reference, _) = &change.target {
-        catalog.annotations().forget(reference.schema().unwrap_or(DEFAULT_SCHEMA), reference.table());
+        catalog.annotations().forget(
+            reference.schema().unwrap_or(DEFAULT_SCHEMA),
+            reference.table(),
+        );
     }
 }
 

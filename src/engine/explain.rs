@@ -11,8 +11,8 @@ use datafusion::sql::parser::Statement as EngineStatement;
 use futures::TryStreamExt;
 use serde_json::{Map, Value, json};
 
-use super::output::text_rows;
 use super::outcome::Outcome;
+use super::output::text_rows;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::postgres::types;
@@ -29,13 +29,20 @@ impl Session {
         let lines = match options.analyze {
             false => {
                 let physical = self.physical(planned.plan, &statement.sql).await?;
-                let text = displayable(physical.as_ref()).indent(options.verbose).to_string();
+                let text = displayable(physical.as_ref())
+                    .indent(options.verbose)
+                    .to_string();
                 text.lines().map(str::to_owned).collect()
             }
             true => {
-                let plan = LogicalPlanBuilder::from(planned.plan).explain(options.verbose, true)?.build()?;
+                let plan = LogicalPlanBuilder::from(planned.plan)
+                    .explain(options.verbose, true)?
+                    .build()?;
                 let stream = self.stream(plan, &statement.sql).await?;
-                let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| Error::from_engine(&error, &statement.sql))?;
+                let batches: Vec<RecordBatch> = stream
+                    .try_collect()
+                    .await
+                    .map_err(|error| Error::from_engine(&error, &statement.sql))?;
                 let mut lines = Vec::new();
                 for batch in &batches {
                     for row in text_rows(batch)? {
@@ -51,7 +58,8 @@ impl Session {
             false => lines,
         };
         let texts: ArrayRef = Arc::new(StringArray::from(lines));
-        let batch = RecordBatch::try_new(schema(options), vec![texts]).map_err(DataFusionError::from)?;
+        let batch =
+            RecordBatch::try_new(schema(options), vec![texts]).map_err(DataFusionError::from)?;
         Ok(Outcome::table("EXPLAIN", batch).with(planned.notices))
     }
 }
@@ -59,7 +67,11 @@ impl Session {
 /// The column of an explanation.
 pub fn schema(options: ExplainOptions) -> SchemaRef {
     let field = Field::new("QUERY PLAN", DataType::Utf8, true);
-    let field = if options.json { types::marked(field, "json") } else { field };
+    let field = if options.json {
+        types::marked(field, "json")
+    } else {
+        field
+    };
     Arc::new(Schema::new(vec![field]))
 }
 
@@ -105,7 +117,9 @@ mod tests {
 
     #[test]
     fn nodes_stand_in_their_parents() {
-        let lines: Vec<String> = ["Join: a", "  Scan: b", "    File: c", "  Scan: d"].map(str::to_owned).to_vec();
+        let lines: Vec<String> = ["Join: a", "  Scan: b", "    File: c", "  Scan: d"]
+            .map(str::to_owned)
+            .to_vec();
         let value: Value = serde_json::from_str(&as_json(&lines)).unwrap();
         let plan = &value[0]["Plan"];
         assert_eq!(plan["Plans"][0]["Plans"][0]["Details"], "c");

@@ -55,8 +55,17 @@ pub struct ConnectionInfo {
 
 impl SessionInfo {
     /// Of a user's session.
-    pub fn new(user: &str, settings: &Arc<Mutex<Settings>>, activity: Option<Arc<dyn Activity>>) -> Self {
-        Self { user: user.to_owned(), settings: Arc::clone(settings), number: AtomicI32::new(0), activity }
+    pub fn new(
+        user: &str,
+        settings: &Arc<Mutex<Settings>>,
+        activity: Option<Arc<dyn Activity>>,
+    ) -> Self {
+        Self {
+            user: user.to_owned(),
+            settings: Arc::clone(settings),
+            number: AtomicI32::new(0),
+            activity,
+        }
     }
 
     /// Who reads.

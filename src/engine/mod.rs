@@ -16,8 +16,8 @@ mod plan;
 mod prepared;
 mod query;
 mod session;
-mod transaction;
 pub mod settings;
+mod transaction;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -33,9 +33,9 @@ use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::postgres::names_of_objects::Names;
 
+pub use info::{Activity, ConnectionInfo, SessionInfo};
 pub use outcome::{Described, Notice, Outcome, Prepared};
 pub use output::{text_rows, with_postgres_texts};
-pub use info::{Activity, ConnectionInfo, SessionInfo};
 pub use session::Session;
 
 /// The name of the one database.

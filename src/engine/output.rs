@@ -34,7 +34,10 @@ pub fn zoned_schema(schema: &Schema, zone: &str) -> SchemaRef {
 }
 
 /// The stream with the types that its columns have in Postgres; the rows stay the same.
-pub fn with_marks(stream: SendableRecordBatchStream, marked: &SchemaRef) -> SendableRecordBatchStream {
+pub fn with_marks(
+    stream: SendableRecordBatchStream,
+    marked: &SchemaRef,
+) -> SendableRecordBatchStream {
     let own = stream.schema();
     if own.fields().len() != marked.fields().len() {
         return stream;
@@ -44,7 +47,10 @@ pub fn with_marks(stream: SendableRecordBatchStream, marked: &SchemaRef) -> Send
         .iter()
         .zip(marked.fields())
         .map(|(own, marked)| {
-            let field = own.as_ref().clone().with_metadata(marked.metadata().clone());
+            let field = own
+                .as_ref()
+                .clone()
+                .with_metadata(marked.metadata().clone());
             Arc::new(field.with_name(marked.name()).with_nullable(true))
         })
         .collect();
@@ -53,7 +59,11 @@ pub fn with_marks(stream: SendableRecordBatchStream, marked: &SchemaRef) -> Send
     let marked = stream.map(move |batch| {
         let batch = batch?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&target), batch.columns().to_vec(), &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&target),
+            batch.columns().to_vec(),
+            &options,
+        )?)
     });
     Box::pin(RecordBatchStreamAdapter::new(schema, marked))
 }
@@ -108,7 +118,11 @@ pub fn with_postgres_texts(
             false => binary(&columns[at], &fields[at])?,
         };
         if let Some(converted) = converted {
-            fields[at] = Arc::new(Field::new(fields[at].name(), converted.data_type().clone(), true));
+            fields[at] = Arc::new(Field::new(
+                fields[at].name(),
+                converted.data_type().clone(),
+                true,
+            ));
             columns[at] = converted;
         }
     }
@@ -128,16 +142,25 @@ fn binary(column: &ArrayRef, field: &Field) -> Result<Option<ArrayRef>, DataFusi
     let bytes: fn(&str) -> Vec<u8> = match types::type_of(field).as_str() {
         "uuid" => |text| {
             let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-            let byte = |pair: &[u8]| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).unwrap_or(0);
+            let byte =
+                |pair: &[u8]| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).unwrap_or(0);
             digits.chunks(2).map(byte).collect()
         },
         "jsonb" => |text| std::iter::once(1).chain(text.bytes()).collect(),
-        _ if *column.data_type() == DataType::UInt64 => return Ok(Some(cast(column, &DataType::Int64)?)),
+        _ if *column.data_type() == DataType::UInt64 => {
+            return Ok(Some(cast(column, &DataType::Int64)?));
+        }
         _ => return Ok(None),
     };
     let texts = cast(column, &DataType::Utf8)?;
-    let values: Vec<Option<Vec<u8>>> = texts.as_string::<i32>().iter().map(|text| text.map(bytes)).collect();
-    Ok(Some(Arc::new(values.iter().map(Option::as_deref).collect::<BinaryArray>())))
+    let values: Vec<Option<Vec<u8>>> = texts
+        .as_string::<i32>()
+        .iter()
+        .map(|text| text.map(bytes))
+        .collect();
+    Ok(Some(Arc::new(
+        values.iter().map(Option::as_deref).collect::<BinaryArray>(),
+    )))
 }
 
 /// The rows of a batch as Postgres writes them in text; `None` is NULL.

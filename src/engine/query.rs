@@ -20,9 +20,9 @@ use super::plan::Planned;
 use super::session::Session;
 use super::{definitions, output, parameters, plan};
 use crate::catalog;
-use crate::postgres::{apply, columns};
-use crate::postgres::rewrite::{Scope, rewrite};
 use crate::error::{Error, Result};
+use crate::postgres::rewrite::{Scope, rewrite};
+use crate::postgres::{apply, columns};
 use crate::sql::Statement;
 
 impl Session {
@@ -36,7 +36,13 @@ impl Session {
         let mut engine_statement = engine_statement.clone();
         let state = self.context.state();
         if let Some(inner) = plan::inner_mut(&mut engine_statement) {
-            rewrite(inner, &Names { session: self, state: &state });
+            rewrite(
+                inner,
+                &Names {
+                    session: self,
+                    state: &state,
+                },
+            );
         }
         plan::plan(state, &self.engine.catalog, engine_statement, values)
             .await
@@ -210,14 +216,22 @@ impl Session {
         }
     }
 
-    pub(super) async fn stream(&self, plan: LogicalPlan, sql: &str) -> Result<SendableRecordBatchStream> {
+    pub(super) async fn stream(
+        &self,
+        plan: LogicalPlan,
+        sql: &str,
+    ) -> Result<SendableRecordBatchStream> {
         let physical = self.physical(plan, sql).await?;
         let state = self.context.state();
         execute_stream(physical, state.task_ctx()).map_err(|error| Error::from_engine(&error, sql))
     }
 
     /// The operators that run a plan.
-    pub(super) async fn physical(&self, plan: LogicalPlan, sql: &str) -> Result<Arc<dyn ExecutionPlan>> {
+    pub(super) async fn physical(
+        &self,
+        plan: LogicalPlan,
+        sql: &str,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let state = self.context.state();
         let explain = |error| self.explain_error(Error::from_engine(&error, sql));
         match state.create_physical_plan(&plan).await {

@@ -14,8 +14,8 @@ use futures::TryStreamExt;
 
 use super::Engine;
 use super::changes::{CHANGES_COLUMNS, REVIEW_COLUMNS};
-use super::outcome::{Described, Notice, Outcome, Prepared};
 use super::info::SessionInfo;
+use super::outcome::{Described, Notice, Outcome, Prepared};
 use super::settings::{self, Settings};
 use crate::catalog;
 use datafusion_funnel::definition::metric::unknown_metric;
@@ -163,7 +163,9 @@ impl Session {
             StatementKind::ShowChanges => Described::Rows(text_schema(&CHANGES_COLUMNS)),
             StatementKind::ReviewChange(_) => Described::Rows(text_schema(&REVIEW_COLUMNS)),
             StatementKind::ShowSql(_) => Described::Rows(text_schema(&["sql"])),
-            StatementKind::Show(name) => Described::Rows(text_schema(&[&settings::written_name(name)])),
+            StatementKind::Show(name) => {
+                Described::Rows(text_schema(&[&settings::written_name(name)]))
+            }
             StatementKind::ShowAll => {
                 Described::Rows(text_schema(&["name", "setting", "description"]))
             }
@@ -288,10 +290,7 @@ impl Session {
                 value,
                 local,
                 tag,
-            } => {
-                self.set_for(name, value.as_deref(), *local, tag)
-                    .await
-            }
+            } => self.set_for(name, value.as_deref(), *local, tag).await,
             StatementKind::SetModes { modes, session } => self.set_modes(modes, *session).await,
             StatementKind::Annotate(annotation) => self.annotate(annotation),
             StatementKind::Explain {

@@ -37,7 +37,12 @@ pub struct Definition {
 }
 
 /// The settings of Postgres.
-pub static DEFINITIONS: LazyLock<Vec<Definition>> = LazyLock::new(|| include_str!("settings.txt").lines().filter_map(definition).collect());
+pub static DEFINITIONS: LazyLock<Vec<Definition>> = LazyLock::new(|| {
+    include_str!("settings.txt")
+        .lines()
+        .filter_map(definition)
+        .collect()
+});
 
 fn definition(line: &'static str) -> Option<Definition> {
     if line.starts_with('#') {
@@ -61,8 +66,19 @@ fn definition(line: &'static str) -> Option<Definition> {
 
 /// The settings whose changes a client is told (ParameterStatus).
 const REPORTED: [&str; 13] = [
-    "application_name", "client_encoding", "DateStyle", "default_transaction_read_only", "in_hot_standby", "integer_datetimes",
-    "IntervalStyle", "is_superuser", "server_encoding", "server_version", "standard_conforming_strings", "TimeZone", "max_identifier_length",
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "default_transaction_read_only",
+    "in_hot_standby",
+    "integer_datetimes",
+    "IntervalStyle",
+    "is_superuser",
+    "server_encoding",
+    "server_version",
+    "standard_conforming_strings",
+    "TimeZone",
+    "max_identifier_length",
 ];
 
 impl Definition {
@@ -103,7 +119,12 @@ impl Settings {
     ///
     /// # Errors
     /// 42704 for one that there isn't, 22023 for a value that it can't have, 55P02 for one that can't be set.
-    pub fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<Option<&'static str>> {
+    pub fn set(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        local: bool,
+    ) -> Result<Option<&'static str>> {
         let key = name.to_lowercase();
         let (value, reported) = match (find(name), value) {
             // Applications keep values of their own under names with a point.
@@ -114,10 +135,19 @@ impl Settings {
                     check_context(definition, value, &self.get(name)?)?;
                 }
                 let value = value.map(|value| check(definition, value)).transpose()?;
-                (value, REPORTED.into_iter().find(|reported| *reported == definition.name))
+                (
+                    value,
+                    REPORTED
+                        .into_iter()
+                        .find(|reported| *reported == definition.name),
+                )
             }
         };
-        let values = if local { &mut self.local } else { &mut self.changed };
+        let values = if local {
+            &mut self.local
+        } else {
+            &mut self.changed
+        };
         match value {
             Some(value) => values.insert(key.clone(), value),
             None => values.remove(&key),
@@ -156,8 +186,19 @@ impl Settings {
     pub fn all(&self) -> Vec<(String, String, String)> {
         DEFINITIONS
             .iter()
-            .filter(|definition| !matches!(definition.name, "role" | "session_authorization" | "is_superuser"))
-            .map(|definition| (definition.name.to_owned(), self.get(definition.name).unwrap_or_default(), definition.description.to_owned()))
+            .filter(|definition| {
+                !matches!(
+                    definition.name,
+                    "role" | "session_authorization" | "is_superuser"
+                )
+            })
+            .map(|definition| {
+                (
+                    definition.name.to_owned(),
+                    self.get(definition.name).unwrap_or_default(),
+                    definition.description.to_owned(),
+                )
+            })
             .collect()
     }
 
@@ -166,17 +207,35 @@ impl Settings {
         let row = |definition: &Definition| {
             let value = self.get(definition.name).unwrap_or_default();
             let value = match definition.kind {
-                "integer" => amount(&value, definition.unit).map_or(value, |number| number.to_string()),
+                "integer" => {
+                    amount(&value, definition.unit).map_or(value, |number| number.to_string())
+                }
                 _ => value,
             };
-            (definition.name.to_owned(), value, definition.default.to_owned())
+            (
+                definition.name.to_owned(),
+                value,
+                definition.default.to_owned(),
+            )
         };
-        DEFINITIONS.iter().filter(|definition| !matches!(definition.name, "role" | "session_authorization" | "is_superuser")).map(row).collect()
+        DEFINITIONS
+            .iter()
+            .filter(|definition| {
+                !matches!(
+                    definition.name,
+                    "role" | "session_authorization" | "is_superuser"
+                )
+            })
+            .map(row)
+            .collect()
     }
 
     /// The names and values that a client is told when it connects.
     pub fn reported(&self) -> Vec<(&'static str, String)> {
-        REPORTED.into_iter().map(|name| (name, self.get(name).unwrap_or_default())).collect()
+        REPORTED
+            .into_iter()
+            .map(|name| (name, self.get(name).unwrap_or_default()))
+            .collect()
     }
 }
 
@@ -190,7 +249,9 @@ fn is_custom(name: &str) -> bool {
 }
 
 fn find(name: &str) -> Result<&'static Definition> {
-    let found = DEFINITIONS.iter().find(|definition| definition.name.eq_ignore_ascii_case(name));
+    let found = DEFINITIONS
+        .iter()
+        .find(|definition| definition.name.eq_ignore_ascii_case(name));
     found.ok_or_else(|| Error::UnknownSetting(name.to_owned()))
 }
 
@@ -203,9 +264,13 @@ fn check_context(definition: &Definition, value: &str, current: &str) -> Result<
     let name = definition.name;
     let message = match definition.context {
         "internal" => format!("parameter \"{name}\" cannot be changed"),
-        "postmaster" => format!("parameter \"{name}\" cannot be changed without restarting the server"),
+        "postmaster" => {
+            format!("parameter \"{name}\" cannot be changed without restarting the server")
+        }
         "sighup" => format!("parameter \"{name}\" cannot be changed now"),
-        "backend" | "superuser-backend" => format!("parameter \"{name}\" cannot be set after connection start"),
+        "backend" | "superuser-backend" => {
+            format!("parameter \"{name}\" cannot be set after connection start")
+        }
         _ => return Ok(()),
     };
     match value == current {
@@ -224,34 +289,53 @@ fn check(definition: &Definition, value: &str) -> Result<String> {
         "TimeZone" => {
             let zone = time_zone(value);
             let hint = "Write a name such as Asia/Shanghai, or an offset such as +08:00.";
-            zone.parse::<datafusion::arrow::array::timezone::Tz>().map_err(|_| invalid(Some(hint)))?;
+            zone.parse::<datafusion::arrow::array::timezone::Tz>()
+                .map_err(|_| invalid(Some(hint)))?;
             return Ok(zone);
         }
-        "client_encoding" => return encoding(value).ok_or_else(|| invalid(Some("UTF8 is supported."))),
+        "client_encoding" => {
+            return encoding(value).ok_or_else(|| invalid(Some("UTF8 is supported.")));
+        }
         "DateStyle" => return date_style(value).ok_or_else(|| invalid(None)),
         _ => {}
     }
     match definition.kind {
         "bool" => match boolean(value) {
             Some(value) => Ok(if value { "on" } else { "off" }.to_owned()),
-            None => Err(Error::InvalidSetting { message: format!("parameter \"{name}\" requires a Boolean value"), hint: None }),
+            None => Err(Error::InvalidSetting {
+                message: format!("parameter \"{name}\" requires a Boolean value"),
+                hint: None,
+            }),
         },
         "enum" => {
-            let choices: Vec<&str> = definition.choices.trim_matches(['{', '}']).split(',').map(|choice| choice.trim_matches('"')).collect();
+            let choices: Vec<&str> = definition
+                .choices
+                .trim_matches(['{', '}'])
+                .split(',')
+                .map(|choice| choice.trim_matches('"'))
+                .collect();
             // Truths are choices of some that have more than two.
             let word = match (boolean(value), choices.contains(&"on")) {
                 (Some(true), true) => "on",
                 (Some(false), true) => "off",
                 _ => value,
             };
-            let found = choices.iter().find(|choice| choice.eq_ignore_ascii_case(word));
-            found.map(|choice| (*choice).to_owned()).ok_or_else(|| invalid(Some(&format!("Available values: {}.", choices.join(", ")))))
+            let found = choices
+                .iter()
+                .find(|choice| choice.eq_ignore_ascii_case(word));
+            found
+                .map(|choice| (*choice).to_owned())
+                .ok_or_else(|| invalid(Some(&format!("Available values: {}.", choices.join(", ")))))
         }
         "integer" => {
             let hint = match definition.unit {
-                "ms" | "s" | "min" => Some("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\"."),
+                "ms" | "s" | "min" => Some(
+                    "Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".",
+                ),
                 "" => None,
-                _ => Some("Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\"."),
+                _ => Some(
+                    "Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".",
+                ),
             };
             let number = amount(value, definition.unit).ok_or_else(|| invalid(hint))?;
             let bound = |text: &str| text.parse::<i64>().ok();
@@ -259,13 +343,20 @@ fn check(definition: &Definition, value: &str) -> Result<String> {
             let high = bound(definition.most).is_some_and(|most| number > most);
             match low || high {
                 true => Err(Error::InvalidSetting {
-                    message: format!("{number} is outside the valid range for parameter \"{name}\" ({} .. {})", definition.least, definition.most),
+                    message: format!(
+                        "{number} is outside the valid range for parameter \"{name}\" ({} .. {})",
+                        definition.least, definition.most
+                    ),
                     hint: None,
                 }),
                 false => Ok(shown(number, definition.unit)),
             }
         }
-        "real" => value.trim().parse::<f64>().map(|_| value.trim().to_owned()).map_err(|_| invalid(None)),
+        "real" => value
+            .trim()
+            .parse::<f64>()
+            .map(|_| value.trim().to_owned())
+            .map_err(|_| invalid(None)),
         _ => Ok(value.to_owned()),
     }
 }
@@ -309,14 +400,31 @@ fn time_zone(value: &str) -> String {
         Ok(hours) if hours.abs() < 16.0 => {
             let sign = if hours < 0.0 { '-' } else { '+' };
             let minutes = (hours.abs() * 60.0).round();
-            format!("{sign}{:02}:{:02}", (minutes / 60.0).floor(), minutes % 60.0)
+            format!(
+                "{sign}{:02}:{:02}",
+                (minutes / 60.0).floor(),
+                minutes % 60.0
+            )
         }
         _ => value.to_owned(),
     }
 }
 
-const TIMES: [(&str, i64); 6] = [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("min", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000)];
-const SIZES: [(&str, i64); 5] = [("B", 1), ("kB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30), ("TB", 1 << 40)];
+const TIMES: [(&str, i64); 6] = [
+    ("us", 1),
+    ("ms", 1_000),
+    ("s", 1_000_000),
+    ("min", 60_000_000),
+    ("h", 3_600_000_000),
+    ("d", 86_400_000_000),
+];
+const SIZES: [(&str, i64); 5] = [
+    ("B", 1),
+    ("kB", 1 << 10),
+    ("MB", 1 << 20),
+    ("GB", 1 << 30),
+    ("TB", 1 << 40),
+];
 
 /// How many of the smallest units one of `unit` is, and the units of its kind.
 fn units(unit: &str) -> Option<(i64, &'static [(&'static str, i64)])> {
@@ -326,16 +434,26 @@ fn units(unit: &str) -> Option<(i64, &'static [(&'static str, i64)])> {
     if unit == "8kB" {
         return Some((8 << 10, &SIZES));
     }
-    SIZES.iter().find(|(name, _)| *name == unit).map(|(_, size)| (*size, SIZES.as_slice()))
+    SIZES
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .map(|(_, size)| (*size, SIZES.as_slice()))
 }
 
 /// A number in a setting's own unit: `30s` of a setting in milliseconds is 30000.
 fn amount(value: &str, unit: &str) -> Option<i64> {
     let value = value.trim();
-    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-' || c == '+').len();
+    let digits = value.len()
+        - value
+            .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-' || c == '+')
+            .len();
     let number: f64 = value[..digits].parse().ok()?;
     let suffix = value[digits..].trim();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a number that is too large saturates")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "a number that is too large saturates"
+    )]
     let whole = |number: f64| number.round() as i64;
     if suffix.is_empty() {
         return Some(whole(number));
@@ -376,9 +494,16 @@ mod tests {
     #[test]
     fn a_setting_is_checked_kept_and_given_back() {
         let mut settings = Settings::default();
-        assert_eq!(settings.set("TimeZone", Some("Asia/Shanghai"), false).unwrap(), Some("TimeZone"));
+        assert_eq!(
+            settings
+                .set("TimeZone", Some("Asia/Shanghai"), false)
+                .unwrap(),
+            Some("TimeZone")
+        );
         assert_eq!(settings.get("timezone").unwrap(), "Asia/Shanghai");
-        let code = |settings: &mut Settings, name: &str, value: &str| settings.set(name, Some(value), false).unwrap_err().code();
+        let code = |settings: &mut Settings, name: &str, value: &str| {
+            settings.set(name, Some(value), false).unwrap_err().code()
+        };
         assert_eq!(code(&mut settings, "timezone", "Mars/Base"), "22023");
         assert_eq!(settings.get("timezone").unwrap(), "Asia/Shanghai");
         settings.set("timezone", None, false).unwrap();

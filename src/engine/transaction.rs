@@ -14,7 +14,10 @@ impl Session {
         if !in_block {
             let mut settings = lock(&self.settings);
             settings.begin();
-            for (name, default) in [("transaction_read_only", "default_transaction_read_only"), ("transaction_isolation", "default_transaction_isolation")] {
+            for (name, default) in [
+                ("transaction_read_only", "default_transaction_read_only"),
+                ("transaction_isolation", "default_transaction_isolation"),
+            ] {
                 let value = settings.get(default)?;
                 settings.set(name, Some(&value), true)?;
             }
@@ -22,8 +25,15 @@ impl Session {
                 settings.set(name, Some(value), true)?;
             }
         }
-        let started = statement.text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("start"));
-        Ok(Outcome::done(if started { "START TRANSACTION" } else { "BEGIN" }))
+        let started = statement
+            .text
+            .get(..5)
+            .is_some_and(|word| word.eq_ignore_ascii_case("start"));
+        Ok(Outcome::done(if started {
+            "START TRANSACTION"
+        } else {
+            "BEGIN"
+        }))
     }
 
     pub(super) async fn end(&self, undo: bool) -> Result<Outcome> {
@@ -57,7 +67,11 @@ impl Session {
             return Ok(());
         };
         let settings = lock(&self.settings);
-        let name = if settings.in_transaction() { "transaction_read_only" } else { "default_transaction_read_only" };
+        let name = if settings.in_transaction() {
+            "transaction_read_only"
+        } else {
+            "default_transaction_read_only"
+        };
         match settings.get(name)? == "on" {
             true => Err(Error::ReadOnly(command)),
             false => Ok(()),

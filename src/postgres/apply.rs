@@ -21,8 +21,8 @@ use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::expr::{Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Subquery, TypeSignature, Volatility,
+    ColumnarValue, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Subquery, TypeSignature, Volatility,
 };
 use datafusion::physical_plan::collect;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -41,7 +41,10 @@ pub fn depends(plan: &LogicalPlan) -> bool {
             expression.apply(|expression| {
                 found |= matches!(
                     expression,
-                    Expr::OuterReferenceColumn(..) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_)
+                    Expr::OuterReferenceColumn(..)
+                        | Expr::Exists(_)
+                        | Expr::InSubquery(_)
+                        | Expr::ScalarSubquery(_)
                 );
                 Ok(TreeNodeRecursion::Continue)
             })
@@ -66,19 +69,28 @@ impl Rows {
     fn plan(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = match plan {
             LogicalPlan::Join(join) if dependent(&join.right).is_some() => self.lateral(join)?,
-            other => other.map_children(|child| Ok(Transformed::yes(self.plan(child)?)))?.data,
+            other => {
+                other
+                    .map_children(|child| Ok(Transformed::yes(self.plan(child)?)))?
+                    .data
+            }
         };
         // A query in FROM that depends on a row further out has its values by the time it runs.
         let plan = match plan {
             LogicalPlan::Subquery(subquery) => Arc::unwrap_or_clone(subquery.subquery),
             other => other,
         };
-        let schemas: Vec<DFSchemaRef> = plan.inputs().iter().map(|input| Arc::clone(input.schema())).collect();
+        let schemas: Vec<DFSchemaRef> = plan
+            .inputs()
+            .iter()
+            .map(|input| Arc::clone(input.schema()))
+            .collect();
         let names = NamePreserver::new(&plan);
         let mut changed = false;
         let plan = plan.map_expressions(|expression| {
             let name = names.save(&expression);
-            let rewritten = expression.transform_up(|expression| self.expression(expression, &schemas))?;
+            let rewritten =
+                expression.transform_up(|expression| self.expression(expression, &schemas))?;
             changed |= rewritten.transformed;
             Ok(rewritten.update_data(|expression| name.restore(expression)))
         })?;
@@ -92,36 +104,66 @@ impl Rows {
         let (subquery, kind, value, negated) = match expression {
             Expr::ScalarSubquery(subquery) => (subquery, Kind::Scalar, None, false),
             Expr::Exists(Exists { subquery, negated }) => (subquery, Kind::Exists, None, negated),
-            Expr::InSubquery(InSubquery { expr, subquery, negated }) => (subquery, Kind::In, Some(*expr), negated),
+            Expr::InSubquery(InSubquery {
+                expr,
+                subquery,
+                negated,
+            }) => (subquery, Kind::In, Some(*expr), negated),
             other => return Ok(Transformed::no(other)),
         };
         let plan = self.plan(Arc::unwrap_or_clone(subquery.subquery))?;
         let outer = plan.all_out_ref_exprs();
         // DataFusion runs an `EXISTS` only as a condition.
         if outer.is_empty() && kind != Kind::Exists {
-            let subquery = Subquery { subquery: Arc::new(plan), outer_ref_columns: Vec::new(), spans: subquery.spans };
+            let subquery = Subquery {
+                subquery: Arc::new(plan),
+                outer_ref_columns: Vec::new(),
+                spans: subquery.spans,
+            };
             return Ok(Transformed::yes(match (kind, value) {
-                (Kind::In, Some(value)) => Expr::InSubquery(InSubquery::new(Box::new(value), subquery, negated)),
+                (Kind::In, Some(value)) => {
+                    Expr::InSubquery(InSubquery::new(Box::new(value), subquery, negated))
+                }
                 _ => Expr::ScalarSubquery(subquery),
             }));
         }
         let call = self.call(plan, kind, value, outer, schemas);
-        Ok(Transformed::yes(if negated { Expr::Not(Box::new(call)) } else { call }))
+        Ok(Transformed::yes(if negated {
+            Expr::Not(Box::new(call))
+        } else {
+            call
+        }))
     }
 
     /// The function that runs `plan`, of the value that is looked for and the columns outside.
-    fn call(&self, plan: LogicalPlan, kind: Kind, value: Option<Expr>, outer: Vec<Expr>, schemas: &[DFSchemaRef]) -> Expr {
+    fn call(
+        &self,
+        plan: LogicalPlan,
+        kind: Kind,
+        value: Option<Expr>,
+        outer: Vec<Expr>,
+        schemas: &[DFSchemaRef],
+    ) -> Expr {
         let mut columns = Vec::new();
         let mut arguments: Vec<Expr> = value.into_iter().collect();
         for reference in outer {
-            let Expr::OuterReferenceColumn(_, column) = &reference else { continue };
+            let Expr::OuterReferenceColumn(_, column) = &reference else {
+                continue;
+            };
             columns.push(column.clone());
             // A column of a query further out is that query's to give.
             let here = schemas.iter().any(|schema| schema.has_column(column));
-            arguments.push(if here { Expr::Column(column.clone()) } else { reference });
+            arguments.push(if here {
+                Expr::Column(column.clone())
+            } else {
+                reference
+            });
         }
         let function = Apply::new(plan, kind, columns, self.state.clone());
-        Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(function)), arguments))
+        Expr::ScalarFunction(ScalarFunction::new_udf(
+            Arc::new(ScalarUDF::from(function)),
+            arguments,
+        ))
     }
 
     /// A join with rows that depend on the left side: a list of them for each row on the left, unnested.
@@ -141,20 +183,35 @@ impl Rows {
             };
         if !supported {
             let plan = LogicalPlan::Join(join);
-            return Ok(plan.map_children(|child| Ok(Transformed::yes(self.plan(child)?)))?.data);
+            return Ok(plan
+                .map_children(|child| Ok(Transformed::yes(self.plan(child)?)))?
+                .data);
         }
         let plan = self.plan(subquery)?;
         let outer = plan.all_out_ref_exprs();
         let schemas = [Arc::clone(join.left.schema())];
-        let kind = if join.join_type == JoinType::Left { Kind::RowsOrNull } else { Kind::Rows };
+        let kind = if join.join_type == JoinType::Left {
+            Kind::RowsOrNull
+        } else {
+            Kind::Rows
+        };
         let call = self.call(plan, kind, None, outer, &schemas).alias(ROWS);
-        let left: Vec<Expr> = join.left.schema().columns().into_iter().map(Expr::Column).collect();
+        let left: Vec<Expr> = join
+            .left
+            .schema()
+            .columns()
+            .into_iter()
+            .map(Expr::Column)
+            .collect();
         let listed = left.iter().cloned().chain([call]);
         let null_handling = match join.join_type {
             JoinType::Left => NullHandling::Preserve,
             _ => NullHandling::Drop,
         };
-        let options = UnnestOptions { null_handling, ..UnnestOptions::default() };
+        let options = UnnestOptions {
+            null_handling,
+            ..UnnestOptions::default()
+        };
         let right = join.right.schema();
         let rows = right.iter().enumerate().map(|(at, (relation, field))| {
             let value = get_field(Expr::Column(Column::from_name(ROWS)), column_name(at));
@@ -182,12 +239,18 @@ fn column_name(at: usize) -> String {
 /// The query behind `LATERAL`, where it depends on what stands before it.
 fn dependent(plan: &LogicalPlan) -> Option<LogicalPlan> {
     match plan {
-        LogicalPlan::Subquery(subquery) if !subquery.outer_ref_columns.is_empty() => Some(subquery.subquery.as_ref().clone()),
+        LogicalPlan::Subquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+            Some(subquery.subquery.as_ref().clone())
+        }
         LogicalPlan::SubqueryAlias(alias) => dependent(&alias.input),
         LogicalPlan::Projection(projection) => {
             // An alias of columns is a projection over the query.
             let inner = dependent(&projection.input)?;
-            LogicalPlanBuilder::from(inner).project(projection.expr.clone()).ok()?.build().ok()
+            LogicalPlanBuilder::from(inner)
+                .project(projection.expr.clone())
+                .ok()?
+                .build()
+                .ok()
         }
         _ => None,
     }
@@ -224,9 +287,18 @@ struct Apply {
 impl Apply {
     fn new(plan: LogicalPlan, kind: Kind, outer: Vec<Column>, state: SessionState) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let types = |plan: &LogicalPlan| plan.schema().fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
+        let types = |plan: &LogicalPlan| {
+            plan.schema()
+                .fields()
+                .iter()
+                .map(|field| field.data_type().clone())
+                .collect::<Vec<_>>()
+        };
         // What doesn't depend on the values is done once.
-        let optimized = state.optimize(&plan).ok().filter(|optimized| types(optimized) == types(&plan));
+        let optimized = state
+            .optimize(&plan)
+            .ok()
+            .filter(|optimized| types(optimized) == types(&plan));
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             optimized: optimized.is_some(),
@@ -234,13 +306,24 @@ impl Apply {
             kind,
             outer,
             state,
-            signature: Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], Volatility::Volatile),
+            signature: Signature::one_of(
+                vec![TypeSignature::VariadicAny, TypeSignature::Nullary],
+                Volatility::Volatile,
+            ),
         }
     }
 
     fn row_fields(&self) -> Fields {
         let fields = self.plan.schema().fields().iter().enumerate();
-        fields.map(|(at, field)| field.as_ref().clone().with_name(column_name(at)).with_nullable(true)).collect()
+        fields
+            .map(|(at, field)| {
+                field
+                    .as_ref()
+                    .clone()
+                    .with_name(column_name(at))
+                    .with_nullable(true)
+            })
+            .collect()
     }
 
     /// The subquery's rows with these values in the place of the outer columns.
@@ -254,14 +337,23 @@ impl Apply {
                     let Some(at) = self.outer.iter().position(|outer| outer == column) else {
                         return Ok(Transformed::no(expression));
                     };
-                    let metadata = (!field.metadata().is_empty()).then(|| field.metadata().clone().into());
-                    Ok(Transformed::yes(Expr::Literal(values[at].clone(), metadata)))
+                    let metadata =
+                        (!field.metadata().is_empty()).then(|| field.metadata().clone().into());
+                    Ok(Transformed::yes(Expr::Literal(
+                        values[at].clone(),
+                        metadata,
+                    )))
                 })
             })
         })?;
         let rows = async {
             let plan = match self.optimized {
-                true => self.state.query_planner().create_physical_plan(&plan.data, &self.state).await?,
+                true => {
+                    self.state
+                        .query_planner()
+                        .create_physical_plan(&plan.data, &self.state)
+                        .await?
+                }
                 false => self.state.create_physical_plan(&plan.data).await?,
             };
             let schema = plan.schema();
@@ -278,7 +370,10 @@ impl Apply {
             Kind::Scalar => match rows.num_rows() {
                 0 => unknown(rows.column(0)),
                 1 => ScalarValue::try_from_array(rows.column(0), 0),
-                _ => fault(Fault::Cardinality, "more than one row returned by a subquery used as an expression"),
+                _ => fault(
+                    Fault::Cardinality,
+                    "more than one row returned by a subquery used as an expression",
+                ),
             },
             Kind::In => {
                 let Some(value) = value else {
@@ -297,7 +392,10 @@ impl Apply {
             }
             Kind::Rows | Kind::RowsOrNull => {
                 let fields = self.row_fields();
-                let item = Arc::new(Field::new_list_field(DataType::Struct(fields.clone()), true));
+                let item = Arc::new(Field::new_list_field(
+                    DataType::Struct(fields.clone()),
+                    true,
+                ));
                 if rows.num_rows() == 0 && self.kind == Kind::RowsOrNull {
                     return ScalarValue::try_from(&DataType::List(item));
                 }
@@ -337,13 +435,21 @@ impl ScalarUDFImpl for Apply {
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Err(DataFusionError::Internal("the type of a subquery is its column's".to_owned()))
+        Err(DataFusionError::Internal(
+            "the type of a subquery is its column's".to_owned(),
+        ))
     }
 
     fn return_field_from_args(&self, _arguments: ReturnFieldArgs) -> Result<FieldRef> {
         let field = match self.kind {
             Kind::Exists | Kind::In => Field::new("", DataType::Boolean, true),
-            Kind::Scalar => self.plan.schema().field(0).as_ref().clone().with_nullable(true),
+            Kind::Scalar => self
+                .plan
+                .schema()
+                .field(0)
+                .as_ref()
+                .clone()
+                .with_nullable(true),
             Kind::Rows | Kind::RowsOrNull => {
                 let item = Field::new_list_field(DataType::Struct(self.row_fields()), true);
                 Field::new("", DataType::List(Arc::new(item)), true)
@@ -354,12 +460,19 @@ impl ScalarUDFImpl for Apply {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = arguments.number_rows;
-        let columns = arguments.args.iter().map(|value| value.to_array(rows)).collect::<Result<Vec<_>>>()?;
+        let columns = arguments
+            .args
+            .iter()
+            .map(|value| value.to_array(rows))
+            .collect::<Result<Vec<_>>>()?;
         let searched = usize::from(self.kind == Kind::In);
         let mut known: HashMap<Vec<ScalarValue>, RecordBatch> = HashMap::new();
         let mut answers = Vec::with_capacity(rows);
         for row in 0..rows {
-            let values = columns.iter().map(|column| ScalarValue::try_from_array(column, row)).collect::<Result<Vec<_>>>()?;
+            let values = columns
+                .iter()
+                .map(|column| ScalarValue::try_from_array(column, row))
+                .collect::<Result<Vec<_>>>()?;
             let outer = values[searched..].to_vec();
             let found = match known.get(&outer) {
                 Some(found) => found.clone(),
@@ -372,7 +485,9 @@ impl ScalarUDFImpl for Apply {
             answers.push(self.answer(&found, values.first())?);
         }
         match answers.is_empty() {
-            true => Ok(ColumnarValue::Array(datafusion::arrow::array::new_empty_array(arguments.return_field.data_type()))),
+            true => Ok(ColumnarValue::Array(
+                datafusion::arrow::array::new_empty_array(arguments.return_field.data_type()),
+            )),
             false => {
                 let array = ScalarValue::iter_to_array(answers)?;
                 let wanted = arguments.return_field.data_type();
@@ -391,7 +506,10 @@ fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
         Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
             tokio::task::block_in_place(|| handle.block_on(future))
         }
-        Ok(_) => fault(Fault::Internal, "a dependent subquery needs threads to run on"),
+        Ok(_) => fault(
+            Fault::Internal,
+            "a dependent subquery needs threads to run on",
+        ),
         Err(_) => futures::executor::block_on(future),
     }
 }

@@ -19,8 +19,8 @@ use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    Cast, ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    Cast, ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::function::{Result, fault};
@@ -47,9 +47,18 @@ pub fn all(names: &Arc<dyn Names>) -> Vec<ScalarUDF> {
             false => format!("cast_as_{}", kind.name),
         };
         let signature = Signature::variadic_any(Volatility::Stable);
-        ScalarUDF::from(CastAs { name, kind, array, signature, names: Arc::clone(names) })
+        ScalarUDF::from(CastAs {
+            name,
+            kind,
+            array,
+            signature,
+            names: Arc::clone(names),
+        })
     };
-    types::TYPES.iter().flat_map(|kind| [cast(kind, false), cast(kind, true)]).collect()
+    types::TYPES
+        .iter()
+        .flat_map(|kind| [cast(kind, false), cast(kind, true)])
+        .collect()
 }
 
 // There is one cast of a name.
@@ -77,45 +86,74 @@ impl ScalarUDFImpl for CastAs {
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Err(DataFusionError::Internal(format!("the type of {} depends on its fields", self.name)))
+        Err(DataFusionError::Internal(format!(
+            "the type of {} depends on its fields",
+            self.name
+        )))
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
         let Some(source) = arguments.arg_fields.first() else {
             return fault(Fault::Semantic, "a cast needs a value");
         };
-        let modifiers: Vec<i64> =
-            arguments.scalar_arguments.iter().skip(1).filter_map(|value| integer(value.as_ref()?)).collect();
+        let modifiers: Vec<i64> = arguments
+            .scalar_arguments
+            .iter()
+            .skip(1)
+            .filter_map(|value| integer(value.as_ref()?))
+            .collect();
         let literal = arguments.scalar_arguments.first().copied().flatten();
-        Ok(Arc::new(self.target(source, literal, &modifiers).with_name(&self.name)))
+        Ok(Arc::new(
+            self.target(source, literal, &modifiers)
+                .with_name(&self.name),
+        ))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let (Some(value), Some(source)) = (arguments.args.first(), arguments.arg_fields.first()) else {
+        let (Some(value), Some(source)) = (arguments.args.first(), arguments.arg_fields.first())
+        else {
             return fault(Fault::Semantic, "a cast needs a value");
         };
         let scalar = matches!(value, ColumnarValue::Scalar(_));
         let rows = if scalar { 1 } else { arguments.number_rows };
         let values = value.to_array(rows)?;
-        let zone = arguments.config_options.execution.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
-        let context = Context { names: self.names.as_ref(), zone: &zone };
+        let zone = arguments
+            .config_options
+            .execution
+            .time_zone
+            .clone()
+            .unwrap_or_else(|| "UTC".to_owned());
+        let context = Context {
+            names: self.names.as_ref(),
+            zone: &zone,
+        };
         let result = match self.array {
             true => context.array(&values, source, &arguments.return_field, self.kind)?,
             false => context.value(&values, source, &arguments.return_field, self.kind)?,
         };
         match scalar && result.len() == 1 {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)),
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &result, 0,
+            )?)),
             false => Ok(ColumnarValue::Array(result)),
         }
     }
 
-    fn simplify(&self, mut arguments: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+    fn simplify(
+        &self,
+        mut arguments: Vec<Expr>,
+        info: &SimplifyContext,
+    ) -> Result<ExprSimplifyResult> {
         let original = ExprSimplifyResult::Original;
         let Some(value) = arguments.first() else {
             return Ok(original(arguments));
         };
         let source = value.to_field(info.schema().as_ref())?.1;
-        let modifiers: Vec<i64> = arguments.iter().skip(1).filter_map(literal_integer).collect();
+        let modifiers: Vec<i64> = arguments
+            .iter()
+            .skip(1)
+            .filter_map(literal_integer)
+            .collect();
         let literal = match value {
             Expr::Literal(literal, _) => Some(literal),
             _ => None,
@@ -126,10 +164,12 @@ impl ScalarUDFImpl for CastAs {
             return Ok(original(arguments));
         }
         let value = arguments.swap_remove(0);
-        Ok(ExprSimplifyResult::Simplified(match source.data_type() == target.data_type() {
-            true => value,
-            false => Expr::Cast(Cast::new(Box::new(value), target.data_type().clone())),
-        }))
+        Ok(ExprSimplifyResult::Simplified(
+            match source.data_type() == target.data_type() {
+                true => value,
+                false => Expr::Cast(Cast::new(Box::new(value), target.data_type().clone())),
+            },
+        ))
     }
 }
 
@@ -198,9 +238,18 @@ fn numeric_field(source: &Field, literal: Option<&ScalarValue>, modifiers: &[i64
     if let [precision, scale] = modifiers
         && let (Ok(precision), Ok(scale)) = (u8::try_from(*precision), i8::try_from(*scale))
     {
-        return Field::new("", DataType::Decimal128(precision.clamp(1, 38), scale), true);
+        return Field::new(
+            "",
+            DataType::Decimal128(precision.clamp(1, 38), scale),
+            true,
+        );
     }
-    let free = || types::marked_always(Field::new("", DataType::Decimal128(38, 10), true), "numeric");
+    let free = || {
+        types::marked_always(
+            Field::new("", DataType::Decimal128(38, 10), true),
+            "numeric",
+        )
+    };
     match source.data_type() {
         DataType::Decimal128(_, scale) => {
             let field = Field::new("", DataType::Decimal128(38, *scale), true);
@@ -209,9 +258,18 @@ fn numeric_field(source: &Field, literal: Option<&ScalarValue>, modifiers: &[i64
         kind if kind.is_integer() => Field::new("", DataType::Decimal128(38, 0), true),
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
             let written = literal.and_then(|literal| literal.try_as_str().flatten());
-            match written.map(|text| text.split_once('.').map_or(0, |(_, part)| part.trim().len())) {
-                Some(digits) if digits <= 30 && !written.unwrap_or_default().contains(['e', 'E']) => {
-                    Field::new("", DataType::Decimal128(38, i8::try_from(digits).unwrap_or(10)), true)
+            match written.map(|text| {
+                text.split_once('.')
+                    .map_or(0, |(_, part)| part.trim().len())
+            }) {
+                Some(digits)
+                    if digits <= 30 && !written.unwrap_or_default().contains(['e', 'E']) =>
+                {
+                    Field::new(
+                        "",
+                        DataType::Decimal128(38, i8::try_from(digits).unwrap_or(10)),
+                        true,
+                    )
                 }
                 _ => free(),
             }
@@ -227,8 +285,17 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn value(&self, values: &ArrayRef, source: &Field, target: &Field, kind: &PgType) -> Result<ArrayRef> {
-        let is_text = matches!(values.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null);
+    fn value(
+        &self,
+        values: &ArrayRef,
+        source: &Field,
+        target: &Field,
+        kind: &PgType,
+    ) -> Result<ArrayRef> {
+        let is_text = matches!(
+            values.data_type(),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null
+        );
         if kind.storage == Storage::Text {
             return self.text(values, source, target, kind);
         }
@@ -241,23 +308,44 @@ impl Context<'_> {
             Storage::Bool if from.is_integer() => {
                 let numbers = cast(values, &DataType::Int64)?;
                 let numbers = numbers.as_primitive::<Int64Type>();
-                Ok(Arc::new(numbers.iter().map(|n| n.map(|n| n != 0)).collect::<BooleanArray>()))
+                Ok(Arc::new(
+                    numbers
+                        .iter()
+                        .map(|n| n.map(|n| n != 0))
+                        .collect::<BooleanArray>(),
+                ))
             }
             Storage::Int2 => whole::<Int16Type>(values, "smallint"),
-            Storage::Int4 => whole::<Int32Type>(values, if kind.name == "int4" { "integer" } else { kind.name }),
+            Storage::Int4 => whole::<Int32Type>(
+                values,
+                if kind.name == "int4" {
+                    "integer"
+                } else {
+                    kind.name
+                },
+            ),
             Storage::Int8 => whole::<Int64Type>(values, "bigint"),
             _ => Ok(checked_cast(values, target.data_type(), kind)?),
         }
     }
 
     /// The texts of values, as the types that are kept as texts want them.
-    fn text(&self, values: &ArrayRef, source: &Field, target: &Field, kind: &PgType) -> Result<ArrayRef> {
+    fn text(
+        &self,
+        values: &ArrayRef,
+        source: &Field,
+        target: &Field,
+        kind: &PgType,
+    ) -> Result<ArrayRef> {
         let mut texts = text::texts(values, source, self.names)?;
         if *values.data_type() == DataType::Boolean {
             let word = |text: &str| if text == "t" { "true" } else { "false" };
             texts = texts.iter().map(|text| text.map(word)).collect();
         }
-        let length = target.metadata().get(types::MODIFIER_KEY).and_then(|n| n.parse::<usize>().ok());
+        let length = target
+            .metadata()
+            .get(types::MODIFIER_KEY)
+            .and_then(|n| n.parse::<usize>().ok());
         let read = |text: &str| -> Result<String> {
             Ok(match kind.name {
                 "varchar" | "bpchar" => match length {
@@ -296,25 +384,45 @@ impl Context<'_> {
                 let read = |text: &str| self.object(kind.name, text);
                 Arc::new(PrimitiveArray::<Int32Type>::from(each(texts, read)?))
             }
-            Storage::Int4 => numbers::<Int32Type>(texts, if kind.name == "int4" { "integer" } else { kind.name })?,
+            Storage::Int4 => numbers::<Int32Type>(
+                texts,
+                if kind.name == "int4" {
+                    "integer"
+                } else {
+                    kind.name
+                },
+            )?,
             Storage::Int8 => numbers::<Int64Type>(texts, "bigint")?,
             Storage::Float4 | Storage::Float8 => {
-                let name = if kind.storage == Storage::Float4 { "real" } else { "double precision" };
+                let name = if kind.storage == Storage::Float4 {
+                    "real"
+                } else {
+                    "double precision"
+                };
                 let read = |text: &str| float(text).map_or_else(|| invalid(name, text), Ok);
-                let array: ArrayRef = Arc::new(PrimitiveArray::<Float64Type>::from(each(texts, read)?));
+                let array: ArrayRef =
+                    Arc::new(PrimitiveArray::<Float64Type>::from(each(texts, read)?));
                 cast(&array, target.data_type())?
             }
             Storage::Numeric => {
                 let DataType::Decimal128(precision, scale) = target.data_type() else {
                     return fault(Fault::Internal, "a numeric is no decimal");
                 };
-                let read = |text: &str| decimal(text, *scale).map_or_else(|| invalid("numeric", text), Ok);
-                Arc::new(Decimal128Array::from(each(texts, read)?).with_precision_and_scale(*precision, *scale)?)
+                let read =
+                    |text: &str| decimal(text, *scale).map_or_else(|| invalid("numeric", text), Ok);
+                Arc::new(
+                    Decimal128Array::from(each(texts, read)?)
+                        .with_precision_and_scale(*precision, *scale)?,
+                )
             }
             Storage::Bytes => {
                 let read = |text: &str| bytes(text).map_or_else(|| invalid("bytea", text), Ok);
                 let read = each(texts, read)?;
-                Arc::new(read.iter().map(Option::as_deref).collect::<datafusion::arrow::array::BinaryArray>())
+                Arc::new(
+                    read.iter()
+                        .map(Option::as_deref)
+                        .collect::<datafusion::arrow::array::BinaryArray>(),
+                )
             }
             Storage::Date => datetime::dates(texts, self.zone)?,
             Storage::Time => datetime::times(texts)?,
@@ -322,38 +430,63 @@ impl Context<'_> {
             Storage::Instant => datetime::instants(texts, self.zone)?,
             Storage::Interval => datetime::intervals(texts)?,
             Storage::Int2Vector | Storage::OidVector => {
-                let words = |text: &str| Ok(text.split_whitespace().map(|word| Some(word.to_owned())).collect());
-                list(each(texts, words)?, |words| Ok(cast(&(Arc::new(words) as ArrayRef), &element_of(target))?))?
+                let words = |text: &str| {
+                    Ok(text
+                        .split_whitespace()
+                        .map(|word| Some(word.to_owned()))
+                        .collect())
+                };
+                list(each(texts, words)?, |words| {
+                    Ok(cast(&(Arc::new(words) as ArrayRef), &element_of(target))?)
+                })?
             }
             Storage::Text => Arc::new(texts.clone()),
         })
     }
 
-    fn array(&self, values: &ArrayRef, source: &Field, target: &Field, kind: &PgType) -> Result<ArrayRef> {
+    fn array(
+        &self,
+        values: &ArrayRef,
+        source: &Field,
+        target: &Field,
+        kind: &PgType,
+    ) -> Result<ArrayRef> {
         let element = types::field("", kind.name);
         match values.data_type() {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
                 let texts = cast(values, &DataType::Utf8)?;
                 let read = |text: &str| match array_elements(text) {
                     Some(elements) => Ok(elements),
-                    None => fault(Fault::InvalidText, format!("malformed array literal: \"{text}\"")),
+                    None => fault(
+                        Fault::InvalidText,
+                        format!("malformed array literal: \"{text}\""),
+                    ),
                 };
                 let rows = each(texts.as_string::<i32>(), read)?;
                 let text_field = Field::new("", DataType::Utf8, true);
-                list(rows, |texts| self.value(&(Arc::new(texts) as ArrayRef), &text_field, &element, kind))
+                list(rows, |texts| {
+                    self.value(&(Arc::new(texts) as ArrayRef), &text_field, &element, kind)
+                })
             }
             DataType::List(item) => {
                 let marked = match types::type_of(source).strip_prefix('_') {
                     Some(inner) if source.metadata().contains_key(types::TYPE_KEY) => {
                         types::marked(item.as_ref().clone(), inner)
                     }
-                    _ if types::type_of(source) == "oidvector" => types::marked(item.as_ref().clone(), "oid"),
+                    _ if types::type_of(source) == "oidvector" => {
+                        types::marked(item.as_ref().clone(), "oid")
+                    }
                     _ => item.as_ref().clone(),
                 };
                 let lists = values.as_list::<i32>();
                 let inner = self.value(lists.values(), &marked, &element, kind)?;
                 let item = Arc::new(Field::new_list_field(inner.data_type().clone(), true));
-                Ok(Arc::new(GenericListArray::<i32>::try_new(item, lists.offsets().clone(), inner, lists.nulls().cloned())?))
+                Ok(Arc::new(GenericListArray::<i32>::try_new(
+                    item,
+                    lists.offsets().clone(),
+                    inner,
+                    lists.nulls().cloned(),
+                )?))
             }
             _ => Ok(cast(values, target.data_type())?),
         }
@@ -371,11 +504,26 @@ impl Context<'_> {
         match self.names.oid(kind, text) {
             Some(oid) => Ok(oid),
             None => match kind {
-                "regclass" => fault(Fault::UndefinedTable, format!("relation \"{text}\" does not exist")),
-                "regtype" => fault(Fault::UndefinedObject, format!("type \"{text}\" does not exist")),
-                "regnamespace" => fault(Fault::UndefinedSchema, format!("schema \"{text}\" does not exist")),
-                "regrole" => fault(Fault::UndefinedObject, format!("role \"{text}\" does not exist")),
-                "regproc" | "regprocedure" => fault(Fault::UndefinedFunction, format!("function \"{text}\" does not exist")),
+                "regclass" => fault(
+                    Fault::UndefinedTable,
+                    format!("relation \"{text}\" does not exist"),
+                ),
+                "regtype" => fault(
+                    Fault::UndefinedObject,
+                    format!("type \"{text}\" does not exist"),
+                ),
+                "regnamespace" => fault(
+                    Fault::UndefinedSchema,
+                    format!("schema \"{text}\" does not exist"),
+                ),
+                "regrole" => fault(
+                    Fault::UndefinedObject,
+                    format!("role \"{text}\" does not exist"),
+                ),
+                "regproc" | "regprocedure" => fault(
+                    Fault::UndefinedFunction,
+                    format!("function \"{text}\" does not exist"),
+                ),
                 _ => fault(Fault::UndefinedObject, format!("\"{text}\" does not exist")),
             },
         }
@@ -390,23 +538,37 @@ fn element_of(list: &Field) -> DataType {
 }
 
 /// Lists of texts, with their elements read by `read`.
-fn list(rows: Vec<Option<Vec<Option<String>>>>, read: impl Fn(StringArray) -> Result<ArrayRef>) -> Result<ArrayRef> {
+fn list(
+    rows: Vec<Option<Vec<Option<String>>>>,
+    read: impl Fn(StringArray) -> Result<ArrayRef>,
+) -> Result<ArrayRef> {
     let lengths = rows.iter().map(|row| row.as_ref().map_or(0, Vec::len));
     let offsets = OffsetBuffer::from_lengths(lengths);
     let nulls = rows.iter().map(Option::is_some).collect();
     let texts: StringArray = rows.into_iter().flatten().flatten().collect();
     let values = read(texts)?;
     let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-    Ok(Arc::new(GenericListArray::<i32>::try_new(item, offsets, values, Some(nulls))?))
+    Ok(Arc::new(GenericListArray::<i32>::try_new(
+        item,
+        offsets,
+        values,
+        Some(nulls),
+    )?))
 }
 
 fn each<T>(texts: &StringArray, read: impl Fn(&str) -> Result<T>) -> Result<Vec<Option<T>>> {
-    texts.iter().map(|text| text.map(&read).transpose()).collect()
+    texts
+        .iter()
+        .map(|text| text.map(&read).transpose())
+        .collect()
 }
 
 /// The error about a text that isn't what it is cast to.
 pub fn invalid<T>(kind: &str, text: &str) -> Result<T> {
-    fault(Fault::InvalidText, format!("invalid input syntax for type {kind}: \"{text}\""))
+    fault(
+        Fault::InvalidText,
+        format!("invalid input syntax for type {kind}: \"{text}\""),
+    )
 }
 
 fn numbers<T: ArrowPrimitiveType>(texts: &StringArray, name: &str) -> Result<ArrayRef>
@@ -417,14 +579,25 @@ where
         let Ok(number) = text.trim().parse::<i128>() else {
             return invalid(name, text);
         };
-        let out = || fault(Fault::OutOfRange, format!("value \"{text}\" is out of range for type {name}"));
+        let out = || {
+            fault(
+                Fault::OutOfRange,
+                format!("value \"{text}\" is out of range for type {name}"),
+            )
+        };
         // An OID above the middle is a negative Int32.
-        if name == "oid" && let Ok(oid) = u32::try_from(number) {
+        if name == "oid"
+            && let Ok(oid) = u32::try_from(number)
+        {
             return T::Native::try_from(i128::from(oid.cast_signed())).or_else(|_| out());
         }
         T::Native::try_from(number).or_else(|_| out())
     };
-    Ok(Arc::new(each(texts, read)?.into_iter().collect::<PrimitiveArray<T>>()))
+    Ok(Arc::new(
+        each(texts, read)?
+            .into_iter()
+            .collect::<PrimitiveArray<T>>(),
+    ))
 }
 
 /// Numbers as whole ones: halves of a float go to the even neighbour, those of a numeric away from zero.
@@ -433,7 +606,12 @@ where
     T::Native: TryFrom<i128>,
 {
     let fit = |number: Option<i128>| {
-        number.map(|number| T::Native::try_from(number).or_else(|_| fault(Fault::OutOfRange, format!("{name} out of range")))).transpose()
+        number
+            .map(|number| {
+                T::Native::try_from(number)
+                    .or_else(|_| fault(Fault::OutOfRange, format!("{name} out of range")))
+            })
+            .transpose()
     };
     let fitted: Result<PrimitiveArray<T>> = match values.data_type() {
         DataType::Float32 | DataType::Float64 => {
@@ -453,32 +631,56 @@ where
         DataType::Decimal128(_, scale) => {
             let unit = 10_i128.pow(u32::try_from(*scale).unwrap_or(0));
             let rounded = |number: i128| (number + number.signum() * (unit / 2)) / unit;
-            values.as_primitive::<Decimal128Type>().iter().map(|number| fit(number.map(rounded))).collect()
+            values
+                .as_primitive::<Decimal128Type>()
+                .iter()
+                .map(|number| fit(number.map(rounded)))
+                .collect()
         }
-        DataType::Boolean => {
-            values.as_boolean().iter().map(|value| fit(value.map(i128::from))).collect()
-        }
+        DataType::Boolean => values
+            .as_boolean()
+            .iter()
+            .map(|value| fit(value.map(i128::from)))
+            .collect(),
         kind if kind.is_integer() => {
             let numbers = cast(values, &DataType::Int64)?;
-            numbers.as_primitive::<Int64Type>().iter().map(|number| fit(number.map(i128::from))).collect()
+            numbers
+                .as_primitive::<Int64Type>()
+                .iter()
+                .map(|number| fit(number.map(i128::from)))
+                .collect()
         }
         other => {
-            return fault(Fault::DatatypeMismatch, format!("cannot cast type {} to {name}", types::sql_name(&types::natural(other).unwrap_or_default(), -1)));
+            return fault(
+                Fault::DatatypeMismatch,
+                format!(
+                    "cannot cast type {} to {name}",
+                    types::sql_name(&types::natural(other).unwrap_or_default(), -1)
+                ),
+            );
         }
     };
     Ok(Arc::new(fitted?))
 }
 
 fn checked_cast(values: &ArrayRef, target: &DataType, kind: &PgType) -> Result<ArrayRef> {
-    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
     match cast_with_options(values, target, &options) {
         Ok(array) => Ok(array),
-        Err(_) if values.data_type().is_numeric() => {
-            fault(Fault::OutOfRange, format!("{} out of range", types::sql_name(kind.name, -1)))
-        }
+        Err(_) if values.data_type().is_numeric() => fault(
+            Fault::OutOfRange,
+            format!("{} out of range", types::sql_name(kind.name, -1)),
+        ),
         Err(_) => {
             let from = types::natural(values.data_type()).unwrap_or_default();
-            let message = format!("cannot cast type {} to {}", types::sql_name(&from, -1), types::sql_name(kind.name, -1));
+            let message = format!(
+                "cannot cast type {} to {}",
+                types::sql_name(&from, -1),
+                types::sql_name(kind.name, -1)
+            );
             fault(Fault::CannotCoerce, message)
         }
     }
@@ -535,7 +737,10 @@ pub fn decimal(text: &str, scale: i8) -> Option<i128> {
 
 fn bytes(text: &str) -> Option<Vec<u8>> {
     if let Some(digits) = text.strip_prefix("\\x") {
-        let digits: Vec<u8> = digits.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let digits: Vec<u8> = digits
+            .bytes()
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .collect();
         let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         return match digits.len() % 2 {
             0 => digits.chunks(2).map(pair).collect(),
@@ -571,12 +776,23 @@ fn uuid(text: &str) -> Result<String> {
     if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return invalid("uuid", text);
     }
-    Ok(format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]))
+    Ok(format!(
+        "{}-{}-{}-{}-{}",
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..]
+    ))
 }
 
 /// `$1,234.50`
 fn money(text: &str) -> Result<String> {
-    let plain: String = text.trim().chars().filter(|c| !matches!(c, '$' | ',')).collect();
+    let plain: String = text
+        .trim()
+        .chars()
+        .filter(|c| !matches!(c, '$' | ','))
+        .collect();
     let Some(cents) = decimal(&plain, 2) else {
         return invalid("money", text);
     };
@@ -589,7 +805,10 @@ fn money(text: &str) -> Result<String> {
         }
         grouped.push(digit);
     }
-    Ok(format!("{sign}${grouped}.{:02}", cents.unsigned_abs() % 100))
+    Ok(format!(
+        "{sign}${grouped}.{:02}",
+        cents.unsigned_abs() % 100
+    ))
 }
 
 /// The elements of `{a,"b c",NULL}`; nothing where it is none.
@@ -656,7 +875,10 @@ mod tests {
     fn array_literals_are_read_as_postgres_reads_them() {
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(array_elements("{}"), Some(vec![]));
-        assert_eq!(array_elements("{a,\"b,\\\"c\", NULL ,\"NULL\"}"), Some(vec![some("a"), some("b,\"c"), None, some("NULL")]));
+        assert_eq!(
+            array_elements("{a,\"b,\\\"c\", NULL ,\"NULL\"}"),
+            Some(vec![some("a"), some("b,\"c"), None, some("NULL")])
+        );
         for malformed in ["a", "{a,}", "{a", "{\"a}"] {
             assert_eq!(array_elements(malformed), None, "{malformed}");
         }
@@ -665,14 +887,27 @@ mod tests {
     /// Expected: PostgreSQL 15.18, `text::numeric(38, s)`.
     #[test]
     fn decimals_are_rounded_away_from_zero() {
-        for (text, scale, expected) in [("1.5", 0, Some(2)), ("-1.5", 0, Some(-2)), ("1e3", 2, Some(100_000)), (".5", 1, Some(5)), ("12.7x", 1, None), ("", 0, None)] {
+        for (text, scale, expected) in [
+            ("1.5", 0, Some(2)),
+            ("-1.5", 0, Some(-2)),
+            ("1e3", 2, Some(100_000)),
+            (".5", 1, Some(5)),
+            ("12.7x", 1, None),
+            ("", 0, None),
+        ] {
             assert_eq!(decimal(text, scale), expected, "{text}");
         }
     }
 
     #[test]
     fn a_beginning_of_a_word_is_a_boolean() {
-        for (text, expected) in [("t", Some(true)), ("OFF", Some(false)), ("o", None), ("y", Some(true)), ("2", None)] {
+        for (text, expected) in [
+            ("t", Some(true)),
+            ("OFF", Some(false)),
+            ("o", None),
+            ("y", Some(true)),
+            ("2", None),
+        ] {
             assert_eq!(boolean(text), expected, "{text}");
         }
     }

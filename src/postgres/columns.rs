@@ -9,7 +9,16 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use super::types;
 
 /// Functions whose result has the type of their arguments.
-const LIKE_ARGUMENTS: [&str; 8] = ["coalesce", "nullif", "greatest", "least", "min", "max", "first_value", "last_value"];
+const LIKE_ARGUMENTS: [&str; 8] = [
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "min",
+    "max",
+    "first_value",
+    "last_value",
+];
 
 /// The schema of a plan's rows with the types that its expressions have.
 pub fn marked(plan: &LogicalPlan, schema: &Schema) -> SchemaRef {
@@ -40,21 +49,37 @@ fn type_at(plan: &LogicalPlan, at: usize) -> Option<String> {
         LogicalPlan::Unnest(unnest) => {
             let source = *unnest.dependency_indices.get(at)?;
             let kind = type_at(&unnest.input, source)?;
-            let is_list = unnest.list_type_columns.iter().any(|(index, _)| *index == source);
+            let is_list = unnest
+                .list_type_columns
+                .iter()
+                .any(|(index, _)| *index == source);
             match is_list {
                 true => element(&kind),
                 false => Some(kind),
             }
         }
-        LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Distinct(_)
-        | LogicalPlan::Subquery(_) | LogicalPlan::Repartition(_) => type_at(plan.inputs().first()?, at),
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::Repartition(_) => type_at(plan.inputs().first()?, at),
         LogicalPlan::Union(union) => {
             let mut kinds = union.inputs.iter().map(|input| type_at(input, at));
             let first = kinds.next()??;
-            kinds.all(|kind| kind.as_ref() == Some(&first)).then_some(first)
+            kinds
+                .all(|kind| kind.as_ref() == Some(&first))
+                .then_some(first)
         }
         LogicalPlan::RecursiveQuery(recursive) => type_at(&recursive.static_term, at),
-        other => other.schema().fields().get(at)?.metadata().get(types::TYPE_KEY).cloned(),
+        other => other
+            .schema()
+            .fields()
+            .get(at)?
+            .metadata()
+            .get(types::TYPE_KEY)
+            .cloned(),
     }
 }
 
@@ -78,14 +103,25 @@ fn type_of(expression: &Expr, input: &LogicalPlan) -> Option<String> {
     }
     match expression {
         Expr::Case(case) => {
-            let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(case.else_expr.as_deref());
+            let results = case
+                .when_then_expr
+                .iter()
+                .map(|(_, then)| then.as_ref())
+                .chain(case.else_expr.as_deref());
             common(results, input)
         }
-        Expr::ScalarFunction(call) if LIKE_ARGUMENTS.contains(&call.func.name()) => common(call.args.iter(), input),
-        Expr::ScalarFunction(call) if call.func.name() == "pg_array_or_empty" => type_of(call.args.first()?, input),
-        Expr::AggregateFunction(call) if LIKE_ARGUMENTS.contains(&call.func.name()) => common(call.params.args.iter(), input),
+        Expr::ScalarFunction(call) if LIKE_ARGUMENTS.contains(&call.func.name()) => {
+            common(call.args.iter(), input)
+        }
+        Expr::ScalarFunction(call) if call.func.name() == "pg_array_or_empty" => {
+            type_of(call.args.first()?, input)
+        }
+        Expr::AggregateFunction(call) if LIKE_ARGUMENTS.contains(&call.func.name()) => {
+            common(call.params.args.iter(), input)
+        }
         Expr::AggregateFunction(call) if call.func.name() == "pg_array_agg" => {
-            Some(format!("_{}", type_of(call.params.args.first()?, input)?)).filter(|kind| !kind.starts_with("__"))
+            Some(format!("_{}", type_of(call.params.args.first()?, input)?))
+                .filter(|kind| !kind.starts_with("__"))
         }
         Expr::Unnest(unnest) => element(&type_of(&unnest.expr, input)?),
         Expr::ScalarSubquery(subquery) => type_at(&subquery.subquery, 0),
@@ -104,7 +140,8 @@ fn common<'a>(expressions: impl Iterator<Item = &'a Expr>, input: &LogicalPlan) 
         if matches!(expression, Expr::Literal(ScalarValue::Null, _)) {
             continue;
         }
-        let is_number = matches!(expression, Expr::Literal(..)) || matches!(expression, Expr::Cast(_));
+        let is_number =
+            matches!(expression, Expr::Literal(..)) || matches!(expression, Expr::Cast(_));
         match (type_of(expression, input), &found) {
             (Some(kind), None) => found = Some(kind),
             (Some(kind), Some(known)) if kind == *known => {}

@@ -30,21 +30,23 @@ pub struct Moment {
 
 /// Texts as days.
 pub fn dates(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
-    let read = |text: &str| -> Result<i32> {
-        let moment = moment("date", text, zone)?;
-        match moment.endless {
-            Some(i64::MAX) => return Ok(i32::MAX),
-            Some(_) => return Ok(i32::MIN),
-            None => {}
-        }
-        match moment.date {
-            Some(date) => Ok(days(date)),
-            None => match moment.instant_us {
-                Some(instant) => Ok(i32::try_from(local_us(instant, zone)?.div_euclid(DAY_US)).unwrap_or(i32::MAX)),
-                None => invalid("date", text),
-            },
-        }
-    };
+    let read =
+        |text: &str| -> Result<i32> {
+            let moment = moment("date", text, zone)?;
+            match moment.endless {
+                Some(i64::MAX) => return Ok(i32::MAX),
+                Some(_) => return Ok(i32::MIN),
+                None => {}
+            }
+            match moment.date {
+                Some(date) => Ok(days(date)),
+                None => match moment.instant_us {
+                    Some(instant) => Ok(i32::try_from(local_us(instant, zone)?.div_euclid(DAY_US))
+                        .unwrap_or(i32::MAX)),
+                    None => invalid("date", text),
+                },
+            }
+        };
     let days = texts.iter().map(|text| text.map(read).transpose());
     Ok(Arc::new(days.collect::<Result<Date32Array>>()?))
 }
@@ -73,7 +75,9 @@ pub fn timestamps(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
         }
     };
     let values = texts.iter().map(|text| text.map(read).transpose());
-    Ok(Arc::new(values.collect::<Result<TimestampMicrosecondArray>>()?))
+    Ok(Arc::new(
+        values.collect::<Result<TimestampMicrosecondArray>>()?,
+    ))
 }
 
 /// Texts as instants; without a zone they lie in the session's.
@@ -100,10 +104,15 @@ pub fn instants(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
 pub fn intervals(texts: &StringArray) -> Result<ArrayRef> {
     let read = |text: &str| match interval(text) {
         Some(value) => Ok(value),
-        None => fault(Fault::InvalidDatetime, format!("invalid input syntax for type interval: \"{text}\"")),
+        None => fault(
+            Fault::InvalidDatetime,
+            format!("invalid input syntax for type interval: \"{text}\""),
+        ),
     };
     let values = texts.iter().map(|text| text.map(read).transpose());
-    Ok(Arc::new(values.collect::<Result<IntervalMonthDayNanoArray>>()?))
+    Ok(Arc::new(
+        values.collect::<Result<IntervalMonthDayNanoArray>>()?,
+    ))
 }
 
 /// Days since 1970.
@@ -139,7 +148,9 @@ pub fn zone_of(name: &str) -> Option<Tz> {
     if let Some(offset) = offset_seconds(name) {
         let sign = if offset < 0 { '-' } else { '+' };
         let offset = offset.unsigned_abs();
-        return format!("{sign}{:02}:{:02}", offset / 3600, offset / 60 % 60).parse().ok();
+        return format!("{sign}{:02}:{:02}", offset / 3600, offset / 60 % 60)
+            .parse()
+            .ok();
     }
     // Cities in any letters: Postgres compares names without regard to case.
     let capitalized: Vec<String> = name
@@ -148,7 +159,12 @@ pub fn zone_of(name: &str) -> Option<Tz> {
             part.split('_')
                 .map(|word| {
                     let mut letters = word.chars();
-                    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters.flat_map(char::to_lowercase)).collect())
+                    letters.next().map_or(String::new(), |first| {
+                        first
+                            .to_uppercase()
+                            .chain(letters.flat_map(char::to_lowercase))
+                            .collect()
+                    })
                 })
                 .collect::<Vec<_>>()
                 .join("_")
@@ -176,8 +192,14 @@ fn offset_seconds(text: &str) -> Option<i32> {
 
 /// The local time, in microseconds, of an instant in a zone.
 pub fn local_us(instant_us: i64, zone: &str) -> Result<i64> {
-    let (Some(tz), Some(utc)) = (zone_of(zone), DateTime::<Utc>::from_timestamp_micros(instant_us)) else {
-        return fault(Fault::InvalidArgument, format!("time zone \"{zone}\" not recognized"));
+    let (Some(tz), Some(utc)) = (
+        zone_of(zone),
+        DateTime::<Utc>::from_timestamp_micros(instant_us),
+    ) else {
+        return fault(
+            Fault::InvalidArgument,
+            format!("time zone \"{zone}\" not recognized"),
+        );
     };
     let local = tz.from_utc_datetime(&utc.naive_utc()).naive_local();
     Ok(local.and_utc().timestamp_micros())
@@ -186,8 +208,14 @@ pub fn local_us(instant_us: i64, zone: &str) -> Result<i64> {
 /// The instant, in microseconds, of a local time in a zone. One that a change of clocks left out is taken an
 /// hour later, one that it brought twice is the first after the change, as in Postgres.
 pub fn utc_us(local_us: i64, zone: &str) -> Result<i64> {
-    let (Some(tz), Some(local)) = (zone_of(zone), DateTime::<Utc>::from_timestamp_micros(local_us)) else {
-        return fault(Fault::InvalidArgument, format!("time zone \"{zone}\" not recognized"));
+    let (Some(tz), Some(local)) = (
+        zone_of(zone),
+        DateTime::<Utc>::from_timestamp_micros(local_us),
+    ) else {
+        return fault(
+            Fault::InvalidArgument,
+            format!("time zone \"{zone}\" not recognized"),
+        );
     };
     let local = local.naive_utc();
     let instant = match tz.from_local_datetime(&local) {
@@ -205,20 +233,54 @@ pub fn utc_us(local_us: i64, zone: &str) -> Result<i64> {
 
 /// Reads a date, a time, or both.
 pub fn moment(kind: &str, text: &str, zone: &str) -> Result<Moment> {
-    let malformed = || fault(Fault::InvalidDatetime, format!("invalid input syntax for type {kind}: \"{text}\""));
-    let out = || fault(Fault::DatetimeOverflow, format!("date/time field value out of range: \"{text}\""));
+    let malformed = || {
+        fault(
+            Fault::InvalidDatetime,
+            format!("invalid input syntax for type {kind}: \"{text}\""),
+        )
+    };
+    let out = || {
+        fault(
+            Fault::DatetimeOverflow,
+            format!("date/time field value out of range: \"{text}\""),
+        )
+    };
     let now = Utc::now();
     let today = |add: i64| -> Result<Moment> {
         let local = local_us(now.timestamp_micros(), zone)?;
         let day = local.div_euclid(DAY_US) + add;
         let date = DateTime::<Utc>::from_timestamp(day * 86_400, 0).map(|day| day.date_naive());
-        Ok(Moment { date, time_us: Some(0), ..Moment::default() })
+        Ok(Moment {
+            date,
+            time_us: Some(0),
+            ..Moment::default()
+        })
     };
     match text.trim().to_lowercase().as_str() {
-        "infinity" => return Ok(Moment { endless: Some(i64::MAX), ..Moment::default() }),
-        "-infinity" => return Ok(Moment { endless: Some(i64::MIN), ..Moment::default() }),
-        "now" => return Ok(Moment { instant_us: Some(now.timestamp_micros()), ..Moment::default() }),
-        "epoch" => return Ok(Moment { instant_us: Some(0), ..Moment::default() }),
+        "infinity" => {
+            return Ok(Moment {
+                endless: Some(i64::MAX),
+                ..Moment::default()
+            });
+        }
+        "-infinity" => {
+            return Ok(Moment {
+                endless: Some(i64::MIN),
+                ..Moment::default()
+            });
+        }
+        "now" => {
+            return Ok(Moment {
+                instant_us: Some(now.timestamp_micros()),
+                ..Moment::default()
+            });
+        }
+        "epoch" => {
+            return Ok(Moment {
+                instant_us: Some(0),
+                ..Moment::default()
+            });
+        }
         "today" => return today(0),
         "tomorrow" => return today(1),
         "yesterday" => return today(-1),
@@ -232,7 +294,14 @@ pub fn moment(kind: &str, text: &str, zone: &str) -> Result<Moment> {
             let (clock, offset) = split_offset(word);
             match time_us(clock) {
                 Some(time) => moment.time_us = Some(time),
-                None if clock.split(':').all(|part| part.trim_matches('.').chars().all(|c| c.is_ascii_digit() || c == '.')) => return out(),
+                None if clock.split(':').all(|part| {
+                    part.trim_matches('.')
+                        .chars()
+                        .all(|c| c.is_ascii_digit() || c == '.')
+                }) =>
+                {
+                    return out();
+                }
                 None => return malformed(),
             }
             if !offset.is_empty() {
@@ -257,7 +326,10 @@ pub fn moment(kind: &str, text: &str, zone: &str) -> Result<Moment> {
             _ => match (iso_date(word), moment.date) {
                 (Some(Some(date)), None) => moment.date = Some(date),
                 (Some(None), None) => return out(),
-                _ if zone_of(word).is_some() && (moment.date.is_some() || moment.time_us.is_some()) && pending.is_empty() => {
+                _ if zone_of(word).is_some()
+                    && (moment.date.is_some() || moment.time_us.is_some())
+                    && pending.is_empty() =>
+                {
                     moment.zone = Some(word.to_owned());
                 }
                 _ => pending.push(word),
@@ -283,7 +355,8 @@ fn separated(text: &str) -> String {
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         let next = characters.peek().copied().unwrap_or(' ');
-        let between = matches!(character, 'T' | 't') && before.is_ascii_digit() && next.is_ascii_digit();
+        let between =
+            matches!(character, 'T' | 't') && before.is_ascii_digit() && next.is_ascii_digit();
         result.push(if between { ' ' } else { character });
         before = character;
     }
@@ -292,7 +365,9 @@ fn separated(text: &str) -> String {
 
 /// A time of day and the offset or zone that follows it without a space.
 fn split_offset(word: &str) -> (&str, &str) {
-    let place = word.find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.')).unwrap_or(word.len());
+    let place = word
+        .find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.'))
+        .unwrap_or(word.len());
     word.split_at(place)
 }
 
@@ -325,9 +400,15 @@ fn fraction_us(digits: &str) -> Option<i64> {
 /// A date in digits; `Some(None)` where it is one that there isn't.
 fn iso_date(word: &str) -> Option<Option<NaiveDate>> {
     if word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(NaiveDate::from_ymd_opt(word[..4].parse().ok()?, word[4..6].parse().ok()?, word[6..].parse().ok()?));
+        return Some(NaiveDate::from_ymd_opt(
+            word[..4].parse().ok()?,
+            word[4..6].parse().ok()?,
+            word[6..].parse().ok()?,
+        ));
     }
-    let separator = ['-', '/', '.'].into_iter().find(|c| word.matches(*c).count() == 2)?;
+    let separator = ['-', '/', '.']
+        .into_iter()
+        .find(|c| word.matches(*c).count() == 2)?;
     let parts: Vec<&str> = word.split(separator).collect();
     let [first, second, third] = parts.as_slice() else {
         return None;
@@ -335,7 +416,10 @@ fn iso_date(word: &str) -> Option<Option<NaiveDate>> {
     if let (Some(month), Ok(day)) = (month_of(second), first.parse()) {
         return Some(NaiveDate::from_ymd_opt(third.parse().ok()?, month, day));
     }
-    if !parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())) {
+    if !parts
+        .iter()
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    {
         return None;
     }
     // Years first, or the month as DateStyle MDY has it.
@@ -349,7 +433,11 @@ fn iso_date(word: &str) -> Option<Option<NaiveDate>> {
         2 => short + 1900,
         _ => short,
     };
-    Some(NaiveDate::from_ymd_opt(year, month.parse().ok()?, day.parse().ok()?))
+    Some(NaiveDate::from_ymd_opt(
+        year,
+        month.parse().ok()?,
+        day.parse().ok()?,
+    ))
 }
 
 /// `Feb 29, 2024` and `29 February 2024`
@@ -366,26 +454,51 @@ fn written_date(words: &[&str]) -> Option<NaiveDate> {
     let [one, other] = numbers.as_slice() else {
         return None;
     };
-    let (year, day) = if *one > 31 { (one, other) } else { (other, one) };
+    let (year, day) = if *one > 31 {
+        (one, other)
+    } else {
+        (other, one)
+    };
     NaiveDate::from_ymd_opt(i32::try_from(*year).ok()?, month?, *day)
 }
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 
 /// The number of a month by its name or the name's first three letters.
 pub fn month_of(word: &str) -> Option<u32> {
     let word = word.to_lowercase();
-    let found = MONTHS.iter().position(|month| *month == word || (word.len() == 3 && month.starts_with(&word)))?;
+    let found = MONTHS
+        .iter()
+        .position(|month| *month == word || (word.len() == 3 && month.starts_with(&word)))?;
     u32::try_from(found + 1).ok()
 }
 
 fn weekday(word: &str) -> bool {
-    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    const DAYS: [&str; 7] = [
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+    ];
     let word = word.trim_end_matches(',').to_lowercase();
-    DAYS.iter().any(|day| *day == word || (word.len() == 3 && day.starts_with(&word)))
+    DAYS.iter()
+        .any(|day| *day == word || (word.len() == 3 && day.starts_with(&word)))
 }
 
 /// Reads `1 day 02:00:00`, `90 minutes`, `1.5 hours ago`, `P1DT2H`.
@@ -399,7 +512,9 @@ pub fn interval(text: &str) -> Option<IntervalMonthDayNano> {
         None => (text, false),
     };
     let mut sum = Amount::default();
-    let mut words = interval_words(text.trim_start_matches('@')).into_iter().peekable();
+    let mut words = interval_words(text.trim_start_matches('@'))
+        .into_iter()
+        .peekable();
     words.peek()?;
     while let Some(word) = words.next() {
         if word.contains(':') {
@@ -410,7 +525,9 @@ pub fn interval(text: &str) -> Option<IntervalMonthDayNano> {
         match words.next_if(|next| next.starts_with(|c: char| c.is_alphabetic())) {
             Some(unit) => sum.add(number, &unit)?,
             // A number alone counts seconds; before a time, days.
-            None if words.peek().is_some_and(|next| next.contains(':')) => sum.add(number, "day")?,
+            None if words.peek().is_some_and(|next| next.contains(':')) => {
+                sum.add(number, "day")?
+            }
             None => sum.add(number, "second")?,
         }
     }
@@ -456,7 +573,8 @@ fn clock_us(word: &str) -> Option<i64> {
         _ => return None,
     };
     let (whole, part) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let total = (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?) * 60 + whole.parse::<i64>().ok()?;
+    let total = (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?) * 60
+        + whole.parse::<i64>().ok()?;
     Some(sign * (total.checked_mul(1_000_000)? + fraction_us(part)?))
 }
 
@@ -469,11 +587,20 @@ struct Amount {
 
 impl Amount {
     fn add(&mut self, number: f64, unit: &str) -> Option<()> {
-        #[allow(clippy::cast_possible_truncation, reason = "a number of months or days that is too large saturates")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "a number of months or days that is too large saturates"
+        )]
         let whole = |number: f64| number.trunc() as i64;
-        #[allow(clippy::cast_possible_truncation, reason = "microseconds that are too many saturate")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "microseconds that are too many saturate"
+        )]
         let microseconds = |number: f64, each: f64| (number * each).round() as i64;
-        let singular = unit.strip_suffix('s').filter(|rest| rest.len() > 1).unwrap_or(unit);
+        let singular = unit
+            .strip_suffix('s')
+            .filter(|rest| rest.len() > 1)
+            .unwrap_or(unit);
         match singular {
             "y" | "yr" | "year" => self.add_months(number * 12.0),
             "decade" | "dec" => self.add_months(number * 120.0),
@@ -492,8 +619,12 @@ impl Amount {
             "h" | "hr" | "hour" => self.microseconds += microseconds(number, 3600e6),
             "m" | "min" | "minute" => self.microseconds += microseconds(number, 60e6),
             "s" | "sec" | "second" | "" => self.microseconds += microseconds(number, 1e6),
-            "ms" | "msec" | "millisecond" | "millisec" => self.microseconds += microseconds(number, 1e3),
-            "us" | "usec" | "microsecond" | "microsec" => self.microseconds += microseconds(number, 1.0),
+            "ms" | "msec" | "millisecond" | "millisec" => {
+                self.microseconds += microseconds(number, 1e3)
+            }
+            "us" | "usec" | "microsecond" | "microsec" => {
+                self.microseconds += microseconds(number, 1.0)
+            }
             _ => return None,
         }
         Some(())
@@ -501,7 +632,10 @@ impl Amount {
 
     /// Months, and of a part of one its days, of thirty.
     fn add_months(&mut self, number: f64) {
-        #[allow(clippy::cast_possible_truncation, reason = "a number of months that is too large saturates")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "a number of months that is too large saturates"
+        )]
         let whole = number.trunc() as i64;
         self.months += whole;
         let _ = self.add(number.fract() * 30.0, "day");
@@ -520,22 +654,27 @@ fn iso_interval(text: &str) -> Option<IntervalMonthDayNano> {
             unit => {
                 let count: f64 = number.parse().ok()?;
                 number.clear();
-                sum.add(count, match (unit, in_time) {
-                    ('y', false) => "year",
-                    ('m', false) => "month",
-                    ('w', false) => "week",
-                    ('d', false) => "day",
-                    ('h', true) => "hour",
-                    ('m', true) => "minute",
-                    ('s', true) => "second",
-                    _ => return None,
-                })?;
+                sum.add(
+                    count,
+                    match (unit, in_time) {
+                        ('y', false) => "year",
+                        ('m', false) => "month",
+                        ('w', false) => "week",
+                        ('d', false) => "day",
+                        ('h', true) => "hour",
+                        ('m', true) => "minute",
+                        ('s', true) => "second",
+                        _ => return None,
+                    },
+                )?;
             }
         }
     }
     let months = i32::try_from(sum.months).ok()?;
     let days = i32::try_from(sum.days).ok()?;
-    number.is_empty().then(|| IntervalMonthDayNano::new(months, days, sum.microseconds * 1000))
+    number
+        .is_empty()
+        .then(|| IntervalMonthDayNano::new(months, days, sum.microseconds * 1000))
 }
 
 /// A date and time some intervals later; days that a month doesn't have are its last.
@@ -551,7 +690,10 @@ pub fn add(local_us: i64, interval: &IntervalMonthDayNano) -> Option<i64> {
         true => moment.checked_sub_days(days)?,
         false => moment.checked_add_days(days)?,
     };
-    moment.and_utc().timestamp_micros().checked_add(interval.nanoseconds / 1000)
+    moment
+        .and_utc()
+        .timestamp_micros()
+        .checked_add(interval.nanoseconds / 1000)
 }
 
 /// The start of a day.
@@ -579,7 +721,11 @@ mod tests {
             ("1d2h", "1 day 02:00:00"),
             ("30", "00:00:30"),
         ] {
-            assert_eq!(interval(written).map(|i| interval_text(&i)).as_deref(), Some(expected), "{written}");
+            assert_eq!(
+                interval(written).map(|i| interval_text(&i)).as_deref(),
+                Some(expected),
+                "{written}"
+            );
         }
         assert_eq!(interval("soon"), None);
         assert_eq!(interval(""), None);
@@ -591,15 +737,23 @@ mod tests {
         for (written, expected) in [
             ("2024-07-01 10:00+02", "2024-07-01 08:00:00+00"),
             ("2024-07-01T10:00:00Z", "2024-07-01 10:00:00+00"),
-            ("2024-07-01 10:00:00.5 America/New_York", "2024-07-01 14:00:00.5+00"),
+            (
+                "2024-07-01 10:00:00.5 America/New_York",
+                "2024-07-01 14:00:00.5+00",
+            ),
             ("Feb 29, 2024 3:04 PM", "2024-02-29 15:04:00+00"),
             ("20240229", "2024-02-29 00:00:00+00"),
             ("02/29/2024", "2024-02-29 00:00:00+00"),
         ] {
             let moment = moment("timestamp with time zone", written, "UTC").unwrap();
-            let local = i64::from(days(moment.date.unwrap())) * DAY_US + moment.time_us.unwrap_or(0);
+            let local =
+                i64::from(days(moment.date.unwrap())) * DAY_US + moment.time_us.unwrap_or(0);
             let instant = utc_us(local, moment.zone.as_deref().unwrap_or("UTC")).unwrap();
-            assert_eq!(instant_text(instant, "UTC".parse().ok()).as_deref(), Some(expected), "{written}");
+            assert_eq!(
+                instant_text(instant, "UTC".parse().ok()).as_deref(),
+                Some(expected),
+                "{written}"
+            );
         }
         assert!(moment("date", "2024-13-01", "UTC").is_err());
         assert!(moment("date", "soon", "UTC").is_err());

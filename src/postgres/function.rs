@@ -11,7 +11,8 @@ use datafusion::common::ScalarValue;
 use datafusion::config::ConfigOptions;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use thiserror::Error;
 
@@ -35,7 +36,10 @@ pub struct ValueFault {
 /// An error about a value.
 pub fn fault<T>(fault: Fault, message: impl Into<String>) -> Result<T> {
     let message = message.into();
-    Err(DataFusionError::External(Box::new(ValueFault { fault, message })))
+    Err(DataFusionError::External(Box::new(ValueFault {
+        fault,
+        message,
+    })))
 }
 
 /// What a function is called with.
@@ -64,7 +68,9 @@ impl Call {
     /// The whole numbers of an argument; NULLs where it is left out.
     pub fn integers(&self, at: usize) -> Result<Int64Array> {
         match self.arrays.get(at) {
-            Some(values) => Ok(cast(values, &DataType::Int64)?.as_primitive::<Int64Type>().clone()),
+            Some(values) => Ok(cast(values, &DataType::Int64)?
+                .as_primitive::<Int64Type>()
+                .clone()),
             None => Ok(Int64Array::new_null(self.rows)),
         }
     }
@@ -86,12 +92,18 @@ impl Call {
         count: usize,
         answer: impl Fn(&[&str]) -> Result<Option<String>>,
     ) -> Result<ArrayRef> {
-        let columns: Vec<StringArray> = (0..count).map(|at| self.texts(at)).collect::<Result<_>>()?;
+        let columns: Vec<StringArray> =
+            (0..count).map(|at| self.texts(at)).collect::<Result<_>>()?;
         let mut row_texts = Vec::with_capacity(count);
         let mut answers = Vec::with_capacity(self.rows);
         for row in 0..self.rows {
             row_texts.clear();
-            row_texts.extend(columns.iter().filter(|column| column.is_valid(row)).map(|column| column.value(row)));
+            row_texts.extend(
+                columns
+                    .iter()
+                    .filter(|column| column.is_valid(row))
+                    .map(|column| column.value(row)),
+            );
             answers.push(match row_texts.len() == count {
                 true => answer(&row_texts)?,
                 false => None,
@@ -145,12 +157,19 @@ pub fn volatile_function(
         ],
         volatility,
     );
-    ScalarUDF::from(Function { name: name.to_owned(), returns, run: Arc::new(run), signature })
+    ScalarUDF::from(Function {
+        name: name.to_owned(),
+        returns,
+        run: Arc::new(run),
+        signature,
+    })
 }
 
 impl std::fmt::Debug for Function {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Function").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Function")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -179,7 +198,10 @@ impl ScalarUDFImpl for Function {
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Err(DataFusionError::Internal(format!("the type of {} depends on its fields", self.name)))
+        Err(DataFusionError::Internal(format!(
+            "the type of {} depends on its fields",
+            self.name
+        )))
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
@@ -192,7 +214,10 @@ impl ScalarUDFImpl for Function {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let constant = !arguments.args.is_empty()
-            && arguments.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+            && arguments
+                .args
+                .iter()
+                .all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { arguments.number_rows };
         let arrays = arguments
             .args
@@ -212,7 +237,9 @@ impl ScalarUDFImpl for Function {
             false => cast(&answer, call.returns.data_type())?,
         };
         match constant && answer.len() == 1 {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?)),
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &answer, 0,
+            )?)),
             false => Ok(ColumnarValue::Array(answer)),
         }
     }

@@ -51,9 +51,9 @@ pub fn contains(whole: &Value, part: &Value) -> bool {
         (Value::Object(whole), Value::Object(part)) => part
             .iter()
             .all(|(key, value)| whole.get(key).is_some_and(|held| contains(held, value))),
-        (Value::Array(whole), Value::Array(part)) => {
-            part.iter().all(|value| whole.iter().any(|held| contains(held, value)))
-        }
+        (Value::Array(whole), Value::Array(part)) => part
+            .iter()
+            .all(|value| whole.iter().any(|held| contains(held, value))),
         // An array holds its elements.
         (Value::Array(whole), part) if !part.is_object() => whole.contains(part),
         (whole, part) => whole == part,
@@ -68,7 +68,10 @@ mod tests {
     /// Expected: PostgreSQL 15.18, `SELECT x::jsonb`.
     #[test]
     fn jsonb_is_written_as_postgres_writes_it() {
-        assert_eq!(normal(r#"{"bb":1,"a":[1,{"c":null}]}"#).unwrap(), r#"{"a": [1, {"c": null}], "bb": 1}"#);
+        assert_eq!(
+            normal(r#"{"bb":1,"a":[1,{"c":null}]}"#).unwrap(),
+            r#"{"a": [1, {"c": null}], "bb": 1}"#
+        );
         assert!(normal("{a}").is_err());
     }
 }

@@ -40,10 +40,12 @@ fn give_body(body: &mut SetExpr) {
 fn give_select(select: &mut Select) {
     let mut seen: HashMap<String, usize> = HashMap::new();
     // A column of a table that stands beside the table's `*` is there already.
-    let has_wildcard = select
-        .projection
-        .iter()
-        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    let has_wildcard = select.projection.iter().any(|item| {
+        matches!(
+            item,
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+        )
+    });
     let alone = select.projection.len() == 1;
     for item in &mut select.projection {
         let (expression, alias) = match item {
@@ -76,7 +78,10 @@ fn give_select(select: &mut Select) {
 }
 
 fn is_column(expression: &Expr) -> bool {
-    matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+    matches!(
+        expression,
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_)
+    )
 }
 
 /// The name of a column without an alias.
@@ -107,7 +112,9 @@ fn figured(expression: &Expr) -> (u8, Option<String>) {
         }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figured(inner),
         Expr::Function(function) => strong(&function_name(&function.name, &function.args)),
-        Expr::Cast { expr, data_type, .. } => of_cast(figured(expr), data_type),
+        Expr::Cast {
+            expr, data_type, ..
+        } => of_cast(figured(expr), data_type),
         Expr::TypedString(typed) => of_cast((0, None), &typed.data_type),
         Expr::Interval(_) => (1, Some("interval".to_owned())),
         Expr::Case { else_result, .. } => match else_result.as_deref().map(figured) {
@@ -168,7 +175,12 @@ fn of_subquery(query: &Query) -> (u8, Option<String>) {
 }
 
 fn function_name(name: &ObjectName, arguments: &FunctionArguments) -> String {
-    let last = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
+    let last = name
+        .0
+        .last()
+        .and_then(|part| part.as_ident())
+        .map(folded)
+        .unwrap_or_default();
     match (last.as_str(), arguments) {
         // Words that sqlparser reads as functions.
         ("array", FunctionArguments::Subquery(_)) => "array".to_owned(),
@@ -214,15 +226,42 @@ mod tests {
     #[test]
     fn columns_are_called_as_postgres_calls_them() {
         for (sql, expected) in [
-            ("SELECT 1, 1 + 1, 'a', -1", "?column?,?column?,?column?,?column?"),
-            ("SELECT count(*), pg_catalog.lower('A'), t.A, \"B\" FROM t", "count,lower,a,B"),
-            ("SELECT x::text, 1::bigint, '1'::int4::text, lower('A')::char(3)", "x,int8,text,lower"),
-            ("SELECT CASE WHEN a THEN 1 END, CASE WHEN a THEN 1 ELSE b END", "case,b"),
-            ("SELECT EXISTS (SELECT 1), NOT EXISTS (SELECT 1), (SELECT max(x) FROM t)", "exists,?column?,max"),
-            ("SELECT ARRAY[1], ARRAY(SELECT 1), (ARRAY[1])[1], (x).n", "array,array,array,n"),
-            ("SELECT date '2024-01-01', interval '1 day', timestamptz '2024-01-01'", "date,interval,timestamptz"),
-            ("SELECT extract(year FROM x), x AT TIME ZONE 'UTC', substring(x from 1), trim(x)", "extract,timezone,substring,btrim"),
-            ("SELECT a IS NULL, a AND b, coalesce(a, b), nullif(a, b), current_user", "?column?,?column?,coalesce,nullif,current_user"),
+            (
+                "SELECT 1, 1 + 1, 'a', -1",
+                "?column?,?column?,?column?,?column?",
+            ),
+            (
+                "SELECT count(*), pg_catalog.lower('A'), t.A, \"B\" FROM t",
+                "count,lower,a,B",
+            ),
+            (
+                "SELECT x::text, 1::bigint, '1'::int4::text, lower('A')::char(3)",
+                "x,int8,text,lower",
+            ),
+            (
+                "SELECT CASE WHEN a THEN 1 END, CASE WHEN a THEN 1 ELSE b END",
+                "case,b",
+            ),
+            (
+                "SELECT EXISTS (SELECT 1), NOT EXISTS (SELECT 1), (SELECT max(x) FROM t)",
+                "exists,?column?,max",
+            ),
+            (
+                "SELECT ARRAY[1], ARRAY(SELECT 1), (ARRAY[1])[1], (x).n",
+                "array,array,array,n",
+            ),
+            (
+                "SELECT date '2024-01-01', interval '1 day', timestamptz '2024-01-01'",
+                "date,interval,timestamptz",
+            ),
+            (
+                "SELECT extract(year FROM x), x AT TIME ZONE 'UTC', substring(x from 1), trim(x)",
+                "extract,timezone,substring,btrim",
+            ),
+            (
+                "SELECT a IS NULL, a AND b, coalesce(a, b), nullif(a, b), current_user",
+                "?column?,?column?,coalesce,nullif,current_user",
+            ),
             ("SELECT '{1}'::int[], a COLLATE \"C\", (1, 2)", "int4,a,row"),
         ] {
             assert_eq!(names(sql).join(","), expected, "{sql}");
@@ -245,10 +284,10 @@ mod tests {
         if let Statement::Query(query) = &mut beside[0] {
             give(query);
         }
-        let expected =
-            "SELECT t.*, t.a AS \"a\u{1f}1\", b + 1 AS total FROM t ORDER BY total";
+        let expected = "SELECT t.*, t.a AS \"a\u{1f}1\", b + 1 AS total FROM t ORDER BY total";
         assert_eq!(beside[0].to_string(), expected);
-        let expected = "SELECT 1 AS a, 2 AS \"a\u{1f}2\", 3 AS \"?column?\", 4 AS \"?column?\u{1f}2\"";
+        let expected =
+            "SELECT 1 AS a, 2 AS \"a\u{1f}2\", 3 AS \"?column?\", 4 AS \"?column?\u{1f}2\"";
         assert_eq!(query.to_string(), expected);
     }
 }

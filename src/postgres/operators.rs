@@ -23,7 +23,9 @@ pub struct TextOperands {
 impl TextOperands {
     /// With the casts that know `names`.
     pub fn new(names: &Arc<dyn Names>) -> Self {
-        Self { casts: casts::all(names).into_iter().map(Arc::new).collect() }
+        Self {
+            casts: casts::all(names).into_iter().map(Arc::new).collect(),
+        }
     }
 
     /// The text as what it stands beside; itself where DataFusion reads it so.
@@ -45,21 +47,34 @@ impl TextOperands {
         };
         let name = format!("cast_as_{kind}");
         Ok(match self.casts.iter().find(|cast| cast.name() == name) {
-            Some(cast) => Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![text])),
+            Some(cast) => {
+                Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![text]))
+            }
             None => text,
         })
     }
 }
 
 impl ExprPlanner for TextOperands {
-    fn plan_binary_op(&self, expression: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+    fn plan_binary_op(
+        &self,
+        expression: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator as O;
-        if !matches!(expression.op, O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq) {
+        if !matches!(
+            expression.op,
+            O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq
+        ) {
             return Ok(PlannerResult::Original(expression));
         }
         let RawBinaryExpr { op, left, right } = expression;
         let left_read = self.read(left.clone(), &right, schema)?;
         let right_read = self.read(right, &left, schema)?;
-        Ok(PlannerResult::Original(RawBinaryExpr { op, left: left_read, right: right_read }))
+        Ok(PlannerResult::Original(RawBinaryExpr {
+            op,
+            left: left_read,
+            right: right_read,
+        }))
     }
 }

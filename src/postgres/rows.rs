@@ -29,7 +29,10 @@ pub const RECORDS: &[(&str, &[&str])] = &[
     ("jsonb_each_text", &["key", "value"]),
     ("json_each", &["key", "value"]),
     ("json_each_text", &["key", "value"]),
-    ("aclexplode", &["grantor", "grantee", "privilege_type", "is_grantable"]),
+    (
+        "aclexplode",
+        &["grantor", "grantee", "privilege_type", "is_grantable"],
+    ),
     ("pg_options_to_table", &["option_name", "option_value"]),
 ];
 
@@ -57,7 +60,10 @@ pub fn element(list: Expr) -> Expr {
 /// What the column of a function's rows is called, where nobody says.
 pub fn column_name(function: &str) -> &str {
     match function {
-        "jsonb_array_elements" | "jsonb_array_elements_text" | "json_array_elements" | "json_array_elements_text" => "value",
+        "jsonb_array_elements"
+        | "jsonb_array_elements_text"
+        | "json_array_elements"
+        | "json_array_elements_text" => "value",
         other => other,
     }
 }

@@ -29,7 +29,10 @@ pub fn texts(
     if let Some(kind) = field.metadata().get(types::TYPE_KEY) {
         if kind.starts_with("reg") && *values.data_type() == DataType::Int32 {
             let oids = values.as_primitive::<Int32Type>();
-            return Ok(oids.iter().map(|oid| Some(object_name(kind, oid?, names))).collect());
+            return Ok(oids
+                .iter()
+                .map(|oid| Some(object_name(kind, oid?, names)))
+                .collect());
         }
         if let Some(element) = kind.strip_prefix('_')
             && element.starts_with("reg")
@@ -76,7 +79,10 @@ fn plain_texts(values: &ArrayRef) -> Result<StringArray, DataFusionError> {
         DataType::Utf8 => values.as_string::<i32>().clone(),
         DataType::Boolean => {
             let bools = values.as_boolean();
-            bools.iter().map(|value| value.map(|value| if value { "t" } else { "f" })).collect()
+            bools
+                .iter()
+                .map(|value| value.map(|value| if value { "t" } else { "f" }))
+                .collect()
         }
         DataType::Float64 => {
             let numbers = values.as_primitive::<Float64Type>();
@@ -101,16 +107,29 @@ fn plain_texts(values: &ArrayRef) -> Result<StringArray, DataFusionError> {
             let zone = zone.as_deref().map(str::parse::<Tz>).transpose()?;
             let instants = cast(values, &target)?;
             let instants = instants.as_primitive::<TimestampMicrosecondType>();
-            instants.iter().map(|value| value.and_then(|value| instant_text(value, zone))).collect()
+            instants
+                .iter()
+                .map(|value| value.and_then(|value| instant_text(value, zone)))
+                .collect()
         }
         DataType::Interval(_) | DataType::Duration(_) => {
             let intervals = cast(values, &DataType::Interval(IntervalUnit::MonthDayNano))?;
             let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
-            intervals.iter().map(|value| value.map(|value| interval_text(&value))).collect()
+            intervals
+                .iter()
+                .map(|value| value.map(|value| interval_text(&value)))
+                .collect()
         }
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => {
             let bytes = cast(values, &DataType::Binary)?;
-            bytes.as_binary::<i32>().iter().map(|bytes| bytes.map(bytes_text)).collect()
+            bytes
+                .as_binary::<i32>()
+                .iter()
+                .map(|bytes| bytes.map(bytes_text))
+                .collect()
         }
         DataType::Null => StringArray::new_null(values.len()),
         DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
@@ -125,13 +144,19 @@ fn displayed(values: &ArrayRef) -> Result<StringArray, DataFusionError> {
     let options = FormatOptions::default();
     let formatter = ArrayFormatter::try_new(values.as_ref(), &options)?;
     let text = |row: usize| {
-        values.is_valid(row).then(|| formatter.value(row).to_string())
+        values
+            .is_valid(row)
+            .then(|| formatter.value(row).to_string())
     };
     Ok((0..values.len()).map(text).collect())
 }
 
 /// `{a,"b c",NULL}`
-fn lists(values: &ArrayRef, item: &Field, names: &dyn Names) -> Result<StringArray, DataFusionError> {
+fn lists(
+    values: &ArrayRef,
+    item: &Field,
+    names: &dyn Names,
+) -> Result<StringArray, DataFusionError> {
     let list = values.as_list::<i32>();
     let elements = texts(list.values(), item, names)?;
     let nested = matches!(item.data_type(), DataType::List(_));
@@ -142,7 +167,8 @@ fn lists(values: &ArrayRef, item: &Field, names: &dyn Names) -> Result<StringArr
             continue;
         }
         let offsets = list.value_offsets();
-        let range = usize::try_from(offsets[row]).unwrap_or(0)..usize::try_from(offsets[row + 1]).unwrap_or(0);
+        let range = usize::try_from(offsets[row]).unwrap_or(0)
+            ..usize::try_from(offsets[row + 1]).unwrap_or(0);
         let parts: Vec<String> = range
             .map(|at| match elements.is_null(at) {
                 true => "NULL".to_owned(),
@@ -201,8 +227,8 @@ fn records(values: &ArrayRef, names: &dyn Names) -> Result<StringArray, DataFusi
 }
 
 fn record_element(text: &str) -> String {
-    let plain = !text.is_empty()
-        && !text.contains(|c: char| "(),\"\\".contains(c) || c.is_whitespace());
+    let plain =
+        !text.is_empty() && !text.contains(|c: char| "(),\"\\".contains(c) || c.is_whitespace());
     match plain {
         true => text.to_owned(),
         false => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\"\"")),
@@ -216,7 +242,10 @@ fn quotients(values: &ArrayRef) -> Result<StringArray, DataFusionError> {
     };
     let scale = u32::try_from(*scale).unwrap_or(0);
     let numbers = values.as_primitive::<Decimal128Type>();
-    Ok(numbers.iter().map(|number| Some(quotient_text(number?, scale))).collect())
+    Ok(numbers
+        .iter()
+        .map(|number| Some(quotient_text(number?, scale)))
+        .collect())
 }
 
 fn quotient_text(number: i128, scale: u32) -> String {
@@ -277,7 +306,12 @@ fn date_text(days: i32) -> Option<String> {
 
 fn time_text(microseconds: i64) -> String {
     let seconds = microseconds / 1_000_000;
-    let mut text = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut text = format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    );
     push_fraction(&mut text, microseconds % 1_000_000);
     text
 }
@@ -307,9 +341,16 @@ pub fn instant_text(microseconds: i64, zone: Option<Tz>) -> Option<String> {
         }
     };
     let bc = if local.year() > 0 { "" } else { " BC" };
-    let year = if local.year() > 0 { local.year() } else { 1 - local.year() };
+    let year = if local.year() > 0 {
+        local.year()
+    } else {
+        1 - local.year()
+    };
     let mut text = format!("{year:04}-{}", local.format("%m-%d %H:%M:%S"));
-    push_fraction(&mut text, i64::from(local.and_utc().timestamp_subsec_micros()));
+    push_fraction(
+        &mut text,
+        i64::from(local.and_utc().timestamp_subsec_micros()),
+    );
     Some(text + &offset + bc)
 }
 

@@ -198,9 +198,7 @@ pub fn natural(arrow: &DataType) -> Option<String> {
         A::Int8 | A::Int16 | A::UInt8 => "int2",
         A::Int32 | A::UInt16 => "int4",
         A::Int64 | A::UInt32 | A::UInt64 => "int8",
-        A::Decimal32(..) | A::Decimal64(..) | A::Decimal128(..) | A::Decimal256(..) => {
-            "numeric"
-        }
+        A::Decimal32(..) | A::Decimal64(..) | A::Decimal128(..) | A::Decimal256(..) => "numeric",
         A::Float16 | A::Float32 => "float4",
         A::Float64 => "float8",
         A::Utf8 | A::LargeUtf8 | A::Utf8View => "text",
@@ -225,7 +223,9 @@ pub fn oid(name: &str) -> u32 {
     if let Some(kind) = by_name(name) {
         return kind.oid;
     }
-    name.strip_prefix('_').and_then(by_name).map_or(0, |kind| kind.array_oid)
+    name.strip_prefix('_')
+        .and_then(by_name)
+        .map_or(0, |kind| kind.array_oid)
 }
 
 /// The name of the type of that OID.
@@ -268,7 +268,11 @@ pub fn sql_name(name: &str, modifier: i32) -> String {
         "timetz" => "time with time zone".to_owned(),
         "varbit" => "bit varying".to_owned(),
         "numeric" if modifier >= 4 => {
-            format!("numeric({},{})", (modifier - 4) >> 16, (modifier - 4) & 0xffff)
+            format!(
+                "numeric({},{})",
+                (modifier - 4) >> 16,
+                (modifier - 4) & 0xffff
+            )
         }
         other => other.to_owned(),
     }
@@ -335,7 +339,13 @@ pub fn of_sql(written: &SqlType) -> Option<(String, Vec<i64>)> {
                 TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => "timestamp",
                 TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => "timestamptz",
             };
-            (name, precision.iter().filter_map(|p| i64::try_from(*p).ok()).collect())
+            (
+                name,
+                precision
+                    .iter()
+                    .filter_map(|p| i64::try_from(*p).ok())
+                    .collect(),
+            )
         }
         S::Interval { .. } => ("interval", vec![]),
         S::Regclass => ("regclass", vec![]),
@@ -355,7 +365,10 @@ pub fn of_sql(written: &SqlType) -> Option<(String, Vec<i64>)> {
                 None => last.value.to_lowercase(),
             };
             let known = by_name(alias(&name)).or_else(|| by_name(name.strip_prefix('_')?))?;
-            let modifiers = modifiers.iter().filter_map(|text| text.trim().parse().ok()).collect();
+            let modifiers = modifiers
+                .iter()
+                .filter_map(|text| text.trim().parse().ok())
+                .collect();
             return Some(match name.starts_with('_') {
                 true => (name, modifiers),
                 false => (known.name.to_owned(), modifiers),
@@ -403,11 +416,27 @@ impl TypePlanner for Types {
         };
         let known = matches!(
             name.as_str(),
-            "bool" | "int2" | "int4" | "int8" | "float4" | "float8" | "text" | "date" | "timestamp" | "timestamptz" | "time" | "interval" | "bytea" | "numeric"
+            "bool"
+                | "int2"
+                | "int4"
+                | "int8"
+                | "float4"
+                | "float8"
+                | "text"
+                | "date"
+                | "timestamp"
+                | "timestamptz"
+                | "time"
+                | "interval"
+                | "bytea"
+                | "numeric"
         );
         // Written with their schema, DataFusion doesn't know its own types.
         let plain = !matches!(written, SqlType::Custom(..));
-        if name.starts_with('_') || (known && plain) || (name == "varchar" && modifiers.is_empty() && plain) {
+        if name.starts_with('_')
+            || (known && plain)
+            || (name == "varchar" && modifiers.is_empty() && plain)
+        {
             return Ok(None);
         }
         let mut field = field("", &name);

@@ -44,7 +44,13 @@ pub struct Registration {
 
 impl Registry {
     /// Enters a connection under its number and secret.
-    pub fn register(self: &Arc<Self>, number: i32, secret: &SecretKey, user: &str, address: Option<SocketAddr>) -> Registration {
+    pub fn register(
+        self: &Arc<Self>,
+        number: i32,
+        secret: &SecretKey,
+        user: &str,
+        address: Option<SocketAddr>,
+    ) -> Registration {
         let request = Arc::default();
         let now = Utc::now().timestamp_micros();
         let info = Arc::new(Mutex::new(ConnectionInfo {
@@ -89,7 +95,10 @@ impl Registry {
 
 impl Activity for Registry {
     fn connections(&self) -> Vec<ConnectionInfo> {
-        let mut connections: Vec<ConnectionInfo> = lock(&self.connections).values().map(|entry| lock(&entry.info).clone()).collect();
+        let mut connections: Vec<ConnectionInfo> = lock(&self.connections)
+            .values()
+            .map(|entry| lock(&entry.info).clone())
+            .collect();
         connections.sort_by_key(|info| info.number);
         connections
     }

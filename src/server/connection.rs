@@ -218,7 +218,8 @@ impl Connection {
     ) -> Result<Started, Failure> {
         self.transaction.admit(&prepared.statement.kind)?;
         let application = self.session.setting("application_name").unwrap_or_default();
-        self.registration.runs(&prepared.statement.text, &application);
+        self.registration
+            .runs(&prepared.statement.text, &application);
         if self.forget_statements(&prepared.statement.kind) {
             return Ok(Started::Done("DEALLOCATE".to_owned()));
         }

@@ -46,7 +46,9 @@ impl Format {
             "text" => Ok(Kind::Text),
             "csv" => Ok(Kind::Csv),
             "binary" => Ok(Kind::Binary),
-            other => Err(Error::BadCopy(format!("COPY format \"{other}\" not recognized"))),
+            other => Err(Error::BadCopy(format!(
+                "COPY format \"{other}\" not recognized"
+            ))),
         };
         let mut kind = Kind::Text;
         for option in options {
@@ -75,7 +77,9 @@ impl Format {
                 CopyOption::Delimiter(character) => format.delimiter = *character,
                 CopyOption::Null(text) => format.null.clone_from(text),
                 CopyOption::Header(header) => format.header = *header,
-                CopyOption::Quote(character) => (format.quote, format.escape) = (*character, *character),
+                CopyOption::Quote(character) => {
+                    (format.quote, format.escape) = (*character, *character)
+                }
                 CopyOption::Escape(character) => format.escape = *character,
                 _ => {}
             }
@@ -85,7 +89,9 @@ impl Format {
                 ast::CopyLegacyOption::Delimiter(character) => format.delimiter = *character,
                 ast::CopyLegacyOption::Null(text) => format.null.clone_from(text),
                 ast::CopyLegacyOption::Csv(options) => {
-                    format.header |= options.iter().any(|option| matches!(option, ast::CopyLegacyCsvOption::Header));
+                    format.header |= options
+                        .iter()
+                        .any(|option| matches!(option, ast::CopyLegacyCsvOption::Header));
                 }
                 _ => {}
             }
@@ -143,7 +149,11 @@ impl Format {
             Kind::Csv => self.csv_rows(text)?,
             _ => {
                 let lines = text.split('\n').map(|line| line.trim_end_matches('\r'));
-                lines.take_while(|line| *line != "\\.").filter(|line| !line.is_empty()).map(|line| self.text_row(line)).collect()
+                lines
+                    .take_while(|line| *line != "\\.")
+                    .filter(|line| !line.is_empty())
+                    .map(|line| self.text_row(line))
+                    .collect()
             }
         };
         Ok(rows.into_iter().skip(usize::from(self.header)).collect())
@@ -183,7 +193,9 @@ impl Format {
         };
         while let Some(character) = characters.next() {
             match character {
-                c if quoted && c == self.escape && characters.peek() == Some(&self.quote) => field.extend(characters.next()),
+                c if quoted && c == self.escape && characters.peek() == Some(&self.quote) => {
+                    field.extend(characters.next())
+                }
                 c if quoted && c == self.quote => quoted = false,
                 c if quoted => field.push(c),
                 c if c == self.quote => (quoted, was_quoted) = (true, true),
@@ -235,8 +247,19 @@ fn unescaped(text: &str) -> String {
 }
 
 impl Connection {
-    pub(super) async fn copy(&mut self, prepared: &Prepared, copy: &ast::Statement) -> Result<Started, Failure> {
-        let ast::Statement::Copy { source, to, options, legacy_options, .. } = copy else {
+    pub(super) async fn copy(
+        &mut self,
+        prepared: &Prepared,
+        copy: &ast::Statement,
+    ) -> Result<Started, Failure> {
+        let ast::Statement::Copy {
+            source,
+            to,
+            options,
+            legacy_options,
+            ..
+        } = copy
+        else {
             return Err(Failure::Protocol("no copy is asked for".to_owned()));
         };
         let format = Format::of(options, legacy_options)?;
@@ -246,24 +269,42 @@ impl Connection {
         }
     }
 
-    async fn copy_out(&mut self, statement: &Statement, source: &CopySource, format: &Format) -> Result<Started, Failure> {
+    async fn copy_out(
+        &mut self,
+        statement: &Statement,
+        source: &CopySource,
+        format: &Format,
+    ) -> Result<Started, Failure> {
         let query = match source {
             CopySource::Query(query) => query.to_string(),
-            CopySource::Table { table_name, columns } if columns.is_empty() => format!("SELECT * FROM {table_name}"),
-            CopySource::Table { table_name, columns } => {
+            CopySource::Table {
+                table_name,
+                columns,
+            } if columns.is_empty() => format!("SELECT * FROM {table_name}"),
+            CopySource::Table {
+                table_name,
+                columns,
+            } => {
                 let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
                 format!("SELECT {} FROM {table_name}", columns.join(", "))
             }
         };
         let binary = format.kind == Kind::Binary;
-        let mut rows = self.query_rows(statement, query, if binary { &[1] } else { &[] }).await?;
+        let mut rows = self
+            .query_rows(statement, query, if binary { &[1] } else { &[] })
+            .await?;
         let description = rows.description();
         let columns = i16::try_from(description.fields.len()).unwrap_or(i16::MAX);
         let formats = vec![i16::from(binary); description.fields.len()];
         let response = CopyOutResponse::new(i8::from(binary), columns, formats);
-        self.feed(PgWireBackendMessage::CopyOutResponse(response)).await?;
+        self.feed(PgWireBackendMessage::CopyOutResponse(response))
+            .await?;
         if format.header {
-            let names: Vec<Option<&str>> = description.fields.iter().map(|field| Some(field.name.as_str())).collect();
+            let names: Vec<Option<&str>> = description
+                .fields
+                .iter()
+                .map(|field| Some(field.name.as_str()))
+                .collect();
             self.copy_data(Bytes::from(format.line(&names))).await?;
         }
         if binary {
@@ -292,35 +333,65 @@ impl Connection {
         if binary {
             self.copy_data(Bytes::from_static(&[0xff, 0xff])).await?;
         }
-        self.feed(PgWireBackendMessage::CopyDone(CopyDone::new())).await?;
+        self.feed(PgWireBackendMessage::CopyDone(CopyDone::new()))
+            .await?;
         Ok(Started::Done(format!("COPY {count}")))
     }
 
     /// The rows of a query that a statement stands for.
-    async fn query_rows(&mut self, statement: &Statement, query: String, formats: &[i16]) -> Result<Rows, Failure> {
+    async fn query_rows(
+        &mut self,
+        statement: &Statement,
+        query: String,
+        formats: &[i16],
+    ) -> Result<Rows, Failure> {
         let session = Arc::clone(&self.session);
         let mut statements = self.work(async move { session.parse(&query) }).await?;
         let Some(inner) = statements.pop() else {
             return Err(Failure::Protocol("nothing to copy".to_owned()));
         };
-        let inner = Statement { sql: Arc::clone(&statement.sql), ..inner };
-        let inner = Prepared { statement: inner, parameter_types: Vec::new(), described: Described::Later };
+        let inner = Statement {
+            sql: Arc::clone(&statement.sql),
+            ..inner
+        };
+        let inner = Prepared {
+            statement: inner,
+            parameter_types: Vec::new(),
+            described: Described::Later,
+        };
         match Box::pin(self.start(Arc::new(inner), Vec::new(), formats)).await? {
             Started::Rows(_, rows) => Ok(rows),
-            _ => Err(Error::Unsupported { message: "COPY needs a query that returns rows".to_owned(), hint: None }.into()),
+            _ => Err(Error::Unsupported {
+                message: "COPY needs a query that returns rows".to_owned(),
+                hint: None,
+            }
+            .into()),
         }
     }
 
     async fn copy_data(&mut self, data: Bytes) -> Result<(), Failure> {
-        self.feed(PgWireBackendMessage::CopyData(CopyData::new(data))).await
+        self.feed(PgWireBackendMessage::CopyData(CopyData::new(data)))
+            .await
     }
 
     async fn copy_in(&mut self, source: &CopySource, format: &Format) -> Result<Started, Failure> {
-        let CopySource::Table { table_name, columns } = source else {
-            return Err(Error::Unsupported { message: "COPY FROM needs a table".to_owned(), hint: None }.into());
+        let CopySource::Table {
+            table_name,
+            columns,
+        } = source
+        else {
+            return Err(Error::Unsupported {
+                message: "COPY FROM needs a table".to_owned(),
+                hint: None,
+            }
+            .into());
         };
         let names: Vec<String> = columns.iter().map(ToString::to_string).collect();
-        let listed = if names.is_empty() { "*".to_owned() } else { names.join(", ") };
+        let listed = if names.is_empty() {
+            "*".to_owned()
+        } else {
+            names.join(", ")
+        };
         // The table and its columns are there before the client begins to send.
         let session = Arc::clone(&self.session);
         let probe = format!("SELECT {listed} FROM {table_name} LIMIT 0");
@@ -338,8 +409,13 @@ impl Connection {
         };
         let count = schema.fields().len();
         let binary = format.kind == Kind::Binary;
-        let response = CopyInResponse::new(i8::from(binary), i16::try_from(count).unwrap_or(i16::MAX), vec![i16::from(binary); count]);
-        self.feed(PgWireBackendMessage::CopyInResponse(response)).await?;
+        let response = CopyInResponse::new(
+            i8::from(binary),
+            i16::try_from(count).unwrap_or(i16::MAX),
+            vec![i16::from(binary); count],
+        );
+        self.feed(PgWireBackendMessage::CopyInResponse(response))
+            .await?;
         self.socket.flush().await?;
         let data = self.receive_copy().await?;
         let rows = match binary {
@@ -354,14 +430,32 @@ impl Connection {
             let mut lines = Vec::with_capacity(chunk.len());
             for row in chunk {
                 if row.len() != count {
-                    let what = if row.len() < count { "missing data for a column" } else { "extra data after last expected column" };
+                    let what = if row.len() < count {
+                        "missing data for a column"
+                    } else {
+                        "extra data after last expected column"
+                    };
                     return Err(Error::BadCopy(what.to_owned()).into());
                 }
-                let values: Vec<String> = row.iter().map(|value| value.as_deref().map_or_else(|| "NULL".to_owned(), |text| literal(text).to_string())).collect();
+                let values: Vec<String> = row
+                    .iter()
+                    .map(|value| {
+                        value
+                            .as_deref()
+                            .map_or_else(|| "NULL".to_owned(), |text| literal(text).to_string())
+                    })
+                    .collect();
                 lines.push(format!("({})", values.join(", ")));
             }
-            let target = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
-            let insert = format!("INSERT INTO {table_name}{target} VALUES {}", lines.join(", "));
+            let target = if names.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", names.join(", "))
+            };
+            let insert = format!(
+                "INSERT INTO {table_name}{target} VALUES {}",
+                lines.join(", ")
+            );
             let session = Arc::clone(&self.session);
             self.work(async move { session.run(&insert).await }).await?;
         }
@@ -373,15 +467,25 @@ impl Connection {
         let mut data = BytesMut::new();
         loop {
             match self.socket.receive().await? {
-                Some(Incoming::Message(PgWireFrontendMessage::CopyData(part))) => data.extend_from_slice(&part.data),
+                Some(Incoming::Message(PgWireFrontendMessage::CopyData(part))) => {
+                    data.extend_from_slice(&part.data)
+                }
                 Some(Incoming::Message(PgWireFrontendMessage::CopyDone(_))) => return Ok(data),
                 Some(Incoming::Message(PgWireFrontendMessage::CopyFail(fail))) => {
                     let message = format!("COPY from stdin failed: {}", fail.message);
                     return Err(Error::BadCopy(message).into());
                 }
-                Some(Incoming::Message(PgWireFrontendMessage::Flush(_) | PgWireFrontendMessage::Sync(_))) => {}
-                Some(Incoming::Message(_)) => return Err(Failure::Protocol("unexpected message type during COPY from stdin".to_owned())),
-                Some(Incoming::Faulty { failure, .. } | Incoming::Lost(failure)) => return Err(failure),
+                Some(Incoming::Message(
+                    PgWireFrontendMessage::Flush(_) | PgWireFrontendMessage::Sync(_),
+                )) => {}
+                Some(Incoming::Message(_)) => {
+                    return Err(Failure::Protocol(
+                        "unexpected message type during COPY from stdin".to_owned(),
+                    ));
+                }
+                Some(Incoming::Faulty { failure, .. } | Incoming::Lost(failure)) => {
+                    return Err(failure);
+                }
                 None => return Err(Failure::Gone(std::io::ErrorKind::UnexpectedEof.into())),
             }
         }
@@ -391,7 +495,9 @@ impl Connection {
 /// A binary copy without rows; one with rows is refused.
 fn empty_binary(data: &[u8]) -> Result<Vec<Vec<Option<String>>>> {
     let Some(rest) = data.strip_prefix(&BINARY_HEADER[..11]) else {
-        return Err(Error::BadCopy("COPY file signature not recognized".to_owned()));
+        return Err(Error::BadCopy(
+            "COPY file signature not recognized".to_owned(),
+        ));
     };
     match rest.get(8..) {
         None | Some([] | [0xff, 0xff]) => Ok(Vec::new()),
@@ -433,11 +539,24 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let values = [Some("a,\"b\""), None, Some(""), Some("tab\tline\nback\\slash"), Some("漏斗")];
-        let owned: Vec<Option<String>> = values.iter().map(|value| value.map(str::to_owned)).collect();
+        let values = [
+            Some("a,\"b\""),
+            None,
+            Some(""),
+            Some("tab\tline\nback\\slash"),
+            Some("漏斗"),
+        ];
+        let owned: Vec<Option<String>> = values
+            .iter()
+            .map(|value| value.map(str::to_owned))
+            .collect();
         for kind in ["text", "csv"] {
             let format = Format::of(&[CopyOption::Format(ast::Ident::new(kind))], &[]).unwrap();
-            assert_eq!(format.rows(&format.line(&values)).unwrap(), std::slice::from_ref(&owned), "{kind}");
+            assert_eq!(
+                format.rows(&format.line(&values)).unwrap(),
+                std::slice::from_ref(&owned),
+                "{kind}"
+            );
         }
     }
 
@@ -446,9 +565,22 @@ mod tests {
     fn lines_are_postgres_lines() {
         let text = Format::of(&[], &[]).unwrap();
         assert_eq!(text.line(&[Some("a\tb"), None]), "a\\tb\t\\N\n");
-        let csv = Format::of(&[CopyOption::Format(ast::Ident::new("csv")), CopyOption::Header(true)], &[]).unwrap();
-        assert_eq!(csv.line(&[Some(""), None, Some("a\"b")]), "\"\",,\"a\"\"b\"\n");
-        assert_eq!(csv.rows("x,y\r\n1,\"2\n3\"\r\n").unwrap(), [some(&["1", "2\n3"])]);
+        let csv = Format::of(
+            &[
+                CopyOption::Format(ast::Ident::new("csv")),
+                CopyOption::Header(true),
+            ],
+            &[],
+        )
+        .unwrap();
+        assert_eq!(
+            csv.line(&[Some(""), None, Some("a\"b")]),
+            "\"\",,\"a\"\"b\"\n"
+        );
+        assert_eq!(
+            csv.rows("x,y\r\n1,\"2\n3\"\r\n").unwrap(),
+            [some(&["1", "2\n3"])]
+        );
         assert!(csv.rows("x\n\"open").is_err());
     }
 }

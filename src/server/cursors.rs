@@ -41,7 +41,12 @@ impl Connection {
         prepared: &Prepared,
         values: Vec<datafusion::common::ScalarValue>,
     ) -> Result<Started, Failure> {
-        let StatementKind::Declare { cursor, options, query } = &prepared.statement.kind else {
+        let StatementKind::Declare {
+            cursor,
+            options,
+            query,
+        } = &prepared.statement.kind
+        else {
             return Err(Failure::Protocol("no cursor is declared".to_owned()));
         };
         let CursorOptions { scroll, hold } = *options;
@@ -56,8 +61,13 @@ impl Connection {
             parameter_types: prepared.parameter_types.clone(),
             described: Described::Later,
         };
-        let Started::Rows(_, rows) = Box::pin(self.start(Arc::new(inner), values, &[])).await? else {
-            return Err(Error::Unsupported { message: "a cursor needs a query that returns rows".to_owned(), hint: None }.into());
+        let Started::Rows(_, rows) = Box::pin(self.start(Arc::new(inner), values, &[])).await?
+        else {
+            return Err(Error::Unsupported {
+                message: "a cursor needs a query that returns rows".to_owned(),
+                hint: None,
+            }
+            .into());
         };
         let opened = Cursor {
             fields: rows.fields(),
@@ -70,7 +80,12 @@ impl Connection {
         Ok(Started::Done("DECLARE CURSOR".to_owned()))
     }
 
-    pub(super) async fn fetch(&mut self, cursor: &str, which: Which, moves: bool) -> Result<Started, Failure> {
+    pub(super) async fn fetch(
+        &mut self,
+        cursor: &str,
+        which: Which,
+        moves: bool,
+    ) -> Result<Started, Failure> {
         let Some(mut opened) = self.cursors.remove(cursor) else {
             return Err(Error::UnknownCursor(cursor.to_owned()).into());
         };
@@ -103,12 +118,16 @@ impl Connection {
     async fn forward(&mut self, cursor: &mut Cursor, count: i64) -> Result<Vec<DataRow>, Failure> {
         let mut taken = Vec::new();
         if let Some(seen) = &cursor.seen {
-            let from = usize::try_from(cursor.position).unwrap_or(0).min(seen.len());
+            let from = usize::try_from(cursor.position)
+                .unwrap_or(0)
+                .min(seen.len());
             let most = usize::try_from(count).unwrap_or(usize::MAX);
             taken.extend(seen[from..].iter().take(most).map(copy));
         }
         while let Some(rows) = cursor.rows.take() {
-            let missing = usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(taken.len());
+            let missing = usize::try_from(count)
+                .unwrap_or(usize::MAX)
+                .saturating_sub(taken.len());
             if missing == 0 {
                 cursor.rows = Some(rows);
                 break;
@@ -133,10 +152,16 @@ impl Connection {
             return Err(Error::ForwardOnly.into());
         };
         // The row that was fetched last is not fetched again.
-        let end = usize::try_from(cursor.position - 1).unwrap_or(0).min(seen.len());
+        let end = usize::try_from(cursor.position - 1)
+            .unwrap_or(0)
+            .min(seen.len());
         let start = end.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
         let ended = u64::try_from(end - start).unwrap_or(0) < count;
-        cursor.position = if ended { 0 } else { i64::try_from(start).unwrap_or(0) + 1 };
+        cursor.position = if ended {
+            0
+        } else {
+            i64::try_from(start).unwrap_or(0) + 1
+        };
         Ok(seen[start..end].iter().rev().map(copy).collect())
     }
 
@@ -171,7 +196,11 @@ impl Connection {
     /// What a statement about a cursor returns.
     pub(super) fn cursor_description(&self, statement: &Statement) -> Option<RowDescription> {
         match &statement.kind {
-            StatementKind::Fetch { cursor, moves: false, .. } => self.cursors.get(cursor).map(Cursor::description),
+            StatementKind::Fetch {
+                cursor,
+                moves: false,
+                ..
+            } => self.cursors.get(cursor).map(Cursor::description),
             _ => None,
         }
     }

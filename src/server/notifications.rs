@@ -43,13 +43,26 @@ impl Exchange {
     /// An ear for the connection of that number.
     pub fn listen(self: &Arc<Self>, pid: i32) -> Ear {
         let (sender, heard) = unbounded_channel();
-        self.lock().insert(pid, Listener { channels: HashSet::new(), sender });
-        Ear { exchange: Arc::clone(self), pid, heard, pending: Vec::new() }
+        self.lock().insert(
+            pid,
+            Listener {
+                channels: HashSet::new(),
+                sender,
+            },
+        );
+        Ear {
+            exchange: Arc::clone(self),
+            pid,
+            heard,
+            pending: Vec::new(),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<i32, Listener>> {
         // A map is whole after a panic: each change of it is one call.
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says something to all who listen.
@@ -83,7 +96,11 @@ impl Ear {
 
     /// Says something when the transaction commits; the same thing is said once.
     pub fn tell(&mut self, channel: &str, payload: &str) {
-        let notification = Notification { pid: self.pid, channel: channel.to_owned(), payload: payload.to_owned() };
+        let notification = Notification {
+            pid: self.pid,
+            channel: channel.to_owned(),
+            payload: payload.to_owned(),
+        };
         if !self.pending.contains(&notification) {
             self.pending.push(notification);
         }
@@ -119,7 +136,14 @@ mod tests {
         assert!(listener.heard.try_recv().is_err());
         speaker.end(true);
         let heard = listener.heard.try_recv().ok();
-        assert_eq!(heard, Some(Notification { pid: 1, channel: "deals".to_owned(), payload: "1".to_owned() }));
+        assert_eq!(
+            heard,
+            Some(Notification {
+                pid: 1,
+                channel: "deals".to_owned(),
+                payload: "1".to_owned()
+            })
+        );
         assert!(listener.heard.try_recv().is_err());
         speaker.tell("deals", "2");
         speaker.end(false);

@@ -49,7 +49,13 @@ impl Rows {
     ) -> Result<Self, Failure> {
         let fields = Arc::new(fields(&stream.schema(), formats)?);
         let encoded = |field: &FieldInfo| match field.format() {
-            FieldFormat::Text => FieldInfo::new(field.name().to_owned(), None, None, Type::TEXT, FieldFormat::Text),
+            FieldFormat::Text => FieldInfo::new(
+                field.name().to_owned(),
+                None,
+                None,
+                Type::TEXT,
+                FieldFormat::Text,
+            ),
             FieldFormat::Binary => field.clone(),
         };
         let encoded = Arc::new(fields.iter().map(encoded).collect());
@@ -163,7 +169,13 @@ fn sized(field: FieldInfo, modifier: i32) -> FieldInfo {
     let width = match *field.datatype() {
         Type::BOOL | Type::CHAR => 1,
         Type::INT2 => 2,
-        Type::INT4 | Type::FLOAT4 | Type::DATE | Type::OID | Type::REGCLASS | Type::REGTYPE | Type::REGPROC => 4,
+        Type::INT4
+        | Type::FLOAT4
+        | Type::DATE
+        | Type::OID
+        | Type::REGCLASS
+        | Type::REGTYPE
+        | Type::REGPROC => 4,
         Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
         Type::INTERVAL | Type::UUID => 16,
         Type::NAME => 64,
@@ -232,7 +244,13 @@ mod tests {
         let batches = [batch(3), batch(0), batch(2)].map(|batch| Ok(batch.unwrap()));
         let stream =
             RecordBatchStreamAdapter::new(Arc::clone(&schema), futures::stream::iter(batches));
-        let mut rows = Rows::new(Box::pin(stream), &[], "".into(), Arc::new(crate::postgres::names_of_objects::NoNames)).unwrap();
+        let mut rows = Rows::new(
+            Box::pin(stream),
+            &[],
+            "".into(),
+            Arc::new(crate::postgres::names_of_objects::NoNames),
+        )
+        .unwrap();
         let mut counts = Vec::new();
         loop {
             let (rest, chunk) = rows.next(2).await.unwrap();

@@ -173,7 +173,9 @@ async fn welcome(
 ) -> io::Result<Connection> {
     session.set_connection(number);
     let address = socket.peer();
-    let registration = shared.registry.register(number, &secret, session.user(), address);
+    let registration = shared
+        .registry
+        .register(number, &secret, session.user(), address);
     socket
         .feed(PgWireBackendMessage::Authentication(Authentication::Ok))
         .await?;
@@ -195,7 +197,13 @@ async fn welcome(
         .feed(PgWireBackendMessage::ReadyForQuery(ready))
         .await?;
     socket.flush().await?;
-    Ok(Connection::new(socket, session, shared, registration, number))
+    Ok(Connection::new(
+        socket,
+        session,
+        shared,
+        registration,
+        number,
+    ))
 }
 
 #[cfg(test)]

@@ -212,7 +212,10 @@ mod tests {
             done(&mut transaction, &StatementKind::Commit).1,
             Some("25P01")
         );
-        assert_eq!(done(&mut transaction, &StatementKind::Begin(Vec::new())).1, None);
+        assert_eq!(
+            done(&mut transaction, &StatementKind::Begin(Vec::new())).1,
+            None
+        );
         assert_eq!(
             done(&mut transaction, &StatementKind::Begin(Vec::new())).1,
             Some("25001")

@@ -298,8 +298,16 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
         let start = parser.parser.peek_token().span.start;
         let kind = parse_statement(parser, sql, source)?;
         let text = slice(sql, start, parser.parser.peek_token().span.start);
-        let query = Box::new(Statement { kind, sql: Arc::clone(source), text });
-        return Ok(StatementKind::Declare { cursor, options, query });
+        let query = Box::new(Statement {
+            kind,
+            sql: Arc::clone(source),
+            text,
+        });
+        return Ok(StatementKind::Declare {
+            cursor,
+            options,
+            query,
+        });
     }
     if let Some(kind) =
         parse_session(&mut parser.parser).map_err(|error| syntax_error(&error, sql))?
@@ -362,7 +370,12 @@ fn parse_session(parser: &mut Parser) -> Result<Option<StatementKind>, ParserErr
             return Ok(Some(StatementKind::Nothing("RESET")));
         }
         let name = setting_name(parser)?;
-        return Ok(Some(StatementKind::Set { name, value: None, local: false, tag: "RESET" }));
+        return Ok(Some(StatementKind::Set {
+            name,
+            value: None,
+            local: false,
+            tag: "RESET",
+        }));
     }
     if word(parser, "abort") {
         let _ = parser.parse_one_of_keywords(&[Keyword::TRANSACTION, Keyword::WORK]);
@@ -406,7 +419,9 @@ fn setting_name(parser: &mut Parser) -> Result<String, ParserError> {
 fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKind> {
     Ok(match statement {
         ast::Statement::Set(set) => from_set(set)?,
-        ast::Statement::StartTransaction { modes, .. } => StatementKind::Begin(transaction_modes(&modes)),
+        ast::Statement::StartTransaction { modes, .. } => {
+            StatementKind::Begin(transaction_modes(&modes))
+        }
         ast::Statement::CreateTable(mut create) if create.temporary => {
             create.temporary = false;
             let create = ast::Statement::CreateTable(create);
@@ -504,11 +519,16 @@ fn from_set(set: ast::Set) -> Result<StatementKind> {
             session,
         }),
         ast::Set::SetSessionAuthorization(authorization)
-            if matches!(authorization.kind, ast::SetSessionAuthorizationParamKind::Default) =>
+            if matches!(
+                authorization.kind,
+                ast::SetSessionAuthorizationParamKind::Default
+            ) =>
         {
             Ok(StatementKind::Nothing("SET"))
         }
-        ast::Set::SetRole { role_name: None, .. } => Ok(StatementKind::Nothing("SET")),
+        ast::Set::SetRole {
+            role_name: None, ..
+        } => Ok(StatementKind::Nothing("SET")),
         other => Err(Error::Unsupported {
             message: format!("{other} is not supported"),
             hint: None,
@@ -520,9 +540,14 @@ fn transaction_modes(modes: &[ast::TransactionMode]) -> Modes {
     let mode = |mode: &ast::TransactionMode| match mode {
         ast::TransactionMode::AccessMode(access) => {
             let read_only = *access == ast::TransactionAccessMode::ReadOnly;
-            ("transaction_read_only", if read_only { "on" } else { "off" }.to_owned())
+            (
+                "transaction_read_only",
+                if read_only { "on" } else { "off" }.to_owned(),
+            )
         }
-        ast::TransactionMode::IsolationLevel(level) => ("transaction_isolation", level.to_string().to_lowercase()),
+        ast::TransactionMode::IsolationLevel(level) => {
+            ("transaction_isolation", level.to_string().to_lowercase())
+        }
     };
     modes.iter().map(mode).collect()
 }

@@ -95,14 +95,18 @@ pub struct ExplainOptions {
 
 /// Takes `EXPLAIN [ANALYZE] [VERBOSE]` or `EXPLAIN (options)`; nothing where DataFusion's own words follow.
 pub fn explain(parser: &mut Parser) -> Result<Option<ExplainOptions>, ParserError> {
-    if !is_word(&parser.peek_token().token, "explain") || is_word(&parser.peek_nth_token(1).token, "format") {
+    if !is_word(&parser.peek_token().token, "explain")
+        || is_word(&parser.peek_nth_token(1).token, "format")
+    {
         return Ok(None);
     }
     parser.next_token();
     let mut options = ExplainOptions::default();
     // A query in parentheses begins with one as well.
     let listed = parser.peek_token().token == Token::LParen
-        && !["select", "with", "values", "table"].iter().any(|start| is_word(&parser.peek_nth_token(1).token, start))
+        && !["select", "with", "values", "table"]
+            .iter()
+            .any(|start| is_word(&parser.peek_nth_token(1).token, start))
         && parser.peek_nth_token(1).token != Token::LParen;
     if !listed {
         options.analyze = word(parser, "analyze") || word(parser, "analyse");
@@ -118,16 +122,25 @@ pub fn explain(parser: &mut Parser) -> Result<Option<ExplainOptions>, ParserErro
                 match format.as_str() {
                     "json" => options.json = true,
                     "text" => {}
-                    _ => return Err(ParserError::ParserError(format!("Expected: FORMAT TEXT or JSON, found: {format}"))),
+                    _ => {
+                        return Err(ParserError::ParserError(format!(
+                            "Expected: FORMAT TEXT or JSON, found: {format}"
+                        )));
+                    }
                 }
             }
             "analyze" | "analyse" => options.analyze = truth(parser)?,
             "verbose" => options.verbose = truth(parser)?,
             // What Postgres counts and DataFusion doesn't.
-            "costs" | "settings" | "generic_plan" | "buffers" | "wal" | "timing" | "summary" | "memory" | "serialize" => {
+            "costs" | "settings" | "generic_plan" | "buffers" | "wal" | "timing" | "summary"
+            | "memory" | "serialize" => {
                 truth(parser)?;
             }
-            _ => return Err(ParserError::ParserError(format!("Expected: an option of EXPLAIN, found: {option}"))),
+            _ => {
+                return Err(ParserError::ParserError(format!(
+                    "Expected: an option of EXPLAIN, found: {option}"
+                )));
+            }
         }
         match parser.next_token().token {
             Token::Comma => {}
@@ -194,18 +207,30 @@ fn read(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
         "unlisten" => {
             parser.next_token();
             let all = parser.consume_token(&Token::Mul);
-            Ok(Some(StatementKind::Unlisten(if all { None } else { Some(name(parser)?) })))
+            Ok(Some(StatementKind::Unlisten(if all {
+                None
+            } else {
+                Some(name(parser)?)
+            })))
         }
         "notify" => {
             parser.next_token();
             let channel = name(parser)?;
-            let payload = if parser.consume_token(&Token::Comma) { parser.parse_literal_string()? } else { String::new() };
+            let payload = if parser.consume_token(&Token::Comma) {
+                parser.parse_literal_string()?
+            } else {
+                String::new()
+            };
             Ok(Some(StatementKind::Notify { channel, payload }))
         }
         "close" => {
             parser.next_token();
             let all = word(parser, "all");
-            Ok(Some(StatementKind::CloseCursor(if all { None } else { Some(name(parser)?) })))
+            Ok(Some(StatementKind::CloseCursor(if all {
+                None
+            } else {
+                Some(name(parser)?)
+            })))
         }
         "fetch" => fetch(parser, false),
         "move" => fetch(parser, true),
@@ -218,9 +243,18 @@ fn read(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
             if all {
                 return Ok(Some(StatementKind::DiscardAll));
             }
-            for (part, tag) in [("plans", "DISCARD PLANS"), ("sequences", "DISCARD SEQUENCES"), ("temp", "DISCARD TEMP"), ("temporary", "DISCARD TEMP")] {
+            for (part, tag) in [
+                ("plans", "DISCARD PLANS"),
+                ("sequences", "DISCARD SEQUENCES"),
+                ("temp", "DISCARD TEMP"),
+                ("temporary", "DISCARD TEMP"),
+            ] {
                 if word(parser, part) {
-                    return Ok(Some(if tag == "DISCARD TEMP" { StatementKind::DiscardTemporary } else { StatementKind::Nothing(tag) }));
+                    return Ok(Some(if tag == "DISCARD TEMP" {
+                        StatementKind::DiscardTemporary
+                    } else {
+                        StatementKind::Nothing(tag)
+                    }));
                 }
             }
             Ok(None)
@@ -269,7 +303,10 @@ fn read_declare(parser: &mut Parser) -> Result<Option<(String, CursorOptions)>, 
             word(parser, "scroll");
         } else if word(parser, "scroll") {
             options.scroll = Some(true);
-        } else if !["binary", "insensitive", "asensitive"].iter().any(|option| word(parser, option)) {
+        } else if !["binary", "insensitive", "asensitive"]
+            .iter()
+            .any(|option| word(parser, option))
+        {
             break;
         }
     }
@@ -293,7 +330,11 @@ fn fetch(parser: &mut Parser, moves: bool) -> Result<Option<StatementKind>, Pars
         word(parser, "in");
     }
     let cursor = name(parser)?;
-    Ok(Some(StatementKind::Fetch { cursor, which, moves }))
+    Ok(Some(StatementKind::Fetch {
+        cursor,
+        which,
+        moves,
+    }))
 }
 
 fn which(parser: &mut Parser) -> Result<Which, ParserError> {
@@ -308,9 +349,18 @@ fn which(parser: &mut Parser) -> Result<Which, ParserError> {
             None => Which::Relative(sign),
         });
     }
-    for (keyword, which) in [("next", Which::Relative(1)), ("prior", Which::Relative(-1)), ("first", Which::Absolute(1)), ("last", Which::Absolute(-1)), ("all", Which::Relative(i64::MAX))] {
+    for (keyword, which) in [
+        ("next", Which::Relative(1)),
+        ("prior", Which::Relative(-1)),
+        ("first", Which::Absolute(1)),
+        ("last", Which::Absolute(-1)),
+        ("all", Which::Relative(i64::MAX)),
+    ] {
         // A cursor may have such a name: then nothing stands before it.
-        let is_name = matches!(parser.peek_nth_token(1).token, Token::SemiColon | Token::EOF);
+        let is_name = matches!(
+            parser.peek_nth_token(1).token,
+            Token::SemiColon | Token::EOF
+        );
         if !is_name && word(parser, keyword) {
             return Ok(which);
         }
@@ -352,7 +402,9 @@ fn comment(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
     } else if word(parser, "funnel") || word(parser, "metric") || word(parser, "change") {
         return Ok(None);
     } else {
-        while !is_word(&parser.peek_token().token, "is") && !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF) {
+        while !is_word(&parser.peek_token().token, "is")
+            && !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF)
+        {
             parser.next_token();
         }
         Commented::Other
@@ -370,17 +422,31 @@ fn comment(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
     };
     // As in Postgres, an empty comment is none.
     let text = text.filter(|text| !text.is_empty());
-    Ok(Some(StatementKind::Annotate(Annotation::Comment { about, text })))
+    Ok(Some(StatementKind::Annotate(Annotation::Comment {
+        about,
+        text,
+    })))
 }
 
 fn alter(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
     parser.next_token();
     word(parser, "materialized");
     let kinds = [
-        ("table", "ALTER TABLE"), ("view", "ALTER VIEW"), ("schema", "ALTER SCHEMA"), ("type", "ALTER TYPE"), ("function", "ALTER FUNCTION"),
-        ("sequence", "ALTER SEQUENCE"), ("domain", "ALTER DOMAIN"), ("database", "ALTER DATABASE"), ("index", "ALTER INDEX"),
+        ("table", "ALTER TABLE"),
+        ("view", "ALTER VIEW"),
+        ("schema", "ALTER SCHEMA"),
+        ("type", "ALTER TYPE"),
+        ("function", "ALTER FUNCTION"),
+        ("sequence", "ALTER SEQUENCE"),
+        ("domain", "ALTER DOMAIN"),
+        ("database", "ALTER DATABASE"),
+        ("index", "ALTER INDEX"),
     ];
-    let Some(tag) = kinds.iter().find(|(kind, _)| word(parser, kind)).map(|(_, tag)| *tag) else {
+    let Some(tag) = kinds
+        .iter()
+        .find(|(kind, _)| word(parser, kind))
+        .map(|(_, tag)| *tag)
+    else {
         return Ok(None);
     };
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
@@ -405,7 +471,12 @@ fn alter(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
             return Ok(None);
         }
         let to = name(parser)?;
-        return Ok(Some(StatementKind::Annotate(Annotation::Rename { relation, to, if_exists, tag })));
+        return Ok(Some(StatementKind::Annotate(Annotation::Rename {
+            relation,
+            to,
+            if_exists,
+            tag,
+        })));
     }
     if word(parser, "add") {
         return constraint(parser, relation);
@@ -413,9 +484,16 @@ fn alter(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
     Ok(None)
 }
 
-fn constraint(parser: &mut Parser, relation: Vec<String>) -> Result<Option<StatementKind>, ParserError> {
+fn constraint(
+    parser: &mut Parser,
+    relation: Vec<String>,
+) -> Result<Option<StatementKind>, ParserError> {
     let table = relation.last().cloned().unwrap_or_default();
-    let given = if word(parser, "constraint") { Some(name(parser)?) } else { None };
+    let given = if word(parser, "constraint") {
+        Some(name(parser)?)
+    } else {
+        None
+    };
     let primary = parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]);
     if primary || word(parser, "unique") {
         let columns = columns(parser)?;
@@ -423,23 +501,48 @@ fn constraint(parser: &mut Parser, relation: Vec<String>) -> Result<Option<State
             true => format!("{table}_pkey"),
             false => format!("{table}_{}_key", columns.join("_")),
         });
-        let key = DeclaredKey { name, columns, primary, unique: true, constraint: true };
-        return Ok(Some(StatementKind::Annotate(Annotation::Key { relation, key, tag: "ALTER TABLE" })));
+        let key = DeclaredKey {
+            name,
+            columns,
+            primary,
+            unique: true,
+            constraint: true,
+        };
+        return Ok(Some(StatementKind::Annotate(Annotation::Key {
+            relation,
+            key,
+            tag: "ALTER TABLE",
+        })));
     }
     if parser.parse_keywords(&[Keyword::FOREIGN, Keyword::KEY]) {
         let columns = columns(parser)?;
         parser.expect_keyword(Keyword::REFERENCES)?;
         let mut referred_relation = names(parser)?;
-        let referred = if parser.peek_token().token == Token::LParen { self::columns(parser)? } else { columns.clone() };
+        let referred = if parser.peek_token().token == Token::LParen {
+            self::columns(parser)?
+        } else {
+            columns.clone()
+        };
         // What happens when a row there changes: nothing does.
         while !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF) {
             parser.next_token();
         }
         let name = given.unwrap_or_else(|| format!("{table}_{}_fkey", columns.join("_")));
         let target = referred_relation.pop().unwrap_or_default();
-        let schema = referred_relation.pop().unwrap_or_else(|| crate::engine::DEFAULT_SCHEMA.to_owned());
-        let reference = ForeignKey { name, columns, schema, relation: target, referred };
-        return Ok(Some(StatementKind::Annotate(Annotation::Reference { relation, reference })));
+        let schema = referred_relation
+            .pop()
+            .unwrap_or_else(|| crate::engine::DEFAULT_SCHEMA.to_owned());
+        let reference = ForeignKey {
+            name,
+            columns,
+            schema,
+            relation: target,
+            referred,
+        };
+        return Ok(Some(StatementKind::Annotate(Annotation::Reference {
+            relation,
+            reference,
+        })));
     }
     Ok(None)
 }
@@ -453,7 +556,11 @@ fn index(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
     }
     word(parser, "concurrently");
     let _ = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
-    let given = if is_word(&parser.peek_token().token, "on") { None } else { Some(name(parser)?) };
+    let given = if is_word(&parser.peek_token().token, "on") {
+        None
+    } else {
+        Some(name(parser)?)
+    };
     if !word(parser, "on") {
         return parser.expected("ON", parser.peek_token());
     }
@@ -468,8 +575,18 @@ fn index(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
     }
     let table = relation.last().cloned().unwrap_or_default();
     let name = given.unwrap_or_else(|| format!("{table}_{}_idx", columns.join("_")));
-    let key = DeclaredKey { name, columns, primary: false, unique, constraint: false };
-    Ok(Some(StatementKind::Annotate(Annotation::Key { relation, key, tag: "CREATE INDEX" })))
+    let key = DeclaredKey {
+        name,
+        columns,
+        primary: false,
+        unique,
+        constraint: false,
+    };
+    Ok(Some(StatementKind::Annotate(Annotation::Key {
+        relation,
+        key,
+        tag: "CREATE INDEX",
+    })))
 }
 
 /// Names in parentheses; what is said about their order is passed over.
@@ -493,7 +610,12 @@ fn name(parser: &mut Parser) -> Result<String, ParserError> {
 
 fn names(parser: &mut Parser) -> Result<Vec<String>, ParserError> {
     let parts = parser.parse_object_name(false)?;
-    Ok(parts.0.iter().filter_map(|part| part.as_ident()).map(folded).collect())
+    Ok(parts
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident())
+        .map(folded)
+        .collect())
 }
 
 /// Takes the next word when it is `expected`.

@@ -39,19 +39,33 @@ pub struct SystemColumn {
 impl SystemRelation {
     /// Its columns as DataFusion reads them.
     pub fn schema(&self) -> SchemaRef {
-        let fields: Vec<Field> = self.columns.iter().map(|column| types::field(column.name, column.kind)).collect();
+        let fields: Vec<Field> = self
+            .columns
+            .iter()
+            .map(|column| types::field(column.name, column.kind))
+            .collect();
         Arc::new(Schema::new(fields))
     }
 }
 
 /// The relations by schema and name.
-pub static RELATIONS: LazyLock<BTreeMap<(&'static str, &'static str), SystemRelation>> = LazyLock::new(|| {
-    include_str!("dictionary.txt").lines().filter_map(relation).map(|relation| ((relation.schema, relation.name), relation)).collect()
-});
+pub static RELATIONS: LazyLock<BTreeMap<(&'static str, &'static str), SystemRelation>> =
+    LazyLock::new(|| {
+        include_str!("dictionary.txt")
+            .lines()
+            .filter_map(relation)
+            .map(|relation| ((relation.schema, relation.name), relation))
+            .collect()
+    });
 
 fn relation(line: &'static str) -> Option<SystemRelation> {
     let mut parts = line.split('|');
-    let (name, oid, kind, columns) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
+    let (name, oid, kind, columns) = (
+        parts.next()?,
+        parts.next()?.parse().ok()?,
+        parts.next()?,
+        parts.next()?,
+    );
     let (schema, name) = match name.strip_prefix("information_schema.") {
         Some(name) => (SCHEMAS[1], name),
         None => (SCHEMAS[0], name),
@@ -59,14 +73,26 @@ fn relation(line: &'static str) -> Option<SystemRelation> {
     let column = |text: &'static str| {
         let (name, kind) = text.split_once(':')?;
         let required = kind.ends_with('!');
-        Some(SystemColumn { name, kind: kind.trim_end_matches('!'), required })
+        Some(SystemColumn {
+            name,
+            kind: kind.trim_end_matches('!'),
+            required,
+        })
     };
-    Some(SystemRelation { schema, name, oid, kind, columns: columns.split(' ').filter_map(column).collect() })
+    Some(SystemRelation {
+        schema,
+        name,
+        oid,
+        kind,
+        columns: columns.split(' ').filter_map(column).collect(),
+    })
 }
 
 /// The relation of that name in `pg_catalog`.
 pub fn find(schema: &str, name: &str) -> Option<&'static SystemRelation> {
-    RELATIONS.values().find(|relation| relation.schema == schema && relation.name == name)
+    RELATIONS
+        .values()
+        .find(|relation| relation.schema == schema && relation.name == name)
 }
 
 #[cfg(test)]
@@ -76,13 +102,24 @@ mod tests {
 
     #[test]
     fn every_line_is_a_relation() {
-        let lines = include_str!("dictionary.txt").lines().filter(|line| !line.starts_with('#')).count();
+        let lines = include_str!("dictionary.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .count();
         assert_eq!(RELATIONS.len(), lines);
         let class = find("pg_catalog", "pg_class").unwrap();
-        assert_eq!((class.oid, class.columns[1].name, class.columns[1].kind), (1259, "relname", "name"));
+        assert_eq!(
+            (class.oid, class.columns[1].name, class.columns[1].kind),
+            (1259, "relname", "name")
+        );
         for relation in RELATIONS.values() {
             for column in &relation.columns {
-                assert!(types::arrow_type(column.kind).is_some() || column.kind.starts_with('_'), "{}: {}", column.name, column.kind);
+                assert!(
+                    types::arrow_type(column.kind).is_some() || column.kind.starts_with('_'),
+                    "{}: {}",
+                    column.name,
+                    column.kind
+                );
             }
         }
     }

@@ -5,7 +5,10 @@
 
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, new_null_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringArray,
+    TimestampMicrosecondArray, new_null_array,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int32Type};
 use datafusion::catalog::CatalogProviderList;
@@ -26,40 +29,92 @@ use crate::postgres::types;
 
 /// Objects that are seen wherever they are: clients list them all.
 const VISIBLE: [&str; 9] = [
-    "pg_function_is_visible", "pg_type_is_visible", "pg_operator_is_visible", "pg_opclass_is_visible", "pg_opfamily_is_visible",
-    "pg_collation_is_visible", "pg_conversion_is_visible", "pg_ts_config_is_visible", "pg_statistics_obj_is_visible",
+    "pg_function_is_visible",
+    "pg_type_is_visible",
+    "pg_operator_is_visible",
+    "pg_opclass_is_visible",
+    "pg_opfamily_is_visible",
+    "pg_collation_is_visible",
+    "pg_conversion_is_visible",
+    "pg_ts_config_is_visible",
+    "pg_statistics_obj_is_visible",
 ];
 
 /// Whoever asks may do everything: nobody is refused anything yet.
 const PRIVILEGES: [&str; 15] = [
-    "has_table_privilege", "has_schema_privilege", "has_database_privilege", "has_any_column_privilege", "has_column_privilege",
-    "has_function_privilege", "has_sequence_privilege", "has_tablespace_privilege", "has_type_privilege", "has_language_privilege",
-    "has_foreign_data_wrapper_privilege", "has_server_privilege", "pg_has_role", "pg_is_publishable", "pg_relation_is_publishable",
+    "has_table_privilege",
+    "has_schema_privilege",
+    "has_database_privilege",
+    "has_any_column_privilege",
+    "has_column_privilege",
+    "has_function_privilege",
+    "has_sequence_privilege",
+    "has_tablespace_privilege",
+    "has_type_privilege",
+    "has_language_privilege",
+    "has_foreign_data_wrapper_privilege",
+    "has_server_privilege",
+    "pg_has_role",
+    "pg_is_publishable",
+    "pg_relation_is_publishable",
 ];
 
 /// Texts about objects that there are none of, or that have none.
 const NO_TEXT: [&str; 14] = [
-    "pg_get_function_sqlbody", "pg_get_triggerdef", "pg_get_ruledef", "shobj_description", "pg_get_serial_sequence", "pg_get_partkeydef",
-    "pg_get_statisticsobjdef", "pg_get_statisticsobjdef_columns", "pg_get_partition_constraintdef", "pg_relation_filepath", "pg_export_snapshot",
-    "inet_client_addr", "inet_server_addr", "pg_get_statisticsobjdef_expressions",
+    "pg_get_function_sqlbody",
+    "pg_get_triggerdef",
+    "pg_get_ruledef",
+    "shobj_description",
+    "pg_get_serial_sequence",
+    "pg_get_partkeydef",
+    "pg_get_statisticsobjdef",
+    "pg_get_statisticsobjdef_columns",
+    "pg_get_partition_constraintdef",
+    "pg_relation_filepath",
+    "pg_export_snapshot",
+    "inet_client_addr",
+    "inet_server_addr",
+    "pg_get_statisticsobjdef_expressions",
 ];
 
 /// Sizes on disk, which only the files' owner knows.
 const SIZES: [&str; 7] = [
-    "pg_table_size", "pg_indexes_size", "pg_database_size", "pg_tablespace_size", "pg_relation_size", "pg_total_relation_size", "pg_stat_get_numscans",
+    "pg_table_size",
+    "pg_indexes_size",
+    "pg_database_size",
+    "pg_tablespace_size",
+    "pg_relation_size",
+    "pg_total_relation_size",
+    "pg_stat_get_numscans",
 ];
 
 /// Answers that are always the same.
-const NEVER: [&str; 6] = ["pg_is_in_recovery", "pg_is_wal_replay_paused", "pg_is_other_temp_schema", "pg_is_in_backup", "row_security_active", "pg_jit_available"];
+const NEVER: [&str; 6] = [
+    "pg_is_in_recovery",
+    "pg_is_wal_replay_paused",
+    "pg_is_other_temp_schema",
+    "pg_is_in_backup",
+    "row_security_active",
+    "pg_jit_available",
+];
 
 /// Locks that nobody waits for: they are taken at once.
 const LOCKS: [&str; 6] = [
-    "pg_try_advisory_lock", "pg_try_advisory_lock_shared", "pg_advisory_unlock", "pg_advisory_unlock_shared", "pg_try_advisory_xact_lock",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+    "pg_advisory_unlock",
+    "pg_advisory_unlock_shared",
+    "pg_try_advisory_xact_lock",
     "pg_try_advisory_xact_lock_shared",
 ];
 const VOID: [&str; 7] = [
-    "pg_advisory_unlock_all", "pg_advisory_lock", "pg_advisory_lock_shared", "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared",
-    "pg_stat_clear_snapshot", "pg_stat_reset",
+    "pg_advisory_unlock_all",
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_advisory_xact_lock",
+    "pg_advisory_xact_lock_shared",
+    "pg_stat_clear_snapshot",
+    "pg_stat_reset",
 ];
 
 /// What the functions about objects look at.
@@ -77,8 +132,17 @@ impl Objects {
 }
 
 /// Registers them.
-pub fn register(context: &SessionContext, catalogs: &Arc<dyn CatalogProviderList>, catalog: &Arc<Catalog>, names: &Arc<CatalogNames>) {
-    let objects = Arc::new(Objects { catalogs: Arc::clone(catalogs), catalog: Arc::clone(catalog), names: Arc::clone(names) });
+pub fn register(
+    context: &SessionContext,
+    catalogs: &Arc<dyn CatalogProviderList>,
+    catalog: &Arc<Catalog>,
+    names: &Arc<CatalogNames>,
+) {
+    let objects = Arc::new(Objects {
+        catalogs: Arc::clone(catalogs),
+        catalog: Arc::clone(catalog),
+        names: Arc::clone(names),
+    });
     let mut functions = constants();
     functions.extend(about_objects(&objects));
     functions.extend(conversions(&objects));
@@ -89,20 +153,40 @@ pub fn register(context: &SessionContext, catalogs: &Arc<dyn CatalogProviderList
 
 fn constants() -> Vec<ScalarUDF> {
     let (text, boolean) = (Returns::Type("text"), Returns::Type("bool"));
-    let same = |value: bool| move |call: &Call| -> Result<ArrayRef> { Ok(Arc::new(BooleanArray::from(vec![value; call.rows]))) };
+    let same = |value: bool| {
+        move |call: &Call| -> Result<ArrayRef> {
+            Ok(Arc::new(BooleanArray::from(vec![value; call.rows])))
+        }
+    };
     let mut functions = Vec::new();
     functions.extend(VISIBLE.map(|name| function(name, boolean, same(true))));
     functions.extend(PRIVILEGES.map(|name| function(name, boolean, same(true))));
     functions.extend(LOCKS.map(|name| function(name, boolean, same(true))));
     functions.extend(NEVER.map(|name| function(name, boolean, same(false))));
     functions.extend(NO_TEXT.map(|name| {
-        let kind = if name.starts_with("inet") { Returns::Type("inet") } else { text };
-        function(name, kind, |call| Ok(new_null_array(&DataType::Utf8, call.rows)))
+        let kind = if name.starts_with("inet") {
+            Returns::Type("inet")
+        } else {
+            text
+        };
+        function(name, kind, |call| {
+            Ok(new_null_array(&DataType::Utf8, call.rows))
+        })
     }));
-    functions.extend(VOID.map(|name| function(name, Returns::Type("void"), |call| Ok(Arc::new(StringArray::from(vec![""; call.rows]))))));
-    functions.extend(SIZES.map(|name| function(name, Returns::Type("int8"), |call| Ok(Arc::new(Int64Array::from(vec![0; call.rows]))))));
+    functions.extend(VOID.map(|name| {
+        function(name, Returns::Type("void"), |call| {
+            Ok(Arc::new(StringArray::from(vec![""; call.rows])))
+        })
+    }));
+    functions.extend(SIZES.map(|name| {
+        function(name, Returns::Type("int8"), |call| {
+            Ok(Arc::new(Int64Array::from(vec![0; call.rows])))
+        })
+    }));
     let fixed_text = |name: &str, kind: &'static str, value: &'static str| {
-        function(name, Returns::Type(kind), move |call| Ok(Arc::new(StringArray::from(vec![value; call.rows]))))
+        function(name, Returns::Type(kind), move |call| {
+            Ok(Arc::new(StringArray::from(vec![value; call.rows])))
+        })
     };
     functions.extend([
         fixed_text("getdatabaseencoding", "name", "UTF8"),
@@ -119,7 +203,12 @@ fn constants() -> Vec<ScalarUDF> {
                 8 => "LATIN1",
                 _ => "",
             };
-            Ok(Arc::new(names.iter().map(|number| number.map(name)).collect::<StringArray>()))
+            Ok(Arc::new(
+                names
+                    .iter()
+                    .map(|number| number.map(name))
+                    .collect::<StringArray>(),
+            ))
         }),
         function("pg_char_to_encoding", Returns::Type("int4"), |call| {
             let names = call.texts(0)?;
@@ -129,7 +218,12 @@ fn constants() -> Vec<ScalarUDF> {
                 "LATIN1" => 8,
                 _ => -1,
             };
-            Ok(Arc::new(names.iter().map(|name| name.map(number)).collect::<Int32Array>()))
+            Ok(Arc::new(
+                names
+                    .iter()
+                    .map(|name| name.map(number))
+                    .collect::<Int32Array>(),
+            ))
         }),
         function("current_schemas", Returns::Type("_name"), |call| {
             use datafusion::arrow::array::{ListBuilder, StringBuilder};
@@ -149,43 +243,87 @@ fn constants() -> Vec<ScalarUDF> {
                 oid if oid == i64::from(OWNER_OID) => OWNER.to_owned(),
                 oid => format!("unknown (OID={oid})"),
             };
-            Ok(Arc::new(oids.iter().map(|oid| oid.map(name)).collect::<StringArray>()))
+            Ok(Arc::new(
+                oids.iter()
+                    .map(|oid| oid.map(name))
+                    .collect::<StringArray>(),
+            ))
         }),
         function("pg_size_pretty", text, |call| {
             let sizes = call.integers(0)?;
-            Ok(Arc::new(sizes.iter().map(|size| size.map(pretty_size)).collect::<StringArray>()))
+            Ok(Arc::new(
+                sizes
+                    .iter()
+                    .map(|size| size.map(pretty_size))
+                    .collect::<StringArray>(),
+            ))
         }),
         function("pg_get_expr", text, |call| Ok(Arc::new(call.texts(0)?))),
-        function("pg_my_temp_schema", Returns::Type("oid"), |call| Ok(Arc::new(Int32Array::from(vec![0; call.rows])))),
-        function("inet_server_port", Returns::Type("int4"), |call| Ok(new_null_array(&DataType::Int32, call.rows))),
-        function("inet_client_port", Returns::Type("int4"), |call| Ok(new_null_array(&DataType::Int32, call.rows))),
-        function("txid_current", Returns::Type("int8"), |call| Ok(Arc::new(Int64Array::from(vec![1; call.rows])))),
-        function("pg_current_xact_id", Returns::Type("xid8"), |call| Ok(Arc::new(Int64Array::from(vec![1; call.rows])))),
-        function("pg_postmaster_start_time", Returns::Type("timestamptz"), |call| started(call)),
-        function("pg_conf_load_time", Returns::Type("timestamptz"), |call| started(call)),
-        function("pg_blocking_pids", Returns::Type("_int4"), |call| Ok(new_null_array(call.returns.data_type(), call.rows))),
+        function("pg_my_temp_schema", Returns::Type("oid"), |call| {
+            Ok(Arc::new(Int32Array::from(vec![0; call.rows])))
+        }),
+        function("inet_server_port", Returns::Type("int4"), |call| {
+            Ok(new_null_array(&DataType::Int32, call.rows))
+        }),
+        function("inet_client_port", Returns::Type("int4"), |call| {
+            Ok(new_null_array(&DataType::Int32, call.rows))
+        }),
+        function("txid_current", Returns::Type("int8"), |call| {
+            Ok(Arc::new(Int64Array::from(vec![1; call.rows])))
+        }),
+        function("pg_current_xact_id", Returns::Type("xid8"), |call| {
+            Ok(Arc::new(Int64Array::from(vec![1; call.rows])))
+        }),
+        function(
+            "pg_postmaster_start_time",
+            Returns::Type("timestamptz"),
+            |call| started(call),
+        ),
+        function("pg_conf_load_time", Returns::Type("timestamptz"), |call| {
+            started(call)
+        }),
+        function("pg_blocking_pids", Returns::Type("_int4"), |call| {
+            Ok(new_null_array(call.returns.data_type(), call.rows))
+        }),
     ]);
     functions
 }
 
 fn started(call: &Call) -> Result<ArrayRef> {
     static STARTED: LazyLock<i64> = LazyLock::new(|| chrono::Utc::now().timestamp_micros());
-    Ok(Arc::new(TimestampMicrosecondArray::from(vec![*STARTED; call.rows]).with_timezone("UTC")))
+    Ok(Arc::new(
+        TimestampMicrosecondArray::from(vec![*STARTED; call.rows]).with_timezone("UTC"),
+    ))
 }
 
 /// An answer for each OID of the first argument, which may be a name of that kind instead.
-fn by_oid(call: &Call, objects: &Objects, kind: &str, answer: impl Fn(i32) -> Option<String>) -> Result<ArrayRef> {
+fn by_oid(
+    call: &Call,
+    objects: &Objects,
+    kind: &str,
+    answer: impl Fn(i32) -> Option<String>,
+) -> Result<ArrayRef> {
     let oids = oids(call, objects, kind)?;
-    Ok(Arc::new(oids.iter().map(|oid| oid.and_then(&answer)).collect::<StringArray>()))
+    Ok(Arc::new(
+        oids.iter()
+            .map(|oid| oid.and_then(&answer))
+            .collect::<StringArray>(),
+    ))
 }
 
 fn oids(call: &Call, objects: &Objects, kind: &str) -> Result<Int32Array> {
     match call.arrays.first() {
         Some(first) if *first.data_type() == DataType::Utf8 => {
             let read = |text: &str| text.parse().ok().or_else(|| objects.names.oid(kind, text));
-            Ok(call.texts(0)?.iter().map(|text| text.and_then(read)).collect())
+            Ok(call
+                .texts(0)?
+                .iter()
+                .map(|text| text.and_then(read))
+                .collect())
         }
-        Some(first) => Ok(cast(first, &DataType::Int32)?.as_primitive::<Int32Type>().clone()),
+        Some(first) => Ok(cast(first, &DataType::Int32)?
+            .as_primitive::<Int32Type>()
+            .clone()),
         None => Ok(Int32Array::new_null(call.rows)),
     }
 }
@@ -200,122 +338,272 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
         let objects = Arc::clone(objects);
         move |call: &Call| {
             let functions = datafusion_funnel::functions();
-            by_oid(call, &objects, "regproc", |oid| functions.iter().find(|info| function_oid(&info.name) == oid).cloned().map(answer))
+            by_oid(call, &objects, "regproc", |oid| {
+                functions
+                    .iter()
+                    .find(|info| function_oid(&info.name) == oid)
+                    .cloned()
+                    .map(answer)
+            })
         }
     };
     vec![
-        function("pg_table_is_visible", Returns::Type("bool"), with(|call, objects| {
-            let visible = |oid: i32| objects.names.relation(oid).map(|(schema, _)| is_visible(&schema));
-            let oids = oids(call, objects, "regclass")?;
-            // An index is seen where its table is; nothing is known of it by its OID alone.
-            Ok(Arc::new(oids.iter().map(|oid| oid.map(|oid| visible(oid).unwrap_or(true))).collect::<BooleanArray>()))
-        })),
-        function("pg_get_viewdef", text, with(|call, objects| {
-            let snapshot = objects.snapshot();
-            by_oid(call, objects, "regclass", |oid| rows::definition(snapshot.relation(oid)?))
-        })),
-        function("pg_get_constraintdef", text, with(|call, objects| {
-            let snapshot = objects.snapshot();
-            by_oid(call, objects, "none", |oid| snapshot.relations.iter().find_map(|relation| constraint_definition(relation, oid)))
-        })),
-        function("pg_get_indexdef", text, with(|call, objects| {
-            let snapshot = objects.snapshot();
-            let oids = oids(call, objects, "regclass")?;
-            let columns = call.integers(1)?;
-            let definition = |row: usize| {
-                let oid = oids.is_valid(row).then(|| oids.value(row))?;
-                let (relation, key) = snapshot.relations.iter().find_map(|relation| Some((relation, relation.keys.iter().find(|key| key.oid == oid)?)))?;
-                match columns.is_valid(row).then(|| columns.value(row)).filter(|column| *column > 0) {
-                    Some(column) => rows::key_columns(relation, key).get(usize::try_from(column - 1).ok()?).cloned(),
-                    None => Some(rows::index_definition(relation, key)),
-                }
-            };
-            Ok(Arc::new((0..call.rows).map(definition).collect::<StringArray>()))
-        })),
-        function("obj_description", text, with(|call, objects| {
-            let snapshot = objects.snapshot();
-            let functions = datafusion_funnel::functions();
-            by_oid(call, objects, "regclass", |oid| {
-                if let Some(relation) = snapshot.relation(oid) {
-                    return relation.notes.comment.clone();
-                }
-                if let Some((schema, _)) = snapshot.schemas.iter().find(|(_, schema)| *schema == oid) {
-                    return objects.catalog.annotations().of_schema(schema);
-                }
-                functions.iter().find(|info| function_oid(&info.name) == oid).map(|info| info.description.clone())
-            })
-        })),
-        function("col_description", text, with(|call, objects| {
-            let snapshot = objects.snapshot();
-            let oids = oids(call, objects, "regclass")?;
-            let numbers = call.integers(1)?;
-            let description = |row: usize| {
-                let relation = snapshot.relation(oids.is_valid(row).then(|| oids.value(row))?)?;
-                let number = usize::try_from(numbers.is_valid(row).then(|| numbers.value(row))?).ok()?;
-                let column = relation.columns.get(number.checked_sub(1)?)?;
-                relation.notes.columns.get(&column.name).cloned()
-            };
-            Ok(Arc::new((0..call.rows).map(description).collect::<StringArray>()))
-        })),
-        function("pg_describe_object", text, with(|call, objects| {
-            let oids = call.integers(1)?;
-            let described = |oid: i64| {
-                let oid = i32::try_from(oid).ok()?;
-                Some(format!("table {}", objects.names.name("regclass", oid)?))
-            };
-            Ok(Arc::new(oids.iter().map(|oid| oid.and_then(described)).collect::<StringArray>()))
-        })),
+        function(
+            "pg_table_is_visible",
+            Returns::Type("bool"),
+            with(|call, objects| {
+                let visible = |oid: i32| {
+                    objects
+                        .names
+                        .relation(oid)
+                        .map(|(schema, _)| is_visible(&schema))
+                };
+                let oids = oids(call, objects, "regclass")?;
+                // An index is seen where its table is; nothing is known of it by its OID alone.
+                Ok(Arc::new(
+                    oids.iter()
+                        .map(|oid| oid.map(|oid| visible(oid).unwrap_or(true)))
+                        .collect::<BooleanArray>(),
+                ))
+            }),
+        ),
+        function(
+            "pg_get_viewdef",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot();
+                by_oid(call, objects, "regclass", |oid| {
+                    rows::definition(snapshot.relation(oid)?)
+                })
+            }),
+        ),
+        function(
+            "pg_get_constraintdef",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot();
+                by_oid(call, objects, "none", |oid| {
+                    snapshot
+                        .relations
+                        .iter()
+                        .find_map(|relation| constraint_definition(relation, oid))
+                })
+            }),
+        ),
+        function(
+            "pg_get_indexdef",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot();
+                let oids = oids(call, objects, "regclass")?;
+                let columns = call.integers(1)?;
+                let definition = |row: usize| {
+                    let oid = oids.is_valid(row).then(|| oids.value(row))?;
+                    let (relation, key) = snapshot.relations.iter().find_map(|relation| {
+                        Some((relation, relation.keys.iter().find(|key| key.oid == oid)?))
+                    })?;
+                    match columns
+                        .is_valid(row)
+                        .then(|| columns.value(row))
+                        .filter(|column| *column > 0)
+                    {
+                        Some(column) => rows::key_columns(relation, key)
+                            .get(usize::try_from(column - 1).ok()?)
+                            .cloned(),
+                        None => Some(rows::index_definition(relation, key)),
+                    }
+                };
+                Ok(Arc::new(
+                    (0..call.rows).map(definition).collect::<StringArray>(),
+                ))
+            }),
+        ),
+        function(
+            "obj_description",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot();
+                let functions = datafusion_funnel::functions();
+                by_oid(call, objects, "regclass", |oid| {
+                    if let Some(relation) = snapshot.relation(oid) {
+                        return relation.notes.comment.clone();
+                    }
+                    if let Some((schema, _)) =
+                        snapshot.schemas.iter().find(|(_, schema)| *schema == oid)
+                    {
+                        return objects.catalog.annotations().of_schema(schema);
+                    }
+                    functions
+                        .iter()
+                        .find(|info| function_oid(&info.name) == oid)
+                        .map(|info| info.description.clone())
+                })
+            }),
+        ),
+        function(
+            "col_description",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot();
+                let oids = oids(call, objects, "regclass")?;
+                let numbers = call.integers(1)?;
+                let description = |row: usize| {
+                    let relation =
+                        snapshot.relation(oids.is_valid(row).then(|| oids.value(row))?)?;
+                    let number =
+                        usize::try_from(numbers.is_valid(row).then(|| numbers.value(row))?).ok()?;
+                    let column = relation.columns.get(number.checked_sub(1)?)?;
+                    relation.notes.columns.get(&column.name).cloned()
+                };
+                Ok(Arc::new(
+                    (0..call.rows).map(description).collect::<StringArray>(),
+                ))
+            }),
+        ),
+        function(
+            "pg_describe_object",
+            text,
+            with(|call, objects| {
+                let oids = call.integers(1)?;
+                let described = |oid: i64| {
+                    let oid = i32::try_from(oid).ok()?;
+                    Some(format!("table {}", objects.names.name("regclass", oid)?))
+                };
+                Ok(Arc::new(
+                    oids.iter()
+                        .map(|oid| oid.and_then(described))
+                        .collect::<StringArray>(),
+                ))
+            }),
+        ),
         function("pg_get_function_result", text, about(|info| info.result)),
-        function("pg_get_function_arguments", text, about(|info| info.arguments)),
-        function("pg_get_function_identity_arguments", text, about(|info| info.arguments)),
-        function("pg_get_functiondef", text, about(|info| {
-            format!("CREATE OR REPLACE FUNCTION public.{}({})\n RETURNS {}\n LANGUAGE internal\nAS '{}'\n", identifier(&info.name), info.arguments, info.result, info.name)
-        })),
+        function(
+            "pg_get_function_arguments",
+            text,
+            about(|info| info.arguments),
+        ),
+        function(
+            "pg_get_function_identity_arguments",
+            text,
+            about(|info| info.arguments),
+        ),
+        function(
+            "pg_get_functiondef",
+            text,
+            about(|info| {
+                format!(
+                    "CREATE OR REPLACE FUNCTION public.{}({})\n RETURNS {}\n LANGUAGE internal\nAS '{}'\n",
+                    identifier(&info.name),
+                    info.arguments,
+                    info.result,
+                    info.name
+                )
+            }),
+        ),
     ]
 }
 
 /// `PRIMARY KEY (lead_id)`, `FOREIGN KEY (lead_id) REFERENCES leads(lead_id)`
 fn constraint_definition(relation: &Relation, oid: i32) -> Option<String> {
-    if let Some(key) = relation.keys.iter().find(|key| key.constraint && rows::constraint_oid(relation, &key.name) == oid) {
+    if let Some(key) = relation
+        .keys
+        .iter()
+        .find(|key| key.constraint && rows::constraint_oid(relation, &key.name) == oid)
+    {
         let kind = if key.primary { "PRIMARY KEY" } else { "UNIQUE" };
-        return Some(format!("{kind} ({})", rows::key_columns(relation, key).join(", ")));
+        return Some(format!(
+            "{kind} ({})",
+            rows::key_columns(relation, key).join(", ")
+        ));
     }
-    let reference = relation.foreign_keys.iter().find(|reference| rows::constraint_oid(relation, &reference.name) == oid)?;
-    let quoted = |names: &[String]| names.iter().map(|name| identifier(name).to_string()).collect::<Vec<_>>().join(", ");
+    let reference = relation
+        .foreign_keys
+        .iter()
+        .find(|reference| rows::constraint_oid(relation, &reference.name) == oid)?;
+    let quoted = |names: &[String]| {
+        names
+            .iter()
+            .map(|name| identifier(name).to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let schema = match is_visible(&reference.schema) {
         true => String::new(),
         false => format!("{}.", identifier(&reference.schema)),
     };
-    Some(format!("FOREIGN KEY ({}) REFERENCES {schema}{}({})", quoted(&reference.columns), identifier(&reference.relation), quoted(&reference.referred)))
+    Some(format!(
+        "FOREIGN KEY ({}) REFERENCES {schema}{}({})",
+        quoted(&reference.columns),
+        identifier(&reference.relation),
+        quoted(&reference.referred)
+    ))
 }
 
 fn conversions(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
     let mut functions = Vec::new();
-    for kind in ["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole", "regcollation", "regoper", "regoperator"] {
+    for kind in [
+        "regclass",
+        "regtype",
+        "regproc",
+        "regprocedure",
+        "regnamespace",
+        "regrole",
+        "regcollation",
+        "regoper",
+        "regoperator",
+    ] {
         let objects = Arc::clone(objects);
-        functions.push(function(&format!("to_{kind}"), Returns::Type(kind), move |call| {
-            let read = |text: &str| objects.names.oid(kind, text);
-            Ok(Arc::new(call.texts(0)?.iter().map(|text| text.and_then(read)).collect::<Int32Array>()))
-        }));
+        functions.push(function(
+            &format!("to_{kind}"),
+            Returns::Type(kind),
+            move |call| {
+                let read = |text: &str| objects.names.oid(kind, text);
+                Ok(Arc::new(
+                    call.texts(0)?
+                        .iter()
+                        .map(|text| text.and_then(read))
+                        .collect::<Int32Array>(),
+                ))
+            },
+        ));
     }
     let names = Arc::clone(objects);
-    functions.push(function("format_type", Returns::Type("text"), move |call| {
-        let oids = oids(call, &names, "regtype")?;
-        let modifiers = call.integers(1)?;
-        let format = |row: usize| {
-            let oid = oids.is_valid(row).then(|| oids.value(row))?;
-            let modifier = if modifiers.is_valid(row) { i32::try_from(modifiers.value(row)).ok()? } else { -1 };
-            Some(match types::name_of(oid.cast_unsigned()) {
-                Some(name) => types::sql_name(&name, modifier),
-                None if oid == 0 => "-".to_owned(),
-                None => names.names.name("regtype", oid).unwrap_or_else(|| "???".to_owned()),
-            })
-        };
-        Ok(Arc::new((0..call.rows).map(format).collect::<StringArray>()))
-    }));
+    functions.push(function(
+        "format_type",
+        Returns::Type("text"),
+        move |call| {
+            let oids = oids(call, &names, "regtype")?;
+            let modifiers = call.integers(1)?;
+            let format = |row: usize| {
+                let oid = oids.is_valid(row).then(|| oids.value(row))?;
+                let modifier = if modifiers.is_valid(row) {
+                    i32::try_from(modifiers.value(row)).ok()?
+                } else {
+                    -1
+                };
+                Some(match types::name_of(oid.cast_unsigned()) {
+                    Some(name) => types::sql_name(&name, modifier),
+                    None if oid == 0 => "-".to_owned(),
+                    None => names
+                        .names
+                        .name("regtype", oid)
+                        .unwrap_or_else(|| "???".to_owned()),
+                })
+            };
+            Ok(Arc::new(
+                (0..call.rows).map(format).collect::<StringArray>(),
+            ))
+        },
+    ));
     functions.push(function("pg_typeof", Returns::Type("regtype"), |call| {
-        let oid = call.fields.first().map_or(705, |field| types::oid(&types::type_of(field)));
-        Ok(Arc::new(Int32Array::from(vec![oid.cast_signed(); call.rows])))
+        let oid = call
+            .fields
+            .first()
+            .map_or(705, |field| types::oid(&types::type_of(field)));
+        Ok(Arc::new(Int32Array::from(vec![
+            oid.cast_signed();
+            call.rows
+        ])))
     }));
     functions
 }
@@ -340,14 +628,20 @@ pub fn static_functions_cell() -> &'static OnceLock<StaticFunctions> {
 
 /// The name of the function of that OID.
 pub fn function_name(oid: i32) -> Option<String> {
-    let own = datafusion_funnel::functions().into_iter().find(|info| function_oid(&info.name) == oid);
-    own.map(|info| info.name).or_else(|| static_functions()?.by_oid.get(&oid).cloned())
+    let own = datafusion_funnel::functions()
+        .into_iter()
+        .find(|info| function_oid(&info.name) == oid);
+    own.map(|info| info.name)
+        .or_else(|| static_functions()?.by_oid.get(&oid).cloned())
 }
 
 /// The OID of the function of that name.
 pub fn function_named(name: &str) -> Option<i32> {
-    let own = datafusion_funnel::functions().into_iter().find(|info| info.name == name);
-    own.map(|info| function_oid(&info.name)).or_else(|| static_functions()?.by_name.get(name).copied())
+    let own = datafusion_funnel::functions()
+        .into_iter()
+        .find(|info| info.name == name);
+    own.map(|info| function_oid(&info.name))
+        .or_else(|| static_functions()?.by_name.get(name).copied())
 }
 
 /// A size in the largest unit that leaves at least ten of it, as Postgres writes sizes.
@@ -371,7 +665,10 @@ mod tests {
     #[test]
     fn every_function_has_an_oid_of_its_own() {
         let functions = datafusion_funnel::functions();
-        let mut oids: Vec<i32> = functions.iter().map(|info| function_oid(&info.name)).collect();
+        let mut oids: Vec<i32> = functions
+            .iter()
+            .map(|info| function_oid(&info.name))
+            .collect();
         oids.sort_unstable();
         oids.dedup();
         assert_eq!(oids.len(), functions.len());

@@ -105,7 +105,12 @@ fn columns(source: &Source) -> Vec<Row> {
             }));
         }
     }
-    for relation in source.snapshot.relations.iter().filter(|relation| relation.kind != "m") {
+    for relation in source
+        .snapshot
+        .relations
+        .iter()
+        .filter(|relation| relation.kind != "m")
+    {
         for (at, column) in relation.columns.iter().enumerate() {
             rows.push(column_row(&ColumnOf {
                 schema: &relation.schema,
@@ -134,7 +139,11 @@ fn column_row(column: &ColumnOf) -> Row {
         "int8" => (Some(64), Some(2), Some(0)),
         "float4" => (Some(24), Some(2), None),
         "float8" => (Some(53), Some(2), None),
-        "numeric" if column.modifier >= 4 => (Some((column.modifier - 4) >> 16), Some(10), Some((column.modifier - 4) & 0xffff)),
+        "numeric" if column.modifier >= 4 => (
+            Some((column.modifier - 4) >> 16),
+            Some(10),
+            Some((column.modifier - 4) & 0xffff),
+        ),
         "numeric" => (None, Some(10), None),
         _ => (None, None, None),
     };
@@ -176,8 +185,16 @@ fn constraint_keys(relation: &Relation) -> impl Iterator<Item = &Key> {
 }
 
 fn table_constraints(relation: &Relation) -> Vec<Row> {
-    let keys = constraint_keys(relation).map(|key| (key.name.as_str(), if key.primary { "PRIMARY KEY" } else { "UNIQUE" }));
-    let references = relation.foreign_keys.iter().map(|reference| (reference.name.as_str(), "FOREIGN KEY"));
+    let keys = constraint_keys(relation).map(|key| {
+        (
+            key.name.as_str(),
+            if key.primary { "PRIMARY KEY" } else { "UNIQUE" },
+        )
+    });
+    let references = relation
+        .foreign_keys
+        .iter()
+        .map(|reference| (reference.name.as_str(), "FOREIGN KEY"));
     keys.chain(references)
         .map(|(name, kind)| row! {
             "constraint_catalog": DATABASE, "constraint_schema": relation.schema.as_str(), "constraint_name": name, "table_catalog": DATABASE,
@@ -188,10 +205,19 @@ fn table_constraints(relation: &Relation) -> Vec<Row> {
 }
 
 fn column_name(relation: &Relation, number: usize) -> &str {
-    number.checked_sub(1).and_then(|at| relation.columns.get(at)).map_or("", |column| column.name.as_str())
+    number
+        .checked_sub(1)
+        .and_then(|at| relation.columns.get(at))
+        .map_or("", |column| column.name.as_str())
 }
 
-fn usage(relation: &Relation, constraint: &str, column: &str, at: usize, referred: Option<usize>) -> Row {
+fn usage(
+    relation: &Relation,
+    constraint: &str,
+    column: &str,
+    at: usize,
+    referred: Option<usize>,
+) -> Row {
     row! {
         "constraint_catalog": DATABASE, "constraint_schema": relation.schema.as_str(), "constraint_name": constraint, "table_catalog": DATABASE,
         "table_schema": relation.schema.as_str(), "table_name": relation.name.as_str(), "column_name": column,
@@ -203,7 +229,13 @@ fn key_columns(relation: &Relation) -> Vec<Row> {
     let mut rows = Vec::new();
     for key in constraint_keys(relation) {
         for (at, number) in key.columns.iter().enumerate() {
-            rows.push(usage(relation, &key.name, column_name(relation, *number), at, None));
+            rows.push(usage(
+                relation,
+                &key.name,
+                column_name(relation, *number),
+                at,
+                None,
+            ));
         }
     }
     for reference in &relation.foreign_keys {
@@ -218,7 +250,13 @@ fn used_columns(relation: &Relation) -> Vec<Row> {
     let mut rows = Vec::new();
     for key in constraint_keys(relation) {
         for (at, number) in key.columns.iter().enumerate() {
-            rows.push(usage(relation, &key.name, column_name(relation, *number), at, None));
+            rows.push(usage(
+                relation,
+                &key.name,
+                column_name(relation, *number),
+                at,
+                None,
+            ));
         }
     }
     for reference in &relation.foreign_keys {
@@ -234,8 +272,12 @@ fn used_columns(relation: &Relation) -> Vec<Row> {
 
 fn references(relation: &Relation, source: &Source) -> Vec<Row> {
     let of = |reference: &super::super::annotations::ForeignKey| {
-        let referred = source.snapshot.named(&reference.schema, &reference.relation);
-        let key = referred.and_then(|referred| constraint_keys(referred).next()).map(|key| key.name.clone());
+        let referred = source
+            .snapshot
+            .named(&reference.schema, &reference.relation);
+        let key = referred
+            .and_then(|referred| constraint_keys(referred).next())
+            .map(|key| key.name.clone());
         row! {
             "constraint_catalog": DATABASE, "constraint_schema": relation.schema.as_str(), "constraint_name": reference.name.as_str(),
             "unique_constraint_catalog": DATABASE, "unique_constraint_schema": reference.schema.as_str(), "unique_constraint_name": key,

@@ -38,7 +38,10 @@ struct Known {
 impl CatalogNames {
     /// Of the relations in `catalogs`.
     pub fn new(catalogs: Arc<dyn CatalogProviderList>) -> Self {
-        Self { catalogs, known: Mutex::default() }
+        Self {
+            catalogs,
+            known: Mutex::default(),
+        }
     }
 
     fn relations(&self) -> Arc<HashMap<i32, (String, String)>> {
@@ -47,7 +50,10 @@ impl CatalogNames {
             Some(known) => Arc::clone(&known.relations),
             None => {
                 let relations = Arc::new(by_oid(&self.catalogs));
-                *known = Some(Known { at: Instant::now(), relations: Arc::clone(&relations) });
+                *known = Some(Known {
+                    at: Instant::now(),
+                    relations: Arc::clone(&relations),
+                });
                 relations
             }
         }
@@ -67,7 +73,10 @@ impl CatalogNames {
             [] => return None,
         };
         let own = names(&self.catalogs);
-        let has = |schema: &str| own.iter().any(|(known, relations)| known == schema && relations.contains(name));
+        let has = |schema: &str| {
+            own.iter()
+                .any(|(known, relations)| known == schema && relations.contains(name))
+        };
         match schema {
             Some(schema) => match dictionary::find(schema, name) {
                 Some(relation) => Some(relation.oid),
@@ -76,8 +85,12 @@ impl CatalogNames {
             None => match dictionary::find("pg_catalog", name) {
                 Some(relation) => Some(relation.oid),
                 None => {
-                    let temporary = own.iter().map(|(schema, _)| schema.as_str()).find(|schema| schema.starts_with("pg_temp") && has(schema));
-                    let schema = temporary.or_else(|| has(DEFAULT_SCHEMA).then_some(DEFAULT_SCHEMA))?;
+                    let temporary = own
+                        .iter()
+                        .map(|(schema, _)| schema.as_str())
+                        .find(|schema| schema.starts_with("pg_temp") && has(schema));
+                    let schema =
+                        temporary.or_else(|| has(DEFAULT_SCHEMA).then_some(DEFAULT_SCHEMA))?;
                     Some(relation_oid(schema, name))
                 }
             },
@@ -141,13 +154,21 @@ impl Names for CatalogNames {
                 match TYPE_NAMES.get(&oid) {
                     Some(name) => Some(types::sql_name(name, -1)),
                     None => {
-                        let (_, name) = self.relations().iter().find(|(relation, _)| row_type_oid(**relation) == oid)?.1.clone();
+                        let (_, name) = self
+                            .relations()
+                            .iter()
+                            .find(|(relation, _)| row_type_oid(**relation) == oid)?
+                            .1
+                            .clone();
                         Some(identifier(&name).to_string())
                     }
                 }
             }
             "regproc" | "regprocedure" => function_name(oid),
-            "regnamespace" => self.schema_names().into_iter().find(|name| schema_oid(name) == oid),
+            "regnamespace" => self
+                .schema_names()
+                .into_iter()
+                .find(|name| schema_oid(name) == oid),
             "regrole" => Some(OWNER.to_owned()).filter(|_| oid == OWNER_OID),
             "regcollation" => (oid == 100).then(|| "\"default\"".to_owned()),
             _ => None,
@@ -164,7 +185,9 @@ impl Names for CatalogNames {
             }
             "regnamespace" => {
                 let name = identifiers(name)?.pop()?;
-                self.schema_names().contains(&name).then(|| schema_oid(&name))
+                self.schema_names()
+                    .contains(&name)
+                    .then(|| schema_oid(&name))
             }
             "regrole" => Some(role_oid(&identifiers(name)?.pop()?)),
             "regcollation" => Some(100),
@@ -191,16 +214,35 @@ fn type_oid(written: &str) -> Option<i32> {
     };
     // A length says nothing about which type it is.
     let name = match name.split_once('(') {
-        Some((before, rest)) => format!("{}{}", before.trim_end(), rest.split_once(')').map_or("", |(_, after)| after)),
+        Some((before, rest)) => format!(
+            "{}{}",
+            before.trim_end(),
+            rest.split_once(')').map_or("", |(_, after)| after)
+        ),
         None => name,
     };
     let parts = identifiers(&name)?;
     let last = parts.last()?;
-    let known = if written.trim_start().starts_with('"') { last.as_str() } else { types::alias(last) };
-    let known = if known == "char" && !written.contains('"') { "bpchar" } else { known };
-    let known = if array { format!("_{known}") } else { known.to_owned() };
+    let known = if written.trim_start().starts_with('"') {
+        last.as_str()
+    } else {
+        types::alias(last)
+    };
+    let known = if known == "char" && !written.contains('"') {
+        "bpchar"
+    } else {
+        known
+    };
+    let known = if array {
+        format!("_{known}")
+    } else {
+        known.to_owned()
+    };
     match types::oid(&known) {
-        0 => TYPE_NAMES.iter().find(|(_, name)| **name == known).map(|(oid, _)| *oid),
+        0 => TYPE_NAMES
+            .iter()
+            .find(|(_, name)| **name == known)
+            .map(|(oid, _)| *oid),
         oid => Some(oid.cast_signed()),
     }
 }
@@ -208,11 +250,33 @@ fn type_oid(written: &str) -> Option<i32> {
 /// The types that no value here has.
 static TYPE_NAMES: LazyLock<HashMap<i32, &'static str>> = LazyLock::new(|| {
     let pseudo = [
-        (2249, "record"), (2275, "cstring"), (2276, "any"), (2277, "anyarray"), (2278, "void"), (2279, "trigger"),
-        (2281, "internal"), (2283, "anyelement"), (2776, "anynonarray"), (3500, "anyenum"), (3831, "anyrange"),
-        (3838, "event_trigger"), (325, "index_am_handler"), (269, "table_am_handler"), (718, "circle"), (601, "lseg"),
-        (602, "path"), (603, "box"), (604, "polygon"), (628, "line"), (774, "macaddr8"), (3906, "numrange"),
-        (3908, "tsrange"), (3910, "tstzrange"), (3912, "daterange"), (2287, "_record"), (32, "pg_ddl_command"),
+        (2249, "record"),
+        (2275, "cstring"),
+        (2276, "any"),
+        (2277, "anyarray"),
+        (2278, "void"),
+        (2279, "trigger"),
+        (2281, "internal"),
+        (2283, "anyelement"),
+        (2776, "anynonarray"),
+        (3500, "anyenum"),
+        (3831, "anyrange"),
+        (3838, "event_trigger"),
+        (325, "index_am_handler"),
+        (269, "table_am_handler"),
+        (718, "circle"),
+        (601, "lseg"),
+        (602, "path"),
+        (603, "box"),
+        (604, "polygon"),
+        (628, "line"),
+        (774, "macaddr8"),
+        (3906, "numrange"),
+        (3908, "tsrange"),
+        (3910, "tstzrange"),
+        (3912, "daterange"),
+        (2287, "_record"),
+        (32, "pg_ddl_command"),
     ];
     pseudo.into_iter().collect()
 });
@@ -224,8 +288,16 @@ mod tests {
     #[test]
     fn types_are_found_by_any_of_their_names() {
         for (name, oid) in [
-            ("integer", 23), ("int4", 23), ("character varying(20)", 1043), ("timestamp with time zone", 1184), ("text[]", 1009),
-            ("pg_catalog.int8", 20), ("\"char\"", 18), ("_text", 1009), ("double precision", 701), ("char", 1042),
+            ("integer", 23),
+            ("int4", 23),
+            ("character varying(20)", 1043),
+            ("timestamp with time zone", 1184),
+            ("text[]", 1009),
+            ("pg_catalog.int8", 20),
+            ("\"char\"", 18),
+            ("_text", 1009),
+            ("double precision", 701),
+            ("char", 1042),
         ] {
             assert_eq!(type_oid(name), Some(oid), "{name}");
         }
@@ -235,7 +307,10 @@ mod tests {
     #[test]
     fn names_are_split_at_their_points() {
         let parts = |name: &str| identifiers(name).map(|parts| parts.join("|"));
-        assert_eq!(parts("Public.\"My.Table\"").as_deref(), Some("public|My.Table"));
+        assert_eq!(
+            parts("Public.\"My.Table\"").as_deref(),
+            Some("public|My.Table")
+        );
         assert_eq!(parts("\"a\"\"b\"").as_deref(), Some("a\"b"));
         assert_eq!(parts("\"open"), None);
     }

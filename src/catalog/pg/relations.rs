@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListBuilder, RecordBatch, StringArray, StringBuilder};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::catalog::{CatalogProviderList, MemTable, SchemaProvider, Session, TableProvider};
@@ -53,7 +55,11 @@ impl SystemSchema {
 #[async_trait]
 impl SchemaProvider for SystemSchema {
     fn table_names(&self) -> Vec<String> {
-        RELATIONS.values().filter(|relation| relation.schema == self.name).map(|relation| relation.name.to_owned()).collect()
+        RELATIONS
+            .values()
+            .filter(|relation| relation.schema == self.name)
+            .map(|relation| relation.name.to_owned())
+            .collect()
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -62,7 +68,12 @@ impl SchemaProvider for SystemSchema {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         Ok(find(self.name, name).map(|relation| {
-            Arc::new(SystemTable { relation, schema: relation.schema(), shared: Arc::clone(&self.shared), read: OnceCell::new() }) as Arc<dyn TableProvider>
+            Arc::new(SystemTable {
+                relation,
+                schema: relation.schema(),
+                shared: Arc::clone(&self.shared),
+                read: OnceCell::new(),
+            }) as Arc<dyn TableProvider>
         }))
     }
 }
@@ -94,7 +105,11 @@ impl TableProvider for SystemTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let batches = self.read.get_or_try_init(|| self.batches(state)).await?.clone();
+        let batches = self
+            .read
+            .get_or_try_init(|| self.batches(state))
+            .await?
+            .clone();
         let table = MemTable::try_new(self.schema(), vec![batches])?;
         table.scan(state, projection, &[], limit).await
     }
@@ -105,13 +120,24 @@ impl SystemTable {
         let info = state.config().get_extension::<SessionInfo>();
         let annotations = self.shared.catalog.annotations();
         let snapshot = Snapshot::of(&self.shared.catalogs, annotations);
-        let settings = info.as_ref().map(|info| info.settings_rows()).unwrap_or_default();
-        let schema_comments = snapshot.schemas.iter().filter_map(|(name, _)| Some((schema_oid(name), annotations.of_schema(name)?))).collect();
+        let settings = info
+            .as_ref()
+            .map(|info| info.settings_rows())
+            .unwrap_or_default();
+        let schema_comments = snapshot
+            .schemas
+            .iter()
+            .filter_map(|(name, _)| Some((schema_oid(name), annotations.of_schema(name)?)))
+            .collect();
         let source = Source {
             snapshot: &snapshot,
             user: info.as_ref().map_or("", |info| info.user()),
             settings: &settings,
-            activity: info.as_ref().and_then(|info| info.activity()).map(|activity| connections(&activity.connections())).unwrap_or_default(),
+            activity: info
+                .as_ref()
+                .and_then(|info| info.activity())
+                .map(|activity| connections(&activity.connections()))
+                .unwrap_or_default(),
             schema_comments,
         };
         if let Some(rows) = of(self.relation.schema, self.relation.name, &source) {
@@ -134,11 +160,16 @@ impl SystemTable {
         let read = collect(plan, state.task_ctx()).await?;
         let convert = |rows: &RecordBatch| -> Result<RecordBatch, DataFusionError> {
             let empty = batch(self.relation, vec![Vec::new(); rows.num_rows()])?;
-            let columns = self.schema.fields().iter().enumerate().map(|(at, field)| match rows.column_by_name(field.name()) {
-                Some(column) => converted(column, field),
-                None => Ok(Arc::clone(empty.column(at))),
+            let columns = self.schema.fields().iter().enumerate().map(|(at, field)| {
+                match rows.column_by_name(field.name()) {
+                    Some(column) => converted(column, field),
+                    None => Ok(Arc::clone(empty.column(at))),
+                }
             });
-            Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?)?)
+            Ok(RecordBatch::try_new(
+                Arc::clone(&self.schema),
+                columns.collect::<Result<_, _>>()?,
+            )?)
         };
         read.iter().map(convert).collect()
     }
@@ -149,7 +180,10 @@ fn converted(column: &ArrayRef, field: &Field) -> Result<ArrayRef, DataFusionErr
     if column.data_type() == field.data_type() {
         return Ok(Arc::clone(column));
     }
-    let is_text = matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_text = matches!(
+        column.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    );
     match field.data_type() {
         DataType::List(_) if is_text => {
             let texts = cast(column, &DataType::Utf8)?;
@@ -157,10 +191,15 @@ fn converted(column: &ArrayRef, field: &Field) -> Result<ArrayRef, DataFusionErr
             for text in texts.as_string::<i32>() {
                 match text {
                     None => lists.append_null(),
-                    Some(text) if text.trim_start().starts_with('{') => lists.append_value(array_elements(text).unwrap_or_default()),
+                    Some(text) if text.trim_start().starts_with('{') => {
+                        lists.append_value(array_elements(text).unwrap_or_default())
+                    }
                     // A list in square brackets, or a vector.
                     Some(text) => {
-                        let words = text.trim_matches(['[', ']']).split([' ', ',']).filter(|word| !word.is_empty());
+                        let words = text
+                            .trim_matches(['[', ']'])
+                            .split([' ', ','])
+                            .filter(|word| !word.is_empty());
                         lists.append_value(words.map(|word| Some(word.to_owned())));
                     }
                 }
@@ -170,19 +209,38 @@ fn converted(column: &ArrayRef, field: &Field) -> Result<ArrayRef, DataFusionErr
         }
         DataType::Int32 if is_text => {
             let texts = cast(column, &DataType::Utf8)?;
-            let oids = texts.as_string::<i32>().iter().map(|text| text.map(|text| oid_of(text, &types::type_of(field))));
+            let oids = texts
+                .as_string::<i32>()
+                .iter()
+                .map(|text| text.map(|text| oid_of(text, &types::type_of(field))));
             Ok(Arc::new(oids.collect::<Int32Array>()))
         }
         DataType::Utf8 if matches!(column.data_type(), DataType::List(_)) => {
-            let texts = crate::postgres::text::texts(column, field, &crate::postgres::names_of_objects::NoNames)?;
+            let texts = crate::postgres::text::texts(
+                column,
+                field,
+                &crate::postgres::names_of_objects::NoNames,
+            )?;
             Ok(Arc::new(texts))
         }
         // An OID above the middle is a negative Int32.
-        DataType::Int32 if *column.data_type() == DataType::Int64 || *column.data_type() == DataType::UInt32 => {
+        DataType::Int32
+            if *column.data_type() == DataType::Int64
+                || *column.data_type() == DataType::UInt32 =>
+        {
             let numbers = cast(column, &DataType::Int64)?;
             let numbers = numbers.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
-            let narrow = |number: i64| i32::try_from(number).ok().or_else(|| u32::try_from(number).ok().map(u32::cast_signed));
-            Ok(Arc::new(numbers.iter().map(|number| number.and_then(narrow)).collect::<Int32Array>()))
+            let narrow = |number: i64| {
+                i32::try_from(number)
+                    .ok()
+                    .or_else(|| u32::try_from(number).ok().map(u32::cast_signed))
+            };
+            Ok(Arc::new(
+                numbers
+                    .iter()
+                    .map(|number| number.and_then(narrow))
+                    .collect::<Int32Array>(),
+            ))
         }
         target => Ok(cast(column, target)?),
     }
@@ -193,7 +251,9 @@ fn oid_of(text: &str, kind: &str) -> i32 {
         return i32::try_from(oid).unwrap_or(0);
     }
     match kind {
-        "regproc" | "regprocedure" => static_functions().and_then(|functions| functions.by_name.get(text).copied()).unwrap_or(0),
+        "regproc" | "regprocedure" => static_functions()
+            .and_then(|functions| functions.by_name.get(text).copied())
+            .unwrap_or(0),
         "regtype" => types::oid(types::alias(text)).cast_signed(),
         _ => 0,
     }
@@ -209,23 +269,41 @@ pub struct StaticFunctions {
 }
 
 /// Reads them from the relation that comes with datafusion-pg-catalog.
-pub async fn read_functions(fixed: &dyn SchemaProvider, state: &dyn Session, into: &OnceLock<StaticFunctions>) -> Result<(), DataFusionError> {
+pub async fn read_functions(
+    fixed: &dyn SchemaProvider,
+    state: &dyn Session,
+    into: &OnceLock<StaticFunctions>,
+) -> Result<(), DataFusionError> {
     if into.get().is_some() {
         return Ok(());
     }
-    let Some(table) = fixed.table("pg_proc").await? else { return Ok(()) };
+    let Some(table) = fixed.table("pg_proc").await? else {
+        return Ok(());
+    };
     let plan = table.scan(state, None, &[], None).await?;
-    let mut functions = StaticFunctions { by_name: HashMap::new(), by_oid: HashMap::new() };
+    let mut functions = StaticFunctions {
+        by_name: HashMap::new(),
+        by_oid: HashMap::new(),
+    };
     for rows in collect(plan, state.task_ctx()).await? {
-        let (Some(oids), Some(names)) = (rows.column_by_name("oid"), rows.column_by_name("proname")) else { continue };
+        let (Some(oids), Some(names)) =
+            (rows.column_by_name("oid"), rows.column_by_name("proname"))
+        else {
+            continue;
+        };
         let oids = cast(oids, &DataType::Int32)?;
         let names = cast(names, &DataType::Utf8)?;
         let oids = oids.as_primitive::<datafusion::arrow::datatypes::Int32Type>();
         let names: &StringArray = names.as_string::<i32>();
         for row in 0..rows.num_rows() {
             if oids.is_valid(row) && names.is_valid(row) {
-                functions.by_name.entry(names.value(row).to_owned()).or_insert(oids.value(row));
-                functions.by_oid.insert(oids.value(row), names.value(row).to_owned());
+                functions
+                    .by_name
+                    .entry(names.value(row).to_owned())
+                    .or_insert(oids.value(row));
+                functions
+                    .by_oid
+                    .insert(oids.value(row), names.value(row).to_owned());
             }
         }
     }

@@ -6,7 +6,9 @@ use super::dictionary::{RELATIONS, SCHEMAS};
 use super::functions::function_oid;
 use super::names::{OWNER, OWNER_OID, role_oid};
 use super::settings_rows;
-use super::snapshot::{DATABASE_OID, Key, Relation, Snapshot, named_oid, relation_oid, row_type_oid, schema_oid};
+use super::snapshot::{
+    DATABASE_OID, Key, Relation, Snapshot, named_oid, relation_oid, row_type_oid, schema_oid,
+};
 use super::values::{Row, Value};
 use crate::engine::{ConnectionInfo, DATABASE, DEFAULT_SCHEMA};
 use crate::postgres::types;
@@ -54,7 +56,11 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
         "pg_namespace" => namespaces(snapshot),
         "pg_class" => classes(snapshot),
         "pg_attribute" => attributes(snapshot),
-        "pg_index" => snapshot.relations.iter().flat_map(|relation| relation.keys.iter().map(move |key| index(relation, key))).collect(),
+        "pg_index" => snapshot
+            .relations
+            .iter()
+            .flat_map(|relation| relation.keys.iter().map(move |key| index(relation, key)))
+            .collect(),
         "pg_constraint" => constraints(snapshot),
         "pg_attrdef" => defaults(snapshot),
         "pg_database" => databases(),
@@ -65,8 +71,13 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
         "pg_indexes" => indexes(snapshot),
         "pg_settings" => settings_rows::rows(source.settings),
         "pg_stat_activity" => source.activity.clone(),
-        "pg_stat_user_tables" | "pg_stat_all_tables" | "pg_statio_user_tables" | "pg_statio_all_tables" => table_statistics(snapshot),
-        "pg_stat_database" => vec![row! { "datid": DATABASE_OID, "datname": DATABASE, "numbackends": source.activity.len() as i64 }],
+        "pg_stat_user_tables"
+        | "pg_stat_all_tables"
+        | "pg_statio_user_tables"
+        | "pg_statio_all_tables" => table_statistics(snapshot),
+        "pg_stat_database" => vec![
+            row! { "datid": DATABASE_OID, "datname": DATABASE, "numbackends": source.activity.len() as i64 },
+        ],
         "pg_timezone_names" => time_zones(),
         "pg_tablespace" => vec![
             row! { "oid": 1663, "spcname": "pg_default", "spcowner": OWNER_OID },
@@ -75,11 +86,19 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
         "pg_extension" => vec![row! {
             "oid": 13_823, "extname": "plpgsql", "extowner": OWNER_OID, "extnamespace": 11, "extrelocatable": false, "extversion": "1.0",
         }],
-        "pg_rules" | "pg_group" | "pg_policies" | "pg_sequences" | "pg_locks" | "pg_prepared_xacts" | "pg_prepared_statements"
-        | "pg_cursors" | "pg_stats" => Vec::new(),
+        "pg_rules"
+        | "pg_group"
+        | "pg_policies"
+        | "pg_sequences"
+        | "pg_locks"
+        | "pg_prepared_xacts"
+        | "pg_prepared_statements"
+        | "pg_cursors"
+        | "pg_stats" => Vec::new(),
         // Postgres' own triggers, statistics, dependencies and rewrite rules are about its own tables.
-        "pg_trigger" | "pg_statistic" | "pg_depend" | "pg_shdepend" | "pg_rewrite" | "pg_init_privs" | "pg_inherits" | "pg_sequence"
-        | "pg_auth_members" | "pg_enum" | "pg_policy" | "pg_foreign_table" => Vec::new(),
+        "pg_trigger" | "pg_statistic" | "pg_depend" | "pg_shdepend" | "pg_rewrite"
+        | "pg_init_privs" | "pg_inherits" | "pg_sequence" | "pg_auth_members" | "pg_enum"
+        | "pg_policy" | "pg_foreign_table" => Vec::new(),
         _ => return None,
     })
 }
@@ -87,8 +106,16 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
 /// Rows that stand behind those that are the same everywhere.
 pub fn further(name: &str, source: &Source) -> Vec<Row> {
     match name {
-        "pg_type" => source.snapshot.relations.iter().flat_map(row_types).collect(),
-        "pg_proc" => datafusion_funnel::functions().iter().map(function).collect(),
+        "pg_type" => source
+            .snapshot
+            .relations
+            .iter()
+            .flat_map(row_types)
+            .collect(),
+        "pg_proc" => datafusion_funnel::functions()
+            .iter()
+            .map(function)
+            .collect(),
         "pg_description" => descriptions(source),
         _ => Vec::new(),
     }
@@ -96,37 +123,84 @@ pub fn further(name: &str, source: &Source) -> Vec<Row> {
 
 /// `pg_stat_activity`: a row for each connection.
 pub fn connections(connections: &[ConnectionInfo]) -> Vec<Row> {
-    let row = |info: &ConnectionInfo| row! {
-        "datid": DATABASE_OID, "datname": DATABASE, "pid": info.number, "usesysid": role_oid(&info.user), "usename": info.user.as_str(),
-        "application_name": info.application.as_str(), "client_addr": info.address.map(|address| address.ip().to_string()),
-        "client_port": info.address.map(|address| i32::from(address.port())), "backend_start": info.started_us,
-        "xact_start": info.state.starts_with("idle in").then_some(info.request_started_us).flatten(), "query_start": info.request_started_us,
-        "state_change": info.changed_us, "wait_event_type": (info.state != "active").then_some("Client"),
-        "wait_event": (info.state != "active").then_some("ClientRead"), "state": info.state, "query": info.query.as_str(), "backend_type": "client backend",
+    let row = |info: &ConnectionInfo| {
+        row! {
+            "datid": DATABASE_OID, "datname": DATABASE, "pid": info.number, "usesysid": role_oid(&info.user), "usename": info.user.as_str(),
+            "application_name": info.application.as_str(), "client_addr": info.address.map(|address| address.ip().to_string()),
+            "client_port": info.address.map(|address| i32::from(address.port())), "backend_start": info.started_us,
+            "xact_start": info.state.starts_with("idle in").then_some(info.request_started_us).flatten(), "query_start": info.request_started_us,
+            "state_change": info.changed_us, "wait_event_type": (info.state != "active").then_some("Client"),
+            "wait_event": (info.state != "active").then_some("ClientRead"), "state": info.state, "query": info.query.as_str(), "backend_type": "client backend",
+        }
     };
     connections.iter().map(row).collect()
 }
 
 fn namespaces(snapshot: &Snapshot) -> Vec<Row> {
-    let system = [("pg_catalog", 11), ("information_schema", schema_oid("information_schema")), ("pg_toast", 99)];
-    let own = snapshot.schemas.iter().map(|(name, oid)| (name.as_str(), *oid));
-    system.into_iter().chain(own).map(|(name, oid)| row! { "oid": oid, "nspname": name, "nspowner": OWNER_OID }).collect()
+    let system = [
+        ("pg_catalog", 11),
+        ("information_schema", schema_oid("information_schema")),
+        ("pg_toast", 99),
+    ];
+    let own = snapshot
+        .schemas
+        .iter()
+        .map(|(name, oid)| (name.as_str(), *oid));
+    system
+        .into_iter()
+        .chain(own)
+        .map(|(name, oid)| row! { "oid": oid, "nspname": name, "nspowner": OWNER_OID })
+        .collect()
 }
 
 fn classes(snapshot: &Snapshot) -> Vec<Row> {
     let system = RELATIONS.values().map(|relation| {
-        class(relation.oid, relation.name, schema_oid(relation.schema), relation.kind, relation.columns.len(), "p", false)
+        class(
+            relation.oid,
+            relation.name,
+            schema_oid(relation.schema),
+            relation.kind,
+            relation.columns.len(),
+            "p",
+            false,
+        )
     });
     let own = snapshot.relations.iter().flat_map(|relation| {
         let persistence = if relation.temporary { "t" } else { "p" };
-        let table = class(relation.oid, &relation.name, schema_oid(&relation.schema), relation.kind, relation.columns.len(), persistence, !relation.keys.is_empty());
-        let indexes = relation.keys.iter().map(|key| class(key.oid, &key.name, schema_oid(&relation.schema), "i", key.columns.len(), persistence, false));
+        let table = class(
+            relation.oid,
+            &relation.name,
+            schema_oid(&relation.schema),
+            relation.kind,
+            relation.columns.len(),
+            persistence,
+            !relation.keys.is_empty(),
+        );
+        let indexes = relation.keys.iter().map(|key| {
+            class(
+                key.oid,
+                &key.name,
+                schema_oid(&relation.schema),
+                "i",
+                key.columns.len(),
+                persistence,
+                false,
+            )
+        });
         std::iter::once(table).chain(indexes)
     });
     system.chain(own).collect()
 }
 
-fn class(oid: i32, name: &str, schema: i32, kind: &str, columns: usize, persistence: &str, has_index: bool) -> Row {
+fn class(
+    oid: i32,
+    name: &str,
+    schema: i32,
+    kind: &str,
+    columns: usize,
+    persistence: &str,
+    has_index: bool,
+) -> Row {
     // Tables are heaps and indexes b-trees to those who ask.
     let method = match kind {
         "r" | "m" => 2,
@@ -147,17 +221,41 @@ fn attributes(snapshot: &Snapshot) -> Vec<Row> {
     let mut rows = Vec::new();
     for relation in RELATIONS.values() {
         for (at, column) in relation.columns.iter().enumerate() {
-            rows.push(attribute(relation.oid, at, column.name, column.kind, -1, column.required, false));
+            rows.push(attribute(
+                relation.oid,
+                at,
+                column.name,
+                column.kind,
+                -1,
+                column.required,
+                false,
+            ));
         }
     }
     for relation in &snapshot.relations {
         for (at, column) in relation.columns.iter().enumerate() {
-            rows.push(attribute(relation.oid, at, &column.name, &column.kind, column.modifier, !column.nullable, column.default.is_some()));
+            rows.push(attribute(
+                relation.oid,
+                at,
+                &column.name,
+                &column.kind,
+                column.modifier,
+                !column.nullable,
+                column.default.is_some(),
+            ));
         }
         for key in &relation.keys {
             for (at, number) in key.columns.iter().enumerate() {
                 if let Some(column) = relation.columns.get(number - 1) {
-                    rows.push(attribute(key.oid, at, &column.name, &column.kind, column.modifier, false, false));
+                    rows.push(attribute(
+                        key.oid,
+                        at,
+                        &column.name,
+                        &column.kind,
+                        column.modifier,
+                        false,
+                        false,
+                    ));
                 }
             }
         }
@@ -165,7 +263,15 @@ fn attributes(snapshot: &Snapshot) -> Vec<Row> {
     rows
 }
 
-fn attribute(relation: i32, at: usize, name: &str, kind: &str, modifier: i32, required: bool, has_default: bool) -> Row {
+fn attribute(
+    relation: i32,
+    at: usize,
+    name: &str,
+    kind: &str,
+    modifier: i32,
+    required: bool,
+    has_default: bool,
+) -> Row {
     let (length, by_value, align, storage) = physical(kind);
     let collation = match kind.trim_start_matches('_') {
         "text" | "varchar" | "bpchar" => DEFAULT_COLLATION_OID,
@@ -223,8 +329,17 @@ fn constraints(snapshot: &Snapshot) -> Vec<Row> {
         }
         for reference in &relation.foreign_keys {
             let referred = snapshot.named(&reference.schema, &reference.relation);
-            let referred_numbers = referred.map(|referred| column_numbers(referred, &reference.referred)).unwrap_or_default();
-            let index = referred.and_then(|referred| referred.keys.iter().find(|key| key.columns == referred_numbers)).map_or(0, |key| key.oid);
+            let referred_numbers = referred
+                .map(|referred| column_numbers(referred, &reference.referred))
+                .unwrap_or_default();
+            let index = referred
+                .and_then(|referred| {
+                    referred
+                        .keys
+                        .iter()
+                        .find(|key| key.columns == referred_numbers)
+                })
+                .map_or(0, |key| key.oid);
             let operators = vec!["410".to_owned(); referred_numbers.len()];
             rows.push(row! {
                 "oid": constraint_oid(relation, &reference.name), "conname": reference.name.as_str(), "connamespace": schema, "contype": "f",
@@ -240,11 +355,21 @@ fn constraints(snapshot: &Snapshot) -> Vec<Row> {
 
 /// The OID of a constraint.
 pub fn constraint_oid(relation: &Relation, name: &str) -> i32 {
-    named_oid("constraint", &format!("{}.{}.{name}", relation.schema, relation.name), 0x2000_0000)
+    named_oid(
+        "constraint",
+        &format!("{}.{}.{name}", relation.schema, relation.name),
+        0x2000_0000,
+    )
 }
 
 fn column_numbers(relation: &Relation, columns: &[String]) -> Vec<usize> {
-    let position = |name: &String| relation.columns.iter().position(|column| column.name == *name).map(|at| at + 1);
+    let position = |name: &String| {
+        relation
+            .columns
+            .iter()
+            .position(|column| column.name == *name)
+            .map(|at| at + 1)
+    };
     columns.iter().filter_map(position).collect()
 }
 
@@ -300,15 +425,31 @@ fn tables(snapshot: &Snapshot) -> Vec<Row> {
 
 fn views(snapshot: &Snapshot, kind: &str) -> Vec<Row> {
     let view = |relation: &Relation| {
-        let owner = if kind == "v" { "viewowner" } else { "matviewowner" };
-        let name = if kind == "v" { "viewname" } else { "matviewname" };
+        let owner = if kind == "v" {
+            "viewowner"
+        } else {
+            "matviewowner"
+        };
+        let name = if kind == "v" {
+            "viewname"
+        } else {
+            "matviewname"
+        };
         let mut row = row! {
             "schemaname": relation.schema.as_str(), "hasindexes": false, "ispopulated": true, "definition": definition(relation),
         };
-        row.extend([(owner, Value::from(OWNER)), (name, Value::from(relation.name.as_str()))]);
+        row.extend([
+            (owner, Value::from(OWNER)),
+            (name, Value::from(relation.name.as_str())),
+        ]);
         row
     };
-    snapshot.relations.iter().filter(|relation| relation.kind == kind).map(view).collect()
+    snapshot
+        .relations
+        .iter()
+        .filter(|relation| relation.kind == kind)
+        .map(view)
+        .collect()
 }
 
 /// A view's query, as it was written.
@@ -320,8 +461,10 @@ pub fn definition(relation: &Relation) -> Option<String> {
 
 fn indexes(snapshot: &Snapshot) -> Vec<Row> {
     let of = |relation: &Relation| -> Vec<Row> {
-        let index = |key: &Key| row! {
-            "schemaname": relation.schema.as_str(), "tablename": relation.name.as_str(), "indexname": key.name.as_str(), "indexdef": index_definition(relation, key),
+        let index = |key: &Key| {
+            row! {
+                "schemaname": relation.schema.as_str(), "tablename": relation.name.as_str(), "indexname": key.name.as_str(), "indexdef": index_definition(relation, key),
+            }
         };
         relation.keys.iter().map(index).collect()
     };
@@ -363,11 +506,35 @@ fn table_statistics(snapshot: &Snapshot) -> Vec<Row> {
 
 fn time_zones() -> Vec<Row> {
     const ZONES: [&str; 24] = [
-        "UTC", "Etc/UTC", "Africa/Cairo", "Africa/Johannesburg", "America/Chicago", "America/Denver", "America/Los_Angeles", "America/Mexico_City",
-        "America/New_York", "America/Sao_Paulo", "Asia/Dubai", "Asia/Hong_Kong", "Asia/Kolkata", "Asia/Seoul", "Asia/Shanghai", "Asia/Singapore",
-        "Asia/Taipei", "Asia/Tokyo", "Australia/Sydney", "Europe/Berlin", "Europe/London", "Europe/Moscow", "Europe/Paris", "Pacific/Auckland",
+        "UTC",
+        "Etc/UTC",
+        "Africa/Cairo",
+        "Africa/Johannesburg",
+        "America/Chicago",
+        "America/Denver",
+        "America/Los_Angeles",
+        "America/Mexico_City",
+        "America/New_York",
+        "America/Sao_Paulo",
+        "Asia/Dubai",
+        "Asia/Hong_Kong",
+        "Asia/Kolkata",
+        "Asia/Seoul",
+        "Asia/Shanghai",
+        "Asia/Singapore",
+        "Asia/Taipei",
+        "Asia/Tokyo",
+        "Australia/Sydney",
+        "Europe/Berlin",
+        "Europe/London",
+        "Europe/Moscow",
+        "Europe/Paris",
+        "Pacific/Auckland",
     ];
-    ZONES.iter().map(|zone| row! { "name": *zone, "abbrev": *zone, "is_dst": false }).collect()
+    ZONES
+        .iter()
+        .map(|zone| row! { "name": *zone, "abbrev": *zone, "is_dst": false })
+        .collect()
 }
 
 /// A relation's rows are of a type of its name, and so are arrays of them.
@@ -387,7 +554,11 @@ fn function(info: &FunctionInfo) -> Row {
         FunctionKind::Scalar | FunctionKind::Table => "f",
     };
     let is_table = info.kind == FunctionKind::Table;
-    let result = if is_table { RECORD_OID } else { sql_type_oid(&info.result) };
+    let result = if is_table {
+        RECORD_OID
+    } else {
+        sql_type_oid(&info.result)
+    };
     row! {
         "oid": function_oid(&info.name), "proname": info.name.as_str(), "pronamespace": schema_oid(DEFAULT_SCHEMA), "proowner": OWNER_OID,
         "prolang": INTERNAL_LANGUAGE_OID, "procost": 1, "prorows": if is_table { 1000 } else { 0 }, "prokind": kind, "proretset": is_table,
@@ -424,7 +595,12 @@ fn descriptions(source: &Source) -> Vec<Row> {
     let about = |object: i32, class: i32, part: i32, text: &str| row! { "objoid": object, "classoid": class, "objsubid": part, "description": text };
     let mut rows = Vec::new();
     for info in datafusion_funnel::functions() {
-        rows.push(about(function_oid(&info.name), PG_PROC_OID, 0, &info.description));
+        rows.push(about(
+            function_oid(&info.name),
+            PG_PROC_OID,
+            0,
+            &info.description,
+        ));
     }
     for (oid, comment) in &source.schema_comments {
         rows.push(about(*oid, PG_NAMESPACE_OID, 0, comment));
@@ -435,7 +611,12 @@ fn descriptions(source: &Source) -> Vec<Row> {
         }
         for (at, column) in relation.columns.iter().enumerate() {
             if let Some(comment) = relation.notes.columns.get(&column.name) {
-                rows.push(about(relation.oid, PG_CLASS_OID, i32::try_from(at + 1).unwrap_or(0), comment));
+                rows.push(about(
+                    relation.oid,
+                    PG_CLASS_OID,
+                    i32::try_from(at + 1).unwrap_or(0),
+                    comment,
+                ));
             }
         }
     }
@@ -450,6 +631,9 @@ mod tests {
     fn arguments_are_counted_at_the_outermost_commas() {
         assert_eq!(argument_count(""), 0);
         assert_eq!(argument_count("funnel text"), 1);
-        assert_eq!(argument_count("funnel text, ages bigint[] DEFAULT '{30,60}', rate numeric(18,4)"), 3);
+        assert_eq!(
+            argument_count("funnel text, ages bigint[] DEFAULT '{30,60}', rate numeric(18,4)"),
+            3
+        );
     }
 }

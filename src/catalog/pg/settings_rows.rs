@@ -1,7 +1,7 @@
 //! `pg_settings`: the settings of Postgres, and the values that the session has.
 
 use super::values::{Row, Value};
-use crate::engine::settings::{Definition, DEFINITIONS};
+use crate::engine::settings::{DEFINITIONS, Definition};
 
 macro_rules! row {
     ($($name:literal: $value:expr),* $(,)?) => {
@@ -12,9 +12,18 @@ macro_rules! row {
 /// A row for each setting; `values` are name, value and default.
 pub fn rows(values: &[(String, String, String)]) -> Vec<Row> {
     let row = |(name, value, default): &(String, String, String)| {
-        let definition = DEFINITIONS.iter().find(|definition| definition.name.eq_ignore_ascii_case(name));
-        let text = |of: fn(&Definition) -> &'static str| definition.map(of).filter(|text| !text.is_empty());
-        let choices = text(|definition| definition.choices).map(|list| list.trim_matches(['{', '}']).split(',').map(str::to_owned).collect::<Vec<_>>());
+        let definition = DEFINITIONS
+            .iter()
+            .find(|definition| definition.name.eq_ignore_ascii_case(name));
+        let text = |of: fn(&Definition) -> &'static str| {
+            definition.map(of).filter(|text| !text.is_empty())
+        };
+        let choices = text(|definition| definition.choices).map(|list| {
+            list.trim_matches(['{', '}'])
+                .split(',')
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        });
         row! {
             "name": name.as_str(), "setting": value.as_str(), "unit": text(|d| d.unit), "category": text(|d| d.category),
             "short_desc": text(|d| d.description), "context": text(|d| d.context).unwrap_or("user"), "vartype": text(|d| d.kind).unwrap_or("string"),

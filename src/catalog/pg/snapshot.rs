@@ -91,7 +91,13 @@ pub struct Snapshot {
 /// An OID that is made of an object's name, so that it is the same after a restart: from `low` on, in a range of its own.
 pub fn named_oid(kind: &str, name: &str, low: i32) -> i32 {
     // FNV-1a
-    let hash = kind.bytes().chain([0]).chain(name.bytes()).fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = kind
+        .bytes()
+        .chain([0])
+        .chain(name.bytes())
+        .fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
     low + (hash & 0x0fff_ffff).cast_signed()
 }
 
@@ -145,10 +151,14 @@ impl Snapshot {
             let oid = schema_oid(&schema);
             for name in relations {
                 // The tables are in memory: nobody waits for one.
-                let table = database.schema(&schema).and_then(|provider| provider.table(&name).now_or_never()?.ok()?);
+                let table = database
+                    .schema(&schema)
+                    .and_then(|provider| provider.table(&name).now_or_never()?.ok()?);
                 if let Some(table) = table {
                     let notes = annotations.of(&schema, &name);
-                    snapshot.relations.push(relation(&schema, name, table.as_ref(), notes));
+                    snapshot
+                        .relations
+                        .push(relation(&schema, name, table.as_ref(), notes));
                 }
             }
             snapshot.schemas.push((schema, oid));
@@ -163,11 +173,18 @@ impl Snapshot {
 
     /// The relation of that name.
     pub fn named(&self, schema: &str, name: &str) -> Option<&Relation> {
-        self.relations.iter().find(|relation| relation.schema == schema && relation.name == name)
+        self.relations
+            .iter()
+            .find(|relation| relation.schema == schema && relation.name == name)
     }
 }
 
-fn relation(schema: &str, name: String, table: &dyn TableProvider, notes: RelationNotes) -> Relation {
+fn relation(
+    schema: &str,
+    name: String,
+    table: &dyn TableProvider,
+    notes: RelationNotes,
+) -> Relation {
     let oid = relation_oid(schema, &name);
     let fields = table.schema();
     let columns: Vec<Column> = fields
@@ -181,8 +198,16 @@ fn relation(schema: &str, name: String, table: &dyn TableProvider, notes: Relati
             default: notes.defaults.get(field.name()).cloned(),
         })
         .collect();
-    let mut keys = table.constraints().map(|constraints| keys(schema, &name, constraints)).unwrap_or_default();
-    let position = |column: &String| columns.iter().position(|known| known.name == *column).map(|at| at + 1);
+    let mut keys = table
+        .constraints()
+        .map(|constraints| keys(schema, &name, constraints))
+        .unwrap_or_default();
+    let position = |column: &String| {
+        columns
+            .iter()
+            .position(|known| known.name == *column)
+            .map(|at| at + 1)
+    };
     for key in &notes.keys {
         keys.push(Key {
             name: key.name.clone(),
@@ -199,7 +224,10 @@ fn relation(schema: &str, name: String, table: &dyn TableProvider, notes: Relati
         _ if notes.materialized => "m",
         _ => "r",
     };
-    let definition = notes.definition.clone().or_else(|| table.get_table_definition().map(view_query));
+    let definition = notes
+        .definition
+        .clone()
+        .or_else(|| table.get_table_definition().map(view_query));
     Relation {
         oid,
         schema: schema.to_owned(),
@@ -250,9 +278,16 @@ fn keys(schema: &str, relation: &str, constraints: &Constraints) -> Vec<Key> {
 
 /// System relations and those that somebody made, by OID: schema and name.
 pub fn by_oid(catalogs: &Arc<dyn CatalogProviderList>) -> HashMap<i32, (String, String)> {
-    let system = RELATIONS.values().map(|relation| (relation.oid, (relation.schema.to_owned(), relation.name.to_owned())));
+    let system = RELATIONS.values().map(|relation| {
+        (
+            relation.oid,
+            (relation.schema.to_owned(), relation.name.to_owned()),
+        )
+    });
     let own = names(catalogs).into_iter().flat_map(|(schema, relations)| {
-        relations.into_iter().map(move |name| (relation_oid(&schema, &name), (schema.clone(), name)))
+        relations
+            .into_iter()
+            .map(move |name| (relation_oid(&schema, &name), (schema.clone(), name)))
     });
     system.chain(own).collect()
 }

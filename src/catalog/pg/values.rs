@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, ListBuilder, StringArray, StringBuilder, TimestampMicrosecondArray, new_null_array,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, ListBuilder, StringArray, StringBuilder,
+    TimestampMicrosecondArray, new_null_array,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field};
@@ -80,22 +81,34 @@ impl From<Vec<String>> for Value {
 /// XX000 for a value that isn't of its column's type.
 pub fn batch(relation: &SystemRelation, rows: Vec<Row>) -> Result<RecordBatch, DataFusionError> {
     let count = rows.len();
-    let rows: Vec<HashMap<&str, Value>> = rows.into_iter().map(|row| row.into_iter().collect()).collect();
+    let rows: Vec<HashMap<&str, Value>> = rows
+        .into_iter()
+        .map(|row| row.into_iter().collect())
+        .collect();
     let schema = relation.schema();
     let columns: Result<Vec<ArrayRef>, DataFusionError> = relation
         .columns
         .iter()
         .zip(schema.fields())
         .map(|(column, field)| {
-            let values: Vec<&Value> = rows.iter().map(|row| row.get(column.name).unwrap_or(&Value::Null)).collect();
+            let values: Vec<&Value> = rows
+                .iter()
+                .map(|row| row.get(column.name).unwrap_or(&Value::Null))
+                .collect();
             array(column, field, &values)
         })
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(count));
-    Ok(RecordBatch::try_new_with_options(schema, columns?, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        schema, columns?, &options,
+    )?)
 }
 
-fn array(column: &SystemColumn, field: &Field, values: &[&Value]) -> Result<ArrayRef, DataFusionError> {
+fn array(
+    column: &SystemColumn,
+    field: &Field,
+    values: &[&Value],
+) -> Result<ArrayRef, DataFusionError> {
     let target = field.data_type();
     let missing = column.required.then(|| nothing(target)).flatten();
     let values = values.iter().map(|value| match (value, &missing) {
@@ -133,7 +146,11 @@ fn array(column: &SystemColumn, field: &Field, values: &[&Value]) -> Result<Arra
             Arc::new(texts.collect::<StringArray>())
         }
         DataType::Interval(_) | DataType::Binary => new_null_array(target, values.len()),
-        kind if kind.is_floating() => Arc::new(values.map(|value| whole(&value).map(|number| number as f64)).collect::<Float64Array>()),
+        kind if kind.is_floating() => Arc::new(
+            values
+                .map(|value| whole(&value).map(|number| number as f64))
+                .collect::<Float64Array>(),
+        ),
         _ => Arc::new(values.map(|value| whole(&value)).collect::<Int64Array>()),
     };
     match array.data_type() == target {

@@ -8,14 +8,15 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Datum, Decimal128Array, Int32Array, IntervalMonthDayNanoArray,
-    Time64MicrosecondArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Date32Array, Datum, Decimal128Array, Int32Array,
+    IntervalMonthDayNanoArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, FieldRef, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Field, FieldRef, Float64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType,
 };
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
@@ -23,8 +24,8 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{
-    Cast, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-    binary_expr,
+    Cast, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility, binary_expr,
 };
 
 use crate::error::Fault;
@@ -53,7 +54,11 @@ pub fn all() -> Vec<ScalarUDF> {
     ]
     .map(|(name, op)| {
         let signature = Signature::any(2, Volatility::Immutable);
-        ScalarUDF::from(Arithmetic { name, op, signature })
+        ScalarUDF::from(Arithmetic {
+            name,
+            op,
+            signature,
+        })
     })
     .into()
 }
@@ -91,13 +96,21 @@ impl ScalarUDFImpl for Arithmetic {
 
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
         match arguments {
-            [left, right] => Ok(format!("{} {} {}", left.schema_name(), self.op, right.schema_name())),
+            [left, right] => Ok(format!(
+                "{} {} {}",
+                left.schema_name(),
+                self.op,
+                right.schema_name()
+            )),
             _ => Ok(self.name.to_owned()),
         }
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Err(DataFusionError::Internal(format!("the type of {} depends on its fields", self.name)))
+        Err(DataFusionError::Internal(format!(
+            "the type of {} depends on its fields",
+            self.name
+        )))
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
@@ -107,7 +120,11 @@ impl ScalarUDFImpl for Arithmetic {
         Ok(Arc::new(self.result(left, right)?.with_name(self.name)))
     }
 
-    fn simplify(&self, mut arguments: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+    fn simplify(
+        &self,
+        mut arguments: Vec<Expr>,
+        info: &SimplifyContext,
+    ) -> Result<ExprSimplifyResult> {
         let schema = info.schema().as_ref();
         let [left, right] = arguments.as_slice() else {
             return Ok(ExprSimplifyResult::Original(arguments));
@@ -117,7 +134,10 @@ impl ScalarUDFImpl for Arithmetic {
         if !self.is_datafusions(left.data_type(), right.data_type(), result.data_type()) {
             return Ok(ExprSimplifyResult::Original(arguments));
         }
-        let (mut right_value, mut left_value) = (arguments.pop().unwrap_or_default(), arguments.pop().unwrap_or_default());
+        let (mut right_value, mut left_value) = (
+            arguments.pop().unwrap_or_default(),
+            arguments.pop().unwrap_or_default(),
+        );
         // Types are settled by now: nobody else makes both sides the same.
         if result.data_type().is_floating() {
             let same = |value: Expr, kind: &DataType| match kind == result.data_type() {
@@ -128,18 +148,29 @@ impl ScalarUDFImpl for Arithmetic {
             right_value = same(right_value, right.data_type());
         }
         let (left, right) = (left_value, right_value);
-        Ok(ExprSimplifyResult::Simplified(binary_expr(left, self.op, right)))
+        Ok(ExprSimplifyResult::Simplified(binary_expr(
+            left, self.op, right,
+        )))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [left, right] = arguments.args.as_slice() else {
             return fault(Fault::Semantic, "an operator needs two values");
         };
-        let constant = matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
+        let constant = matches!(
+            (left, right),
+            (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_))
+        );
         let rows = if constant { 1 } else { arguments.number_rows };
-        let answer = self.compute(&left.to_array(rows)?, &right.to_array(rows)?, arguments.return_field.data_type())?;
+        let answer = self.compute(
+            &left.to_array(rows)?,
+            &right.to_array(rows)?,
+            arguments.return_field.data_type(),
+        )?;
         match constant {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?)),
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &answer, 0,
+            )?)),
             false => Ok(ColumnarValue::Array(answer)),
         }
     }
@@ -187,33 +218,54 @@ impl Arithmetic {
                 let kind = |field: &Field| field.metadata().get(types::TYPE_KEY).cloned();
                 match (self.op, kind(left_field).or_else(|| kind(right_field))) {
                     (Operator::Divide, _) => types::marked_always(field, types::QUOTIENT),
-                    (_, Some(kind)) if kind == "numeric" || kind == types::QUOTIENT => types::marked_always(field, &kind),
+                    (_, Some(kind)) if kind == "numeric" || kind == types::QUOTIENT => {
+                        types::marked_always(field, &kind)
+                    }
                     _ => field,
                 }
             }
             (C::Date, C::Date) if self.op == Operator::Minus => plain(DataType::Int32),
             (C::Date, C::Integer) | (C::Integer, C::Date) if is_sum => plain(DataType::Date32),
-            (C::Date, C::Interval) | (C::Interval, C::Date) | (C::Date, C::Time) | (C::Time, C::Date) if is_sum => {
+            (C::Date, C::Interval)
+            | (C::Interval, C::Date)
+            | (C::Date, C::Time)
+            | (C::Time, C::Date)
+                if is_sum =>
+            {
                 plain(DataType::Timestamp(TimeUnit::Microsecond, None))
             }
             (C::Timestamp, C::Interval | C::Time) if is_sum => plain(left.clone()),
-            (C::Interval | C::Time, C::Timestamp) if self.op == Operator::Plus => plain(right.clone()),
-            (C::Timestamp | C::Date, C::Timestamp | C::Date) if self.op == Operator::Minus => plain(INTERVAL),
+            (C::Interval | C::Time, C::Timestamp) if self.op == Operator::Plus => {
+                plain(right.clone())
+            }
+            (C::Timestamp | C::Date, C::Timestamp | C::Date) if self.op == Operator::Minus => {
+                plain(INTERVAL)
+            }
             (C::Time, C::Time) if self.op == Operator::Minus => plain(INTERVAL),
             (C::Time, C::Interval) if is_sum => plain(DataType::Time64(TimeUnit::Microsecond)),
             (C::Interval, C::Interval) if is_sum => plain(INTERVAL),
             (C::Interval, C::Integer | C::Float | C::Decimal) => plain(INTERVAL),
-            (C::Integer | C::Float | C::Decimal, C::Interval) if self.op == Operator::Multiply => plain(INTERVAL),
+            (C::Integer | C::Float | C::Decimal, C::Interval) if self.op == Operator::Multiply => {
+                plain(INTERVAL)
+            }
             // A text beside another type is read as what fits there.
             (C::Text, C::Date | C::Timestamp) if self.op == Operator::Minus => plain(INTERVAL),
-            (C::Date | C::Timestamp, C::Text) if self.op == Operator::Minus && *right != DataType::Null => {
+            (C::Date | C::Timestamp, C::Text)
+                if self.op == Operator::Minus && *right != DataType::Null =>
+            {
                 return self.result(left_field, &plain(INTERVAL));
             }
-            (C::Date | C::Timestamp, C::Text) | (C::Text, C::Date | C::Timestamp) if self.op == Operator::Plus => {
+            (C::Date | C::Timestamp, C::Text) | (C::Text, C::Date | C::Timestamp)
+                if self.op == Operator::Plus =>
+            {
                 return self.result(&plain(left.clone()), &plain(INTERVAL));
             }
-            (C::Text, C::Integer | C::Decimal | C::Interval) => return self.result(right_field, right_field),
-            (C::Integer | C::Decimal | C::Interval, C::Text) => return self.result(left_field, left_field),
+            (C::Text, C::Integer | C::Decimal | C::Interval) => {
+                return self.result(right_field, right_field);
+            }
+            (C::Integer | C::Decimal | C::Interval, C::Text) => {
+                return self.result(left_field, left_field);
+            }
             _ => {
                 let kind = BinaryTypeCoercer::new(left, &self.op, right).get_result_type()?;
                 plain(kind)
@@ -234,10 +286,14 @@ impl Arithmetic {
     fn is_datafusions(&self, left: &DataType, right: &DataType, result: &DataType) -> bool {
         use Class as C;
         match (class(left), class(right)) {
-            (C::Float, C::Float | C::Integer | C::Decimal) | (C::Integer | C::Decimal, C::Float) => self.op != Operator::Divide,
+            (C::Float, C::Float | C::Integer | C::Decimal)
+            | (C::Integer | C::Decimal, C::Float) => self.op != Operator::Divide,
             (C::Timestamp, C::Interval) => left == result,
             (C::Interval, C::Timestamp) => right == result,
-            (C::Integer | C::Decimal | C::Date | C::Time | C::Timestamp | C::Interval | C::Text, _) => false,
+            (
+                C::Integer | C::Decimal | C::Date | C::Time | C::Timestamp | C::Interval | C::Text,
+                _,
+            ) => false,
             _ => true,
         }
     }
@@ -250,7 +306,9 @@ impl Arithmetic {
             _ => {}
         }
         match result {
-            kind if kind.is_integer() && class(left.data_type()) == C::Date => days_between(left, right),
+            kind if kind.is_integer() && class(left.data_type()) == C::Date => {
+                days_between(left, right)
+            }
             kind if kind.is_integer() || kind.is_floating() => {
                 let left = cast(left, kind)?;
                 let right = cast(right, kind)?;
@@ -301,18 +359,33 @@ impl Arithmetic {
         let wanted = i32::from(scale);
         let scaled = |number: i128, from: i8| scaled(number, wanted - i32::from(from));
         let compute = |(a, b): (Option<i128>, Option<i128>)| -> Result<Option<i128>> {
-            let (Some(a), Some(b)) = (a, b) else { return Ok(None) };
+            let (Some(a), Some(b)) = (a, b) else {
+                return Ok(None);
+            };
             if b == 0 && matches!(self.op, Operator::Divide | Operator::Modulo) {
                 return fault(Fault::DivisionByZero, "division by zero");
             }
             let answer = match self.op {
-                Operator::Plus => scaled(a, left_scale).zip(scaled(b, right_scale)).and_then(|(a, b)| a.checked_add(b)),
-                Operator::Minus => scaled(a, left_scale).zip(scaled(b, right_scale)).and_then(|(a, b)| a.checked_sub(b)),
-                Operator::Modulo => scaled(a, left_scale).zip(scaled(b, right_scale)).map(|(a, b)| a % b),
+                Operator::Plus => scaled(a, left_scale)
+                    .zip(scaled(b, right_scale))
+                    .and_then(|(a, b)| a.checked_add(b)),
+                Operator::Minus => scaled(a, left_scale)
+                    .zip(scaled(b, right_scale))
+                    .and_then(|(a, b)| a.checked_sub(b)),
+                Operator::Modulo => scaled(a, left_scale)
+                    .zip(scaled(b, right_scale))
+                    .map(|(a, b)| a % b),
                 Operator::Multiply => a.checked_mul(b).and_then(|product| {
-                    rescaled(product, wanted - i32::from(left_scale) - i32::from(right_scale))
+                    rescaled(
+                        product,
+                        wanted - i32::from(left_scale) - i32::from(right_scale),
+                    )
                 }),
-                _ => quotient(a, b, wanted + i32::from(right_scale) - i32::from(left_scale)),
+                _ => quotient(
+                    a,
+                    b,
+                    wanted + i32::from(right_scale) - i32::from(left_scale),
+                ),
             };
             answer.map_or_else(out, |answer| Ok(Some(answer)))
         };
@@ -329,13 +402,19 @@ impl Arithmetic {
         let sign = if self.op == Operator::Minus { -1 } else { 1 };
         let numbers = numbers.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
         let shift = |(day, number): (Option<i32>, Option<i64>)| -> Result<Option<i32>> {
-            let (Some(day), Some(number)) = (day, number) else { return Ok(None) };
+            let (Some(day), Some(number)) = (day, number) else {
+                return Ok(None);
+            };
             match i32::try_from(i64::from(day) + sign * number) {
                 Ok(day) => Ok(Some(day)),
                 Err(_) => fault(Fault::DatetimeOverflow, "date out of range"),
             }
         };
-        let days = dates.as_primitive::<Date32Type>().iter().zip(numbers.iter()).map(shift);
+        let days = dates
+            .as_primitive::<Date32Type>()
+            .iter()
+            .zip(numbers.iter())
+            .map(shift);
         Ok(Arc::new(days.collect::<Result<Date32Array>>()?))
     }
 
@@ -347,19 +426,31 @@ impl Arithmetic {
         let DataType::Timestamp(_, zone) = result else {
             return fault(Fault::Internal, "a shifted timestamp is none");
         };
-        let moments = cast(moments, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))?;
+        let moments = cast(
+            moments,
+            &DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        )?;
         let shifts = intervals_of(shifts)?;
         let negative = self.op == Operator::Minus;
-        let shift = |(moment, by): (Option<i64>, Option<IntervalMonthDayNano>)| -> Result<Option<i64>> {
-            let (Some(moment), Some(by)) = (moment, by) else { return Ok(None) };
-            let by = if negative { negated(by) } else { by };
-            match datetime::add(moment, &by) {
-                Some(moment) => Ok(Some(moment)),
-                None => fault(Fault::DatetimeOverflow, "timestamp out of range"),
-            }
-        };
-        let moments = moments.as_primitive::<TimestampMicrosecondType>().iter().zip(shifts.iter()).map(shift);
-        let moments = moments.collect::<Result<TimestampMicrosecondArray>>()?.with_timezone_opt(zone.clone());
+        let shift =
+            |(moment, by): (Option<i64>, Option<IntervalMonthDayNano>)| -> Result<Option<i64>> {
+                let (Some(moment), Some(by)) = (moment, by) else {
+                    return Ok(None);
+                };
+                let by = if negative { negated(by) } else { by };
+                match datetime::add(moment, &by) {
+                    Some(moment) => Ok(Some(moment)),
+                    None => fault(Fault::DatetimeOverflow, "timestamp out of range"),
+                }
+            };
+        let moments = moments
+            .as_primitive::<TimestampMicrosecondType>()
+            .iter()
+            .zip(shifts.iter())
+            .map(shift);
+        let moments = moments
+            .collect::<Result<TimestampMicrosecondArray>>()?
+            .with_timezone_opt(zone.clone());
         Ok(cast(&(Arc::new(moments) as ArrayRef), result)?)
     }
 
@@ -370,7 +461,11 @@ impl Arithmetic {
         let shift = |(time, by): (Option<i64>, Option<IntervalMonthDayNano>)| {
             Some((time? + sign * by?.nanoseconds / 1000).rem_euclid(DAY_US))
         };
-        let times = times.as_primitive::<Time64MicrosecondType>().iter().zip(shifts.iter()).map(shift);
+        let times = times
+            .as_primitive::<Time64MicrosecondType>()
+            .iter()
+            .zip(shifts.iter())
+            .map(shift);
         Ok(Arc::new(times.collect::<Time64MicrosecondArray>()))
     }
 
@@ -378,7 +473,11 @@ impl Arithmetic {
         let negative = self.op == Operator::Minus;
         let add = |(a, b): (Option<IntervalMonthDayNano>, Option<IntervalMonthDayNano>)| {
             let (a, b) = (a?, if negative { negated(b?) } else { b? });
-            Some(IntervalMonthDayNano::new(a.months + b.months, a.days + b.days, a.nanoseconds + b.nanoseconds))
+            Some(IntervalMonthDayNano::new(
+                a.months + b.months,
+                a.days + b.days,
+                a.nanoseconds + b.nanoseconds,
+            ))
         };
         let (left, right) = (intervals_of(left)?, intervals_of(right)?);
         let sums = left.iter().zip(right.iter()).map(add);
@@ -398,20 +497,36 @@ impl Arithmetic {
             let factor = if divide { 1.0 / number } else { number };
             Ok(Some(times(&interval, factor)))
         };
-        let scaled = intervals.iter().zip(numbers.as_primitive::<Float64Type>().iter()).map(scale);
-        Ok(Arc::new(scaled.collect::<Result<IntervalMonthDayNanoArray>>()?))
+        let scaled = intervals
+            .iter()
+            .zip(numbers.as_primitive::<Float64Type>().iter())
+            .map(scale);
+        Ok(Arc::new(
+            scaled.collect::<Result<IntervalMonthDayNanoArray>>()?,
+        ))
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "parts of an interval that are too large saturate")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "parts of an interval that are too large saturate"
+)]
 fn times(interval: &IntervalMonthDayNano, factor: f64) -> IntervalMonthDayNano {
     let months = f64::from(interval.months) * factor;
     let days = f64::from(interval.days) * factor + months.fract() * 30.0;
     // Days that are whole but for the last digits of a double are whole.
-    let days = if (days - days.round()).abs() < 1e-9 { days.round() } else { days };
+    let days = if (days - days.round()).abs() < 1e-9 {
+        days.round()
+    } else {
+        days
+    };
     let nanoseconds = interval.nanoseconds as f64 * factor + days.fract() * 86_400e9;
     let microseconds = (nanoseconds / 1000.0).round() as i64;
-    IntervalMonthDayNano::new(months.trunc() as i32, days.trunc() as i32, microseconds * 1000)
+    IntervalMonthDayNano::new(
+        months.trunc() as i32,
+        days.trunc() as i32,
+        microseconds * 1000,
+    )
 }
 
 fn negated(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
@@ -428,9 +543,14 @@ fn intervals_of(values: &ArrayRef) -> Result<IntervalMonthDayNanoArray> {
         Class::Time => {
             let times = cast(values, &DataType::Time64(TimeUnit::Microsecond))?;
             let times = times.as_primitive::<Time64MicrosecondType>();
-            Ok(times.iter().map(|time| time.map(|us| IntervalMonthDayNano::new(0, 0, us * 1000))).collect())
+            Ok(times
+                .iter()
+                .map(|time| time.map(|us| IntervalMonthDayNano::new(0, 0, us * 1000)))
+                .collect())
         }
-        _ => Ok(cast(values, &INTERVAL)?.as_primitive::<IntervalMonthDayNanoType>().clone()),
+        _ => Ok(cast(values, &INTERVAL)?
+            .as_primitive::<IntervalMonthDayNanoType>()
+            .clone()),
     }
 }
 
@@ -438,7 +558,10 @@ fn days_between(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
     let left = left.as_primitive::<Date32Type>();
     let right = cast(right, &DataType::Date32)?;
     let right = right.as_primitive::<Date32Type>();
-    let days = left.iter().zip(right.iter()).map(|(a, b)| Some(a?.wrapping_sub(b?)));
+    let days = left
+        .iter()
+        .zip(right.iter())
+        .map(|(a, b)| Some(a?.wrapping_sub(b?)));
     Ok(Arc::new(days.collect::<Int32Array>()))
 }
 
@@ -447,21 +570,36 @@ fn between(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
     if class(left.data_type()) == Class::Time {
         let time = DataType::Time64(TimeUnit::Microsecond);
         let (left, right) = (cast(left, &time)?, cast(right, &time)?);
-        let (left, right) = (left.as_primitive::<Time64MicrosecondType>(), right.as_primitive::<Time64MicrosecondType>());
-        let spans = left.iter().zip(right.iter()).map(|(a, b)| Some(IntervalMonthDayNano::new(0, 0, (a? - b?) * 1000)));
+        let (left, right) = (
+            left.as_primitive::<Time64MicrosecondType>(),
+            right.as_primitive::<Time64MicrosecondType>(),
+        );
+        let spans = left
+            .iter()
+            .zip(right.iter())
+            .map(|(a, b)| Some(IntervalMonthDayNano::new(0, 0, (a? - b?) * 1000)));
         return Ok(Arc::new(spans.collect::<IntervalMonthDayNanoArray>()));
     }
     let zone = match (left.data_type(), right.data_type()) {
-        (DataType::Timestamp(_, Some(zone)), _) | (_, DataType::Timestamp(_, Some(zone))) => Some(Arc::clone(zone)),
+        (DataType::Timestamp(_, Some(zone)), _) | (_, DataType::Timestamp(_, Some(zone))) => {
+            Some(Arc::clone(zone))
+        }
         _ => None,
     };
     let moment = DataType::Timestamp(TimeUnit::Microsecond, zone);
     let (left, right) = (cast(left, &moment)?, cast(right, &moment)?);
-    let (left, right) = (left.as_primitive::<TimestampMicrosecondType>(), right.as_primitive::<TimestampMicrosecondType>());
+    let (left, right) = (
+        left.as_primitive::<TimestampMicrosecondType>(),
+        right.as_primitive::<TimestampMicrosecondType>(),
+    );
     let span = |(a, b): (Option<i64>, Option<i64>)| {
         let microseconds = a?.checked_sub(b?)?;
         let days = i32::try_from(microseconds / DAY_US).ok()?;
-        Some(IntervalMonthDayNano::new(0, days, microseconds % DAY_US * 1000))
+        Some(IntervalMonthDayNano::new(
+            0,
+            days,
+            microseconds % DAY_US * 1000,
+        ))
     };
     let spans = left.iter().zip(right.iter()).map(span);
     Ok(Arc::new(spans.collect::<IntervalMonthDayNanoArray>()))
@@ -469,7 +607,10 @@ fn between(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
 
 fn has_zero(values: &ArrayRef) -> bool {
     match cast(values, &DataType::Float64) {
-        Ok(values) => values.as_primitive::<Float64Type>().iter().any(|value| value == Some(0.0)),
+        Ok(values) => values
+            .as_primitive::<Float64Type>()
+            .iter()
+            .any(|value| value == Some(0.0)),
         Err(_) => false,
     }
 }
@@ -561,6 +702,9 @@ mod tests {
         let month = IntervalMonthDayNano::new(1, 0, 0);
         assert_eq!(times(&month, 1.5), IntervalMonthDayNano::new(1, 15, 0));
         let day = IntervalMonthDayNano::new(0, 1, 0);
-        assert_eq!(times(&day, 0.5), IntervalMonthDayNano::new(0, 0, 43_200_000_000_000));
+        assert_eq!(
+            times(&day, 0.5),
+            IntervalMonthDayNano::new(0, 0, 43_200_000_000_000)
+        );
     }
 }

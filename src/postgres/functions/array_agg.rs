@@ -6,7 +6,9 @@ use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature,
+};
 
 use crate::postgres::types;
 
@@ -40,9 +42,13 @@ impl AggregateUDFImpl for PgArrayAgg {
 
     fn return_field(&self, arguments: &[FieldRef]) -> Result<FieldRef> {
         let field = self.inner.return_field(arguments)?.as_ref().clone();
-        let element = arguments.first().and_then(|field| field.metadata().get(types::TYPE_KEY));
+        let element = arguments
+            .first()
+            .and_then(|field| field.metadata().get(types::TYPE_KEY));
         Ok(Arc::new(match element {
-            Some(element) if !element.starts_with('_') => types::marked_always(field, &format!("_{element}")),
+            Some(element) if !element.starts_with('_') => {
+                types::marked_always(field, &format!("_{element}"))
+            }
             _ => field,
         }))
     }
@@ -59,7 +65,10 @@ impl AggregateUDFImpl for PgArrayAgg {
         self.inner.groups_accumulator_supported(arguments)
     }
 
-    fn create_groups_accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        arguments: AccumulatorArgs,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
         self.inner.create_groups_accumulator(arguments)
     }
 
@@ -67,8 +76,15 @@ impl AggregateUDFImpl for PgArrayAgg {
         self.inner.order_sensitivity()
     }
 
-    fn with_beneficial_ordering(self: Arc<Self>, beneficial: bool) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
-        let inner = self.inner.as_ref().clone().with_beneficial_ordering(beneficial)?;
+    fn with_beneficial_ordering(
+        self: Arc<Self>,
+        beneficial: bool,
+    ) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
+        let inner = self
+            .inner
+            .as_ref()
+            .clone()
+            .with_beneficial_ordering(beneficial)?;
         Ok(inner.map(|inner| Arc::new(Self::new(Arc::new(inner))) as Arc<dyn AggregateUDFImpl>))
     }
 

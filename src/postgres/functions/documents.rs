@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder, StructArray, GenericListArray};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, GenericListArray, Int32Array, ListBuilder, StringArray,
+    StringBuilder, StructArray,
+};
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
@@ -26,10 +29,16 @@ pub fn all() -> Vec<ScalarUDF> {
         function("pg_json_path", same, |call| path(call, false)),
         function("pg_json_path_text", text, |call| path(call, true)),
         function("pg_json_exists", Returns::Type("bool"), exists),
-        function("row_to_json", Returns::Type("json"), |call| of_any(call, false)),
+        function("row_to_json", Returns::Type("json"), |call| {
+            of_any(call, false)
+        }),
         function("to_json", Returns::Type("json"), |call| of_any(call, false)),
-        function("array_to_json", Returns::Type("json"), |call| of_any(call, false)),
-        function("to_jsonb", Returns::Type("jsonb"), |call| of_any(call, true)),
+        function("array_to_json", Returns::Type("json"), |call| {
+            of_any(call, false)
+        }),
+        function("to_jsonb", Returns::Type("jsonb"), |call| {
+            of_any(call, true)
+        }),
         function("jsonb_pretty", text, |call| {
             call.map_texts(1, |texts| {
                 let value = read(texts[0])?;
@@ -47,20 +56,56 @@ pub fn all() -> Vec<ScalarUDF> {
         let binary = kind == "jsonb";
         let document = Returns::Type(kind);
         functions.extend([
-            function(&format!("{prefix}_build_object"), document, move |call| build_object(call, binary)),
-            function(&format!("{prefix}_build_array"), document, move |call| build_array(call, binary)),
-            function(&format!("{prefix}_typeof"), text, |call| call.map_texts(1, |texts| Ok(Some(kind_of(&read(texts[0])?).to_owned())))),
-            function(&format!("{prefix}_array_length"), Returns::Type("int4"), array_length),
-            function(&format!("{prefix}_extract_path"), document, |call| path_of_arguments(call, false)),
-            function(&format!("{prefix}_extract_path_text"), text, |call| path_of_arguments(call, true)),
-            function(&format!("{prefix}_strip_nulls"), document, move |call| {
-                call.map_texts(1, |texts| Ok(Some(shown(&stripped(read(texts[0])?), binary))))
+            function(&format!("{prefix}_build_object"), document, move |call| {
+                build_object(call, binary)
             }),
-            function(&format!("pg_list_{prefix}_array_elements"), Returns::Of(|_, _| Ok(document_list())), move |call| elements(call, false, binary)),
-            function(&format!("pg_list_{prefix}_array_elements_text"), Returns::Type("_text"), move |call| elements(call, true, binary)),
-            function(&format!("pg_list_{prefix}_object_keys"), Returns::Type("_text"), keys),
-            function(&format!("pg_list_{prefix}_each"), Returns::Of(|_, _| Ok(pairs_field())), move |call| each(call, false, binary)),
-            function(&format!("pg_list_{prefix}_each_text"), Returns::Of(|_, _| Ok(pairs_field())), move |call| each(call, true, binary)),
+            function(&format!("{prefix}_build_array"), document, move |call| {
+                build_array(call, binary)
+            }),
+            function(&format!("{prefix}_typeof"), text, |call| {
+                call.map_texts(1, |texts| Ok(Some(kind_of(&read(texts[0])?).to_owned())))
+            }),
+            function(
+                &format!("{prefix}_array_length"),
+                Returns::Type("int4"),
+                array_length,
+            ),
+            function(&format!("{prefix}_extract_path"), document, |call| {
+                path_of_arguments(call, false)
+            }),
+            function(&format!("{prefix}_extract_path_text"), text, |call| {
+                path_of_arguments(call, true)
+            }),
+            function(&format!("{prefix}_strip_nulls"), document, move |call| {
+                call.map_texts(1, |texts| {
+                    Ok(Some(shown(&stripped(read(texts[0])?), binary)))
+                })
+            }),
+            function(
+                &format!("pg_list_{prefix}_array_elements"),
+                Returns::Of(|_, _| Ok(document_list())),
+                move |call| elements(call, false, binary),
+            ),
+            function(
+                &format!("pg_list_{prefix}_array_elements_text"),
+                Returns::Type("_text"),
+                move |call| elements(call, true, binary),
+            ),
+            function(
+                &format!("pg_list_{prefix}_object_keys"),
+                Returns::Type("_text"),
+                keys,
+            ),
+            function(
+                &format!("pg_list_{prefix}_each"),
+                Returns::Of(|_, _| Ok(pairs_field())),
+                move |call| each(call, false, binary),
+            ),
+            function(
+                &format!("pg_list_{prefix}_each_text"),
+                Returns::Of(|_, _| Ok(pairs_field())),
+                move |call| each(call, true, binary),
+            ),
         ]);
     }
     functions
@@ -71,7 +116,10 @@ fn document_list() -> Field {
 }
 
 fn pairs_field() -> Field {
-    let pair = vec![Field::new("key", DataType::Utf8, true), Field::new("value", DataType::Utf8, true)];
+    let pair = vec![
+        Field::new("key", DataType::Utf8, true),
+        Field::new("value", DataType::Utf8, true),
+    ];
     Field::new("", types::list_of(DataType::Struct(pair.into())), true)
 }
 
@@ -118,7 +166,11 @@ fn part<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
         Value::Object(map) => map.get(key),
         Value::Array(items) => {
             let at: i64 = key.trim().parse().ok()?;
-            let at = if at < 0 { i64::try_from(items.len()).ok()? + at } else { at };
+            let at = if at < 0 {
+                i64::try_from(items.len()).ok()? + at
+            } else {
+                at
+            };
             items.get(usize::try_from(at).ok()?)
         }
         _ => None,
@@ -150,9 +202,14 @@ fn path(call: &Call, plain: bool) -> Result<ArrayRef> {
     call.map_texts(2, |texts| {
         let value = read(texts[0])?;
         let Some(steps) = array_elements(texts[1]) else {
-            return fault(Fault::InvalidText, format!("malformed array literal: \"{}\"", texts[1]));
+            return fault(
+                Fault::InvalidText,
+                format!("malformed array literal: \"{}\"", texts[1]),
+            );
         };
-        let found = steps.iter().try_fold(&value, |value, step| part(value, step.as_deref()?));
+        let found = steps
+            .iter()
+            .try_fold(&value, |value, step| part(value, step.as_deref()?));
         Ok(answer(found, plain))
     })
 }
@@ -161,7 +218,9 @@ fn path_of_arguments(call: &Call, plain: bool) -> Result<ArrayRef> {
     let count = call.arrays.len();
     call.map_texts(count, |texts| {
         let value = read(texts[0])?;
-        let found = texts[1..].iter().try_fold(&value, |value, step| part(value, step));
+        let found = texts[1..]
+            .iter()
+            .try_fold(&value, |value, step| part(value, step));
         Ok(answer(found, plain))
     })
 }
@@ -180,7 +239,11 @@ fn exists(call: &Call) -> Result<ArrayRef> {
             _ => false,
         }))
     };
-    Ok(Arc::new((0..call.rows).map(answer).collect::<Result<BooleanArray>>()?))
+    Ok(Arc::new(
+        (0..call.rows)
+            .map(answer)
+            .collect::<Result<BooleanArray>>()?,
+    ))
 }
 
 /// Whether a document holds another.
@@ -188,11 +251,18 @@ pub fn holds(call: &Call, whole: usize, part: usize) -> Result<ArrayRef> {
     let (whole, part) = (call.texts(whole)?, call.texts(part)?);
     let answer = |row: usize| -> Result<Option<bool>> {
         match whole.is_valid(row) && part.is_valid(row) {
-            true => Ok(Some(contains(&read(whole.value(row))?, &read(part.value(row))?))),
+            true => Ok(Some(contains(
+                &read(whole.value(row))?,
+                &read(part.value(row))?,
+            ))),
             false => Ok(None),
         }
     };
-    Ok(Arc::new((0..call.rows).map(answer).collect::<Result<BooleanArray>>()?))
+    Ok(Arc::new(
+        (0..call.rows)
+            .map(answer)
+            .collect::<Result<BooleanArray>>()?,
+    ))
 }
 
 /// `||` of two documents.
@@ -233,7 +303,11 @@ fn value_of(values: &ArrayRef, field: &Field, row: usize) -> Result<Value> {
         }
         DataType::List(item) => {
             let items = one.as_list::<i32>().value(0);
-            Value::Array((0..items.len()).map(|at| value_of(&items, item, at)).collect::<Result<_>>()?)
+            Value::Array(
+                (0..items.len())
+                    .map(|at| value_of(&items, item, at))
+                    .collect::<Result<_>>()?,
+            )
         }
         DataType::Struct(fields) => {
             let record = one.as_struct();
@@ -255,17 +329,28 @@ fn of_any(call: &Call, binary: bool) -> Result<ArrayRef> {
     let write = |row: usize| -> Result<Option<String>> {
         match call.arrays[0].is_null(row) {
             true => Ok(None),
-            false => Ok(Some(shown(&value_of(&call.arrays[0], &call.fields[0], row)?, binary))),
+            false => Ok(Some(shown(
+                &value_of(&call.arrays[0], &call.fields[0], row)?,
+                binary,
+            ))),
         }
     };
-    Ok(Arc::new((0..call.rows).map(write).collect::<Result<StringArray>>()?))
+    Ok(Arc::new(
+        (0..call.rows).map(write).collect::<Result<StringArray>>()?,
+    ))
 }
 
 fn build_object(call: &Call, binary: bool) -> Result<ArrayRef> {
     if !call.arrays.len().is_multiple_of(2) {
-        return fault(Fault::InvalidArgument, "argument list must have even number of elements");
+        return fault(
+            Fault::InvalidArgument,
+            "argument list must have even number of elements",
+        );
     }
-    let keys = (0..call.arrays.len()).step_by(2).map(|at| call.texts(at)).collect::<Result<Vec<_>>>()?;
+    let keys = (0..call.arrays.len())
+        .step_by(2)
+        .map(|at| call.texts(at))
+        .collect::<Result<Vec<_>>>()?;
     let write = |row: usize| -> Result<Option<String>> {
         let mut pairs = Vec::with_capacity(keys.len());
         let mut map = Map::new();
@@ -285,30 +370,52 @@ fn build_object(call: &Call, binary: bool) -> Result<ArrayRef> {
             false => format!("{{{}}}", pairs.join(", ")),
         }))
     };
-    Ok(Arc::new((0..call.rows).map(write).collect::<Result<StringArray>>()?))
+    Ok(Arc::new(
+        (0..call.rows).map(write).collect::<Result<StringArray>>()?,
+    ))
 }
 
 fn build_array(call: &Call, binary: bool) -> Result<ArrayRef> {
     let write = |row: usize| -> Result<Option<String>> {
-        let items: Vec<Value> = call.arrays.iter().zip(&call.fields).map(|(values, field)| value_of(values, field, row)).collect::<Result<_>>()?;
+        let items: Vec<Value> = call
+            .arrays
+            .iter()
+            .zip(&call.fields)
+            .map(|(values, field)| value_of(values, field, row))
+            .collect::<Result<_>>()?;
         let texts: Vec<String> = items.iter().map(|item| shown(item, binary)).collect();
         Ok(Some(format!("[{}]", texts.join(", "))))
     };
-    Ok(Arc::new((0..call.rows).map(write).collect::<Result<StringArray>>()?))
+    Ok(Arc::new(
+        (0..call.rows).map(write).collect::<Result<StringArray>>()?,
+    ))
 }
 
 fn array_length(call: &Call) -> Result<ArrayRef> {
     let texts = call.texts(0)?;
     let length = |text: &str| match read(text)? {
         Value::Array(items) => Ok(i32::try_from(items.len()).unwrap_or(i32::MAX)),
-        _ => fault(Fault::InvalidArgument, "cannot get array length of a non-array"),
+        _ => fault(
+            Fault::InvalidArgument,
+            "cannot get array length of a non-array",
+        ),
     };
-    Ok(Arc::new(texts.iter().map(|text| text.map(length).transpose()).collect::<Result<Int32Array>>()?))
+    Ok(Arc::new(
+        texts
+            .iter()
+            .map(|text| text.map(length).transpose())
+            .collect::<Result<Int32Array>>()?,
+    ))
 }
 
 fn stripped(value: Value) -> Value {
     match value {
-        Value::Object(map) => Value::Object(map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, stripped(value))).collect()),
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, stripped(value)))
+                .collect(),
+        ),
         Value::Array(items) => Value::Array(items.into_iter().map(stripped).collect()),
         other => other,
     }
@@ -319,8 +426,19 @@ fn elements(call: &Call, plain: bool, binary: bool) -> Result<ArrayRef> {
     for text in &call.texts(0)? {
         match text.map(read).transpose()? {
             None => result.append_null(),
-            Some(Value::Array(items)) => result.append_value(items.iter().map(|item| if plain { as_text(item) } else { Some(shown(item, binary)) })),
-            Some(_) => return fault(Fault::InvalidArgument, "cannot extract elements from a scalar"),
+            Some(Value::Array(items)) => result.append_value(items.iter().map(|item| {
+                if plain {
+                    as_text(item)
+                } else {
+                    Some(shown(item, binary))
+                }
+            })),
+            Some(_) => {
+                return fault(
+                    Fault::InvalidArgument,
+                    "cannot extract elements from a scalar",
+                );
+            }
         }
     }
     Ok(Arc::new(result.finish()))
@@ -331,8 +449,15 @@ fn keys(call: &Call) -> Result<ArrayRef> {
     for text in &call.texts(0)? {
         match text.map(read).transpose()? {
             None => result.append_null(),
-            Some(Value::Object(map)) => result.append_value(map.keys().map(|key| Some(key.clone()))),
-            Some(_) => return fault(Fault::InvalidArgument, "cannot call jsonb_object_keys on a scalar"),
+            Some(Value::Object(map)) => {
+                result.append_value(map.keys().map(|key| Some(key.clone())))
+            }
+            Some(_) => {
+                return fault(
+                    Fault::InvalidArgument,
+                    "cannot call jsonb_object_keys on a scalar",
+                );
+            }
         }
     }
     Ok(Arc::new(result.finish()))
@@ -355,11 +480,26 @@ fn each(call: &Call, plain: bool, binary: bool) -> Result<ArrayRef> {
         lengths.push(map.len());
         for (key, value) in map {
             keys.push(key);
-            values.push(if plain { as_text(&value) } else { Some(shown(&value, binary)) });
+            values.push(if plain {
+                as_text(&value)
+            } else {
+                Some(shown(&value, binary))
+            });
         }
     }
-    let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(keys)), Arc::new(StringArray::from(values))];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(keys)),
+        Arc::new(StringArray::from(values)),
+    ];
     let pairs = StructArray::try_new(pair.clone(), columns, None)?;
-    let list = GenericListArray::<i32>::try_new(Arc::clone(item), OffsetBuffer::from_lengths(lengths), Arc::new(pairs), None)?;
-    Ok(cast(&(Arc::new(list) as ArrayRef), call.returns.data_type())?)
+    let list = GenericListArray::<i32>::try_new(
+        Arc::clone(item),
+        OffsetBuffer::from_lengths(lengths),
+        Arc::new(pairs),
+        None,
+    )?;
+    Ok(cast(
+        &(Arc::new(list) as ArrayRef),
+        call.returns.data_type(),
+    )?)
 }

@@ -22,9 +22,33 @@ use super::names_of_objects::Names;
 
 /// Functions of DataFusion's whose calls in a statement are ours.
 pub const OVERRIDDEN: [&str; 27] = [
-    "array_agg", "array_length", "array_position", "array_to_string", "cardinality", "ceil", "ceiling", "date_part",
-    "extract", "floor", "log", "mod", "overlay", "pow", "power", "round", "string_to_array", "substr", "substring",
-    "to_char", "to_date", "to_timestamp", "trunc", "array_upper", "array_lower", "array_ndims", "encode",
+    "array_agg",
+    "array_length",
+    "array_position",
+    "array_to_string",
+    "cardinality",
+    "ceil",
+    "ceiling",
+    "date_part",
+    "extract",
+    "floor",
+    "log",
+    "mod",
+    "overlay",
+    "pow",
+    "power",
+    "round",
+    "string_to_array",
+    "substr",
+    "substring",
+    "to_char",
+    "to_date",
+    "to_timestamp",
+    "trunc",
+    "array_upper",
+    "array_lower",
+    "array_ndims",
+    "encode",
 ];
 
 /// Registers them.
@@ -40,6 +64,8 @@ pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
         context.register_udf(function);
     }
     if let Some(array_agg) = context.state().aggregate_functions().get("array_agg") {
-        context.register_udaf(AggregateUDF::from(array_agg::PgArrayAgg::new(Arc::clone(array_agg))));
+        context.register_udaf(AggregateUDF::from(array_agg::PgArrayAgg::new(Arc::clone(
+            array_agg,
+        ))));
     }
 }

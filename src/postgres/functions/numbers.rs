@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array,
+};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type};
+use datafusion::arrow::datatypes::{
+    DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type,
+};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ScalarUDF;
 
@@ -17,25 +21,71 @@ use crate::postgres::{casts, types};
 pub fn all() -> Vec<ScalarUDF> {
     let float = Returns::Type("float8");
     vec![
-        function("pg_round", Returns::Of(rounded_field), |call| rounded(call, Rounding::Nearest)),
-        function("pg_trunc", Returns::Of(rounded_field), |call| rounded(call, Rounding::Zero)),
-        function("pg_ceil", Returns::Of(rounded_field), |call| rounded(call, Rounding::Up)),
-        function("pg_ceiling", Returns::Of(rounded_field), |call| rounded(call, Rounding::Up)),
-        function("pg_floor", Returns::Of(rounded_field), |call| rounded(call, Rounding::Down)),
+        function("pg_round", Returns::Of(rounded_field), |call| {
+            rounded(call, Rounding::Nearest)
+        }),
+        function("pg_trunc", Returns::Of(rounded_field), |call| {
+            rounded(call, Rounding::Zero)
+        }),
+        function("pg_ceil", Returns::Of(rounded_field), |call| {
+            rounded(call, Rounding::Up)
+        }),
+        function("pg_ceiling", Returns::Of(rounded_field), |call| {
+            rounded(call, Rounding::Up)
+        }),
+        function("pg_floor", Returns::Of(rounded_field), |call| {
+            rounded(call, Rounding::Down)
+        }),
         function("pg_power", float, power),
         function("pg_pow", float, power),
-        function("pg_log", Returns::Of(|fields, _| Ok(log_field(fields))), log),
-        function("div", Returns::Of(|_, _| Ok(Field::new("", DataType::Decimal128(38, 0), true))), div),
-        function("pg_summand", Returns::Of(|fields, _| Ok(summand_field(fields))), |call| Ok(cast(&call.arrays[0], call.returns.data_type())?)),
-        function("pg_quotient", Returns::Of(|fields, _| Ok(quotient_field(fields))), |call| Ok(Arc::clone(&call.arrays[0]))),
+        function(
+            "pg_log",
+            Returns::Of(|fields, _| Ok(log_field(fields))),
+            log,
+        ),
+        function(
+            "div",
+            Returns::Of(|_, _| Ok(Field::new("", DataType::Decimal128(38, 0), true))),
+            div,
+        ),
+        function(
+            "pg_summand",
+            Returns::Of(|fields, _| Ok(summand_field(fields))),
+            |call| Ok(cast(&call.arrays[0], call.returns.data_type())?),
+        ),
+        function(
+            "pg_quotient",
+            Returns::Of(|fields, _| Ok(quotient_field(fields))),
+            |call| Ok(Arc::clone(&call.arrays[0])),
+        ),
         function("width_bucket", Returns::Type("int4"), width_bucket),
-        function("to_number", Returns::Of(|_, _| Ok(types::marked_always(Field::new("", DataType::Decimal128(38, 10), true), "numeric"))), to_number),
+        function(
+            "to_number",
+            Returns::Of(|_, _| {
+                Ok(types::marked_always(
+                    Field::new("", DataType::Decimal128(38, 10), true),
+                    "numeric",
+                ))
+            }),
+            to_number,
+        ),
         function("scale", Returns::Type("int4"), |call| {
             let texts = call.texts(0)?;
-            let scale = |text: &str| i32::try_from(text.split_once('.').map_or(0, |(_, part)| part.len())).ok();
-            Ok(Arc::new(texts.iter().map(|text| text.and_then(scale)).collect::<Int32Array>()))
+            let scale = |text: &str| {
+                i32::try_from(text.split_once('.').map_or(0, |(_, part)| part.len())).ok()
+            };
+            Ok(Arc::new(
+                texts
+                    .iter()
+                    .map(|text| text.and_then(scale))
+                    .collect::<Int32Array>(),
+            ))
         }),
-        function("factorial", Returns::Of(|_, _| Ok(Field::new("", DataType::Decimal128(38, 0), true))), factorial),
+        function(
+            "factorial",
+            Returns::Of(|_, _| Ok(Field::new("", DataType::Decimal128(38, 0), true))),
+            factorial,
+        ),
         function("sind", float, |call| floats(call, |x| x.to_radians().sin())),
         function("cosd", float, |call| floats(call, |x| x.to_radians().cos())),
     ]
@@ -44,7 +94,9 @@ pub fn all() -> Vec<ScalarUDF> {
 /// A numeric with the digits that its average needs; anything else as it is.
 fn summand_field(fields: &[FieldRef]) -> Field {
     match fields.first().map(|field| field.data_type()) {
-        Some(DataType::Decimal128(_, scale)) if *scale <= 16 => Field::new("", DataType::Decimal128(38, 16), true),
+        Some(DataType::Decimal128(_, scale)) if *scale <= 16 => {
+            Field::new("", DataType::Decimal128(38, 16), true)
+        }
         Some(other) => Field::new("", other.clone(), true),
         None => Field::new("", DataType::Null, true),
     }
@@ -52,7 +104,9 @@ fn summand_field(fields: &[FieldRef]) -> Field {
 
 fn quotient_field(fields: &[FieldRef]) -> Field {
     match fields.first().map(|field| field.data_type()) {
-        Some(kind @ DataType::Decimal128(..)) => types::marked_always(Field::new("", kind.clone(), true), types::QUOTIENT),
+        Some(kind @ DataType::Decimal128(..)) => {
+            types::marked_always(Field::new("", kind.clone(), true), types::QUOTIENT)
+        }
         Some(other) => Field::new("", other.clone(), true),
         None => Field::new("", DataType::Null, true),
     }
@@ -78,7 +132,9 @@ fn rounded_field(fields: &[FieldRef], values: &[Option<&ScalarValue>]) -> Result
     };
     Ok(match fields.first().map(|field| field.data_type()) {
         Some(DataType::Decimal128(_, scale)) => {
-            let wanted = digits.and_then(|digits| i8::try_from(digits).ok()).map_or(*scale, |digits| digits.clamp(0, 30));
+            let wanted = digits
+                .and_then(|digits| i8::try_from(digits).ok())
+                .map_or(*scale, |digits| digits.clamp(0, 30));
             Field::new("", DataType::Decimal128(38, wanted), true)
         }
         _ => Field::new("", DataType::Float64, true),
@@ -95,9 +151,13 @@ fn rounded(call: &Call, rounding: Rounding) -> Result<ArrayRef> {
             return fault(Fault::Internal, "a rounded numeric is none");
         };
         let numbers = call.arrays[0].as_primitive::<Decimal128Type>();
-        let round = |(number, digits): (Option<i128>, Option<i64>)| decimal(number?, *scale, digits?, *wanted, rounding);
+        let round = |(number, digits): (Option<i128>, Option<i64>)| {
+            decimal(number?, *scale, digits?, *wanted, rounding)
+        };
         let answers = numbers.iter().zip(digits.iter()).map(round);
-        let answers = answers.collect::<Decimal128Array>().with_precision_and_scale(*precision, *wanted)?;
+        let answers = answers
+            .collect::<Decimal128Array>()
+            .with_precision_and_scale(*precision, *wanted)?;
         return Ok(Arc::new(answers));
     }
     let numbers = cast(&call.arrays[0], &DataType::Float64)?;
@@ -116,7 +176,11 @@ fn rounded(call: &Call, rounding: Rounding) -> Result<ArrayRef> {
             (Rounding::Down, _) => number.floor(),
         })
     };
-    let answers = numbers.as_primitive::<Float64Type>().iter().zip(digits.iter()).map(round);
+    let answers = numbers
+        .as_primitive::<Float64Type>()
+        .iter()
+        .zip(digits.iter())
+        .map(round);
     Ok(Arc::new(answers.collect::<Float64Array>()))
 }
 
@@ -144,12 +208,20 @@ fn decimal(number: i128, scale: i8, digits: i64, wanted: i8, rounding: Rounding)
 
 fn floats(call: &Call, answer: impl Fn(f64) -> f64) -> Result<ArrayRef> {
     let numbers = cast(&call.arrays[0], &DataType::Float64)?;
-    Ok(Arc::new(numbers.as_primitive::<Float64Type>().iter().map(|number| number.map(&answer)).collect::<Float64Array>()))
+    Ok(Arc::new(
+        numbers
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(|number| number.map(&answer))
+            .collect::<Float64Array>(),
+    ))
 }
 
 fn two_floats(call: &Call) -> Result<[Float64Array; 2]> {
     let float = |at: usize| -> Result<Float64Array> {
-        Ok(cast(&call.arrays[at], &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+        Ok(cast(&call.arrays[at], &DataType::Float64)?
+            .as_primitive::<Float64Type>()
+            .clone())
     };
     Ok([float(0)?, float(1)?])
 }
@@ -157,12 +229,20 @@ fn two_floats(call: &Call) -> Result<[Float64Array; 2]> {
 fn power(call: &Call) -> Result<ArrayRef> {
     let [bases, exponents] = two_floats(call)?;
     let raise = |(base, exponent): (Option<f64>, Option<f64>)| -> Result<Option<f64>> {
-        let (Some(base), Some(exponent)) = (base, exponent) else { return Ok(None) };
+        let (Some(base), Some(exponent)) = (base, exponent) else {
+            return Ok(None);
+        };
         if base == 0.0 && exponent < 0.0 {
-            return fault(Fault::InvalidPower, "zero raised to a negative power is undefined");
+            return fault(
+                Fault::InvalidPower,
+                "zero raised to a negative power is undefined",
+            );
         }
         if base < 0.0 && exponent.fract() != 0.0 {
-            return fault(Fault::InvalidPower, "a negative number raised to a non-integer power yields a complex result");
+            return fault(
+                Fault::InvalidPower,
+                "a negative number raised to a non-integer power yields a complex result",
+            );
         }
         let answer = base.powf(exponent);
         match answer.is_infinite() && base.is_finite() && exponent.is_finite() {
@@ -175,9 +255,16 @@ fn power(call: &Call) -> Result<ArrayRef> {
 }
 
 fn log_field(fields: &[FieldRef]) -> Field {
-    let numeric = fields.len() == 2 || matches!(fields.first().map(|field| field.data_type()), Some(DataType::Decimal128(..)));
+    let numeric = fields.len() == 2
+        || matches!(
+            fields.first().map(|field| field.data_type()),
+            Some(DataType::Decimal128(..))
+        );
     match numeric {
-        true => types::marked_always(Field::new("", DataType::Decimal128(38, 20), true), types::QUOTIENT),
+        true => types::marked_always(
+            Field::new("", DataType::Decimal128(38, 20), true),
+            types::QUOTIENT,
+        ),
         false => Field::new("", DataType::Float64, true),
     }
 }
@@ -186,13 +273,18 @@ fn log_field(fields: &[FieldRef]) -> Field {
 fn log(call: &Call) -> Result<ArrayRef> {
     let of = |number: f64| match number {
         0.0 => fault(Fault::InvalidLogarithm, "cannot take logarithm of zero"),
-        number if number < 0.0 => fault(Fault::InvalidLogarithm, "cannot take logarithm of a negative number"),
+        number if number < 0.0 => fault(
+            Fault::InvalidLogarithm,
+            "cannot take logarithm of a negative number",
+        ),
         number => Ok(number),
     };
     let answers: Result<Float64Array> = if call.has(1) {
         let [bases, numbers] = two_floats(call)?;
         let log = |(base, number): (Option<f64>, Option<f64>)| -> Result<Option<f64>> {
-            let (Some(base), Some(number)) = (base, number) else { return Ok(None) };
+            let (Some(base), Some(number)) = (base, number) else {
+                return Ok(None);
+            };
             let answer = of(number)?.ln() / of(base)?.ln();
             // 2.9999999999999996 is 3 but for the last digit of a double.
             Ok(Some((answer * 1e15).round() / 1e15))
@@ -201,13 +293,23 @@ fn log(call: &Call) -> Result<ArrayRef> {
     } else {
         let numbers = cast(&call.arrays[0], &DataType::Float64)?;
         let log = |number: Option<f64>| number.map(|number| Ok(of(number)?.log10())).transpose();
-        numbers.as_primitive::<Float64Type>().iter().map(log).collect()
+        numbers
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(log)
+            .collect()
     };
     let answers: ArrayRef = Arc::new(answers?);
     match call.returns.data_type() {
         DataType::Decimal128(precision, scale) => {
-            let texts = answers.as_primitive::<Float64Type>().iter().map(|answer| answer.and_then(|answer| casts::decimal(&answer.to_string(), *scale)));
-            Ok(Arc::new(texts.collect::<Decimal128Array>().with_precision_and_scale(*precision, *scale)?))
+            let texts = answers.as_primitive::<Float64Type>().iter().map(|answer| {
+                answer.and_then(|answer| casts::decimal(&answer.to_string(), *scale))
+            });
+            Ok(Arc::new(
+                texts
+                    .collect::<Decimal128Array>()
+                    .with_precision_and_scale(*precision, *scale)?,
+            ))
         }
         _ => Ok(answers),
     }
@@ -217,7 +319,10 @@ fn div(call: &Call) -> Result<ArrayRef> {
     let scale = 10;
     let decimal = |at: usize| cast(&call.arrays[at], &DataType::Decimal128(38, scale));
     let (left, right) = (decimal(0)?, decimal(1)?);
-    let (left, right) = (left.as_primitive::<Decimal128Type>(), right.as_primitive::<Decimal128Type>());
+    let (left, right) = (
+        left.as_primitive::<Decimal128Type>(),
+        right.as_primitive::<Decimal128Type>(),
+    );
     let divide = |(a, b): (Option<i128>, Option<i128>)| match (a, b) {
         (Some(_), Some(0)) => fault(Fault::DivisionByZero, "division by zero"),
         (Some(a), Some(b)) => Ok(Some(a / b)),
@@ -229,16 +334,30 @@ fn div(call: &Call) -> Result<ArrayRef> {
 
 fn width_bucket(call: &Call) -> Result<ArrayRef> {
     let float = |at: usize| -> Result<Float64Array> {
-        Ok(cast(&call.arrays[at], &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+        Ok(cast(&call.arrays[at], &DataType::Float64)?
+            .as_primitive::<Float64Type>()
+            .clone())
     };
     let (values, lows, highs) = (float(0)?, float(1)?, float(2)?);
     let counts = call.integers(3)?;
-    #[allow(clippy::cast_possible_truncation, reason = "a bucket is at most the count of them")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a bucket is at most the count of them"
+    )]
     let bucket = |row: usize| -> Result<Option<i32>> {
-        if [&values, &lows, &highs].iter().any(|column| column.is_null(row)) || counts.is_null(row) {
+        if [&values, &lows, &highs]
+            .iter()
+            .any(|column| column.is_null(row))
+            || counts.is_null(row)
+        {
             return Ok(None);
         }
-        let (value, low, high, count) = (values.value(row), lows.value(row), highs.value(row), counts.value(row));
+        let (value, low, high, count) = (
+            values.value(row),
+            lows.value(row),
+            highs.value(row),
+            counts.value(row),
+        );
         if count <= 0 {
             return fault(Fault::InvalidWidth, "count must be greater than zero");
         }
@@ -249,14 +368,18 @@ fn width_bucket(call: &Call) -> Result<ArrayRef> {
         let bucket = (share * count as f64).floor() as i64 + 1;
         Ok(i32::try_from(bucket.clamp(0, count + 1)).ok())
     };
-    Ok(Arc::new((0..call.rows).map(bucket).collect::<Result<Int32Array>>()?))
+    Ok(Arc::new(
+        (0..call.rows).map(bucket).collect::<Result<Int32Array>>()?,
+    ))
 }
 
 fn to_number(call: &Call) -> Result<ArrayRef> {
     let texts = call.texts(0)?;
     let formats = call.texts(1)?;
     let read = |row: usize| {
-        (texts.is_valid(row) && formats.is_valid(row)).then(|| number_of(texts.value(row)).and_then(|text| casts::decimal(&text, 10))).flatten()
+        (texts.is_valid(row) && formats.is_valid(row))
+            .then(|| number_of(texts.value(row)).and_then(|text| casts::decimal(&text, 10)))
+            .flatten()
     };
     let answers: Decimal128Array = (0..call.rows).map(read).collect();
     Ok(Arc::new(answers.with_precision_and_scale(38, 10)?))
@@ -266,11 +389,24 @@ fn factorial(call: &Call) -> Result<ArrayRef> {
     let numbers = cast(&call.arrays[0], &DataType::Int64)?;
     let product = |number: i64| -> Result<i128> {
         if number < 0 {
-            return fault(Fault::OutOfRange, "factorial of a negative number is undefined");
+            return fault(
+                Fault::OutOfRange,
+                "factorial of a negative number is undefined",
+            );
         }
         let product = (1..=i128::from(number)).try_fold(1_i128, i128::checked_mul);
-        product.map_or_else(|| fault(Fault::OutOfRange, "value overflows numeric format"), Ok)
+        product.map_or_else(
+            || fault(Fault::OutOfRange, "value overflows numeric format"),
+            Ok,
+        )
     };
-    let answers = numbers.as_primitive::<Int64Type>().iter().map(|number| number.map(product).transpose());
-    Ok(Arc::new(answers.collect::<Result<Decimal128Array>>()?.with_precision_and_scale(38, 0)?))
+    let answers = numbers
+        .as_primitive::<Int64Type>()
+        .iter()
+        .map(|number| number.map(product).transpose());
+    Ok(Arc::new(
+        answers
+            .collect::<Result<Decimal128Array>>()?
+            .with_precision_and_scale(38, 0)?,
+    ))
 }

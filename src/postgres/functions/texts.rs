@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::logical_expr::ScalarUDF;
@@ -20,30 +22,68 @@ pub fn all() -> Vec<ScalarUDF> {
         function("pg_like", boolean, |call| matches_like(call, false)),
         function("pg_ilike", boolean, |call| matches_like(call, true)),
         function("pg_similar_to", boolean, similar_to),
-        function("pg_substring", Returns::Of(|fields, _| Ok(substring_field(fields))), substring),
-        function("pg_substr", Returns::Of(|fields, _| Ok(substring_field(fields))), substring),
+        function(
+            "pg_substring",
+            Returns::Of(|fields, _| Ok(substring_field(fields))),
+            substring,
+        ),
+        function(
+            "pg_substr",
+            Returns::Of(|fields, _| Ok(substring_field(fields))),
+            substring,
+        ),
         function("pg_overlay", text, overlay),
         function("pg_concat_op", Returns::Of(concat_field), concat_op),
-        function("quote_literal", text, |call| call.map_texts(1, |texts| Ok(Some(quoted_literal(texts[0]))))),
+        function("quote_literal", text, |call| {
+            call.map_texts(1, |texts| Ok(Some(quoted_literal(texts[0]))))
+        }),
         function("quote_nullable", text, |call| {
             let texts = call.texts(0)?;
-            let quoted = texts.iter().map(|text| Some(text.map_or_else(|| "NULL".to_owned(), quoted_literal)));
+            let quoted = texts
+                .iter()
+                .map(|text| Some(text.map_or_else(|| "NULL".to_owned(), quoted_literal)));
             Ok(Arc::new(quoted.collect::<StringArray>()))
         }),
-        function("quote_ident", text, |call| call.map_texts(1, |texts| Ok(Some(quoted_identifier(texts[0]))))),
+        function("quote_ident", text, |call| {
+            call.map_texts(1, |texts| Ok(Some(quoted_identifier(texts[0]))))
+        }),
         function("format", text, format),
-        function("pg_list_regexp_matches", Returns::Of(|_, _| Ok(Field::new("", types::list_of(types::list_of(DataType::Utf8)), true))), regexp_matches),
+        function(
+            "pg_list_regexp_matches",
+            Returns::Of(|_, _| {
+                Ok(Field::new(
+                    "",
+                    types::list_of(types::list_of(DataType::Utf8)),
+                    true,
+                ))
+            }),
+            regexp_matches,
+        ),
         function("pg_encode", text, encode),
         function("regexp_substr", text, |call| {
-            call.map_texts(2, |texts| Ok(regex(texts[1], false)?.find(texts[0]).map(|found| found.as_str().to_owned())))
+            call.map_texts(2, |texts| {
+                Ok(regex(texts[1], false)?
+                    .find(texts[0])
+                    .map(|found| found.as_str().to_owned()))
+            })
         }),
-        function("unistr", text, |call| call.map_texts(1, |texts| Ok(Some(texts[0].to_owned())))),
+        function("unistr", text, |call| {
+            call.map_texts(1, |texts| Ok(Some(texts[0].to_owned())))
+        }),
         function("convert_from", text, |call| {
             let bytes = cast(&call.arrays[0], &DataType::Binary)?;
-            let read = bytes.as_binary::<i32>().iter().map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()));
+            let read = bytes
+                .as_binary::<i32>()
+                .iter()
+                .map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()));
             Ok(Arc::new(read.collect::<StringArray>()))
         }),
-        function("convert_to", Returns::Type("bytea"), |call| Ok(cast(&(Arc::new(call.texts(0)?) as ArrayRef), &DataType::Binary)?)),
+        function("convert_to", Returns::Type("bytea"), |call| {
+            Ok(cast(
+                &(Arc::new(call.texts(0)?) as ArrayRef),
+                &DataType::Binary,
+            )?)
+        }),
     ]
 }
 
@@ -51,16 +91,28 @@ fn matches_like(call: &Call, fold: bool) -> Result<ArrayRef> {
     let (texts, patterns, escapes) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
     let answer = |row: usize| {
         (texts.is_valid(row) && patterns.is_valid(row)).then(|| {
-            let escape = if call.has(2) { escapes.value(row).chars().next() } else { Some('\\') };
+            let escape = if call.has(2) {
+                escapes.value(row).chars().next()
+            } else {
+                Some('\\')
+            };
             like(texts.value(row), patterns.value(row), escape, fold)
         })
     };
-    Ok(Arc::new((0..call.rows).map(answer).collect::<BooleanArray>()))
+    Ok(Arc::new(
+        (0..call.rows).map(answer).collect::<BooleanArray>(),
+    ))
 }
 
 /// Whether a text is like a pattern.
 pub fn like(text: &str, pattern: &str, escape: Option<char>, fold: bool) -> bool {
-    let folded = |text: &str| if fold { text.to_lowercase() } else { text.to_owned() };
+    let folded = |text: &str| {
+        if fold {
+            text.to_lowercase()
+        } else {
+            text.to_owned()
+        }
+    };
     let text: Vec<char> = folded(text).chars().collect();
     let pattern: Vec<char> = folded(pattern).chars().collect();
     // The last `%`, and how far it has reached: going back to it is enough.
@@ -69,7 +121,11 @@ pub fn like(text: &str, pattern: &str, escape: Option<char>, fold: bool) -> bool
     while at < text.len() {
         let here = pattern.get(place).copied();
         let escaped = here.is_some() && here == escape && place + 1 < pattern.len();
-        let literal = if escaped { pattern.get(place + 1).copied() } else { here };
+        let literal = if escaped {
+            pattern.get(place + 1).copied()
+        } else {
+            here
+        };
         if here == Some('%') && !escaped {
             back = Some((place + 1, at));
             place += 1;
@@ -90,13 +146,29 @@ pub fn like(text: &str, pattern: &str, escape: Option<char>, fold: bool) -> bool
 /// A pattern as Postgres' regular expressions have it.
 pub fn regex(pattern: &str, fold: bool) -> Result<Regex> {
     let pattern = pattern.strip_prefix("(?i)").unwrap_or(pattern);
-    let pattern = pattern.replace("\\m", "\\b").replace("\\M", "\\b").replace("\\Y", "\\B").replace("\\y", "\\b");
-    match RegexBuilder::new(&pattern).case_insensitive(fold).size_limit(1 << 22).build() {
+    let pattern = pattern
+        .replace("\\m", "\\b")
+        .replace("\\M", "\\b")
+        .replace("\\Y", "\\B")
+        .replace("\\y", "\\b");
+    match RegexBuilder::new(&pattern)
+        .case_insensitive(fold)
+        .size_limit(1 << 22)
+        .build()
+    {
         Ok(regex) => Ok(regex),
         Err(error) => {
             let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            fault(Fault::InvalidRegex, format!("invalid regular expression: {reason}"))
+            let reason = reason
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
+            fault(
+                Fault::InvalidRegex,
+                format!("invalid regular expression: {reason}"),
+            )
         }
     }
 }
@@ -107,9 +179,15 @@ fn similar_to(call: &Call) -> Result<ArrayRef> {
         if texts.is_null(row) || patterns.is_null(row) {
             return Ok(None);
         }
-        Ok(Some(regex(&similar_pattern(patterns.value(row)), false)?.is_match(texts.value(row))))
+        Ok(Some(
+            regex(&similar_pattern(patterns.value(row)), false)?.is_match(texts.value(row)),
+        ))
     };
-    Ok(Arc::new((0..call.rows).map(answer).collect::<Result<BooleanArray>>()?))
+    Ok(Arc::new(
+        (0..call.rows)
+            .map(answer)
+            .collect::<Result<BooleanArray>>()?,
+    ))
 }
 
 /// A pattern of `SIMILAR TO` as a regular expression of the whole text.
@@ -152,7 +230,11 @@ fn substring_field(fields: &[std::sync::Arc<Field>]) -> Field {
 
 /// From a place, or what a pattern finds.
 fn substring(call: &Call) -> Result<ArrayRef> {
-    if call.arrays.get(1).is_some_and(|second| *second.data_type() == DataType::Utf8) {
+    if call
+        .arrays
+        .get(1)
+        .is_some_and(|second| *second.data_type() == DataType::Utf8)
+    {
         return call.map_texts(2, |texts| {
             let found = regex(texts[1], false)?;
             let captures = found.captures(texts[0]);
@@ -167,19 +249,33 @@ fn substring(call: &Call) -> Result<ArrayRef> {
         }
         let start = from.value(row);
         let end = match call.has(2) {
-            true if length.value(row) < 0 => return fault(Fault::InvalidSubstring, "negative substring length not allowed"),
+            true if length.value(row) < 0 => {
+                return fault(
+                    Fault::InvalidSubstring,
+                    "negative substring length not allowed",
+                );
+            }
             true => start.saturating_add(length.value(row)),
             false => i64::MAX,
         };
         let skipped = usize::try_from(start.max(1) - 1).unwrap_or(usize::MAX);
         let taken = usize::try_from(end.saturating_sub(start.max(1)).max(0)).unwrap_or(usize::MAX);
-        Ok(Some(texts.value(row).chars().skip(skipped).take(taken).collect()))
+        Ok(Some(
+            texts.value(row).chars().skip(skipped).take(taken).collect(),
+        ))
     };
-    Ok(Arc::new((0..call.rows).map(part).collect::<Result<StringArray>>()?))
+    Ok(Arc::new(
+        (0..call.rows).map(part).collect::<Result<StringArray>>()?,
+    ))
 }
 
 fn overlay(call: &Call) -> Result<ArrayRef> {
-    let (texts, others, from, length) = (call.texts(0)?, call.texts(1)?, call.integers(2)?, call.integers(3)?);
+    let (texts, others, from, length) = (
+        call.texts(0)?,
+        call.texts(1)?,
+        call.integers(2)?,
+        call.integers(3)?,
+    );
     let part = |row: usize| {
         if texts.is_null(row) || others.is_null(row) || from.is_null(row) {
             return None;
@@ -197,9 +293,16 @@ fn overlay(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new((0..call.rows).map(part).collect::<StringArray>()))
 }
 
-fn concat_field(fields: &[Arc<Field>], _: &[Option<&datafusion::common::ScalarValue>]) -> Result<Field> {
-    let list = fields.iter().find(|field| matches!(field.data_type(), DataType::List(_)));
-    let bytes = fields.iter().all(|field| *field.data_type() == DataType::Binary);
+fn concat_field(
+    fields: &[Arc<Field>],
+    _: &[Option<&datafusion::common::ScalarValue>],
+) -> Result<Field> {
+    let list = fields
+        .iter()
+        .find(|field| matches!(field.data_type(), DataType::List(_)));
+    let bytes = fields
+        .iter()
+        .all(|field| *field.data_type() == DataType::Binary);
     let jsonb = fields.iter().any(|field| types::type_of(field) == "jsonb");
     Ok(match list {
         Some(list) => list.as_ref().clone(),
@@ -215,15 +318,30 @@ fn concat_op(call: &Call) -> Result<ArrayRef> {
         return concat_lists(call);
     }
     if *call.returns.data_type() == DataType::Binary {
-        let (left, right) = (call.arrays[0].as_binary::<i32>(), call.arrays[1].as_binary::<i32>());
-        let joined = left.iter().zip(right.iter()).map(|(a, b)| Some([a?, b?].concat()));
+        let (left, right) = (
+            call.arrays[0].as_binary::<i32>(),
+            call.arrays[1].as_binary::<i32>(),
+        );
+        let joined = left
+            .iter()
+            .zip(right.iter())
+            .map(|(a, b)| Some([a?, b?].concat()));
         let joined: Vec<Option<Vec<u8>>> = joined.collect();
-        return Ok(Arc::new(joined.iter().map(Option::as_deref).collect::<datafusion::arrow::array::BinaryArray>()));
+        return Ok(Arc::new(
+            joined
+                .iter()
+                .map(Option::as_deref)
+                .collect::<datafusion::arrow::array::BinaryArray>(),
+        ));
     }
     if types::type_of(&call.returns) == "jsonb" {
         return super::documents::concat(call);
     }
-    let bools: Vec<bool> = call.arrays.iter().map(|array| *array.data_type() == DataType::Boolean).collect();
+    let bools: Vec<bool> = call
+        .arrays
+        .iter()
+        .map(|array| *array.data_type() == DataType::Boolean)
+        .collect();
     call.map_texts(2, |texts| {
         let word = |at: usize| match (bools[at], texts[at]) {
             (true, "t") => "true",
@@ -247,7 +365,13 @@ fn concat_lists(call: &Call) -> Result<ArrayRef> {
             let part = match values.data_type() {
                 DataType::List(_) if values.is_null(row) => continue,
                 DataType::List(_) => values.as_list::<i32>().value(row),
-                DataType::Utf8 if matches!(item.data_type(), DataType::Utf8) || values.is_null(row) || !values.as_string::<i32>().value(row).starts_with('{') => values.slice(row, 1),
+                DataType::Utf8
+                    if matches!(item.data_type(), DataType::Utf8)
+                        || values.is_null(row)
+                        || !values.as_string::<i32>().value(row).starts_with('{') =>
+                {
+                    values.slice(row, 1)
+                }
                 _ => values.slice(row, 1),
             };
             let part = cast(&part, item.data_type())?;
@@ -262,14 +386,23 @@ fn concat_lists(call: &Call) -> Result<ArrayRef> {
         false => concat(&parts)?,
     };
     let offsets = datafusion::arrow::buffer::OffsetBuffer::from_lengths(lengths);
-    Ok(Arc::new(datafusion::arrow::array::GenericListArray::<i32>::try_new(Arc::clone(item), offsets, values, None)?))
+    Ok(Arc::new(
+        datafusion::arrow::array::GenericListArray::<i32>::try_new(
+            Arc::clone(item),
+            offsets,
+            values,
+            None,
+        )?,
+    ))
 }
 
 /// `'it''s'`
 pub fn quoted_literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     match text.contains('\\') {
-        true => format!(" E'{}'", doubled.replace('\\', "\\\\")).trim_start().to_owned(),
+        true => format!(" E'{}'", doubled.replace('\\', "\\\\"))
+            .trim_start()
+            .to_owned(),
         false => format!("'{doubled}'"),
     }
 }
@@ -282,15 +415,22 @@ pub fn quoted_identifier(text: &str) -> String {
 /// `format('%s-%I', …)`
 fn format(call: &Call) -> Result<ArrayRef> {
     let formats = call.texts(0)?;
-    let arguments = (1..call.arrays.len()).map(|at| call.texts(at)).collect::<Result<Vec<_>>>()?;
+    let arguments = (1..call.arrays.len())
+        .map(|at| call.texts(at))
+        .collect::<Result<Vec<_>>>()?;
     let write = |row: usize| -> Result<Option<String>> {
         if formats.is_null(row) {
             return Ok(None);
         }
-        let values: Vec<Option<&str>> = arguments.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect();
+        let values: Vec<Option<&str>> = arguments
+            .iter()
+            .map(|column| column.is_valid(row).then(|| column.value(row)))
+            .collect();
         formatted(formats.value(row), &values).map(Some)
     };
-    Ok(Arc::new((0..call.rows).map(write).collect::<Result<StringArray>>()?))
+    Ok(Arc::new(
+        (0..call.rows).map(write).collect::<Result<StringArray>>()?,
+    ))
 }
 
 fn formatted(pattern: &str, values: &[Option<&str>]) -> Result<String> {
@@ -330,12 +470,20 @@ fn formatted(pattern: &str, values: &[Option<&str>]) -> Result<String> {
             Some('s') => value.unwrap_or_default().to_owned(),
             Some('I') => match value {
                 Some(value) => quoted_identifier(value),
-                None => return fault(Fault::InvalidArgument, "null values cannot be formatted as an SQL identifier"),
+                None => {
+                    return fault(
+                        Fault::InvalidArgument,
+                        "null values cannot be formatted as an SQL identifier",
+                    );
+                }
             },
             Some('L') => value.map_or_else(|| "NULL".to_owned(), quoted_literal),
             other => {
                 let other = other.map(String::from).unwrap_or_default();
-                return fault(Fault::InvalidArgument, format!("unrecognized format() type specifier \"{other}\""));
+                return fault(
+                    Fault::InvalidArgument,
+                    format!("unrecognized format() type specifier \"{other}\""),
+                );
             }
         };
         let width: usize = digits.parse().unwrap_or(0);
@@ -356,7 +504,11 @@ fn regexp_matches(call: &Call) -> Result<ArrayRef> {
             result.append_null();
             continue;
         }
-        let flags = if flags.is_valid(row) { flags.value(row) } else { "" };
+        let flags = if flags.is_valid(row) {
+            flags.value(row)
+        } else {
+            ""
+        };
         let pattern = regex(patterns.value(row), flags.contains('i'))?;
         let most = if flags.contains('g') { usize::MAX } else { 1 };
         for found in pattern.captures_iter(texts.value(row)).take(most) {
@@ -389,17 +541,26 @@ fn encode(call: &Call) -> Result<ArrayRef> {
                     byte => char::from(*byte).to_string(),
                 })
                 .collect(),
-            other => return fault(Fault::InvalidArgument, format!("unrecognized encoding: \"{other}\"")),
+            other => {
+                return fault(
+                    Fault::InvalidArgument,
+                    format!("unrecognized encoding: \"{other}\""),
+                );
+            }
         }))
     };
-    Ok(Arc::new((0..call.rows).map(write).collect::<Result<StringArray>>()?))
+    Ok(Arc::new(
+        (0..call.rows).map(write).collect::<Result<StringArray>>()?,
+    ))
 }
 
 fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut result = String::new();
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().enumerate().fold(0_u32, |sum, (at, byte)| sum | u32::from(*byte) << (16 - 8 * at));
+        let group = chunk.iter().enumerate().fold(0_u32, |sum, (at, byte)| {
+            sum | u32::from(*byte) << (16 - 8 * at)
+        });
         for at in 0..4 {
             match at <= chunk.len() {
                 true => result.push(char::from(LETTERS[(group >> (18 - 6 * at) & 63) as usize])),
@@ -408,7 +569,11 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     // Postgres breaks lines after 76 letters, as mail does.
-    let lines: Vec<String> = result.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    let lines: Vec<String> = result
+        .as_bytes()
+        .chunks(76)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
     lines.join("\n")
 }
 
@@ -430,16 +595,34 @@ mod tests {
             ("漏斗", "_斗", None, true),
             ("", "%", None, true),
         ] {
-            assert_eq!(like(text, pattern, escape, false), expected, "{text} like {pattern}");
+            assert_eq!(
+                like(text, pattern, escape, false),
+                expected,
+                "{text} like {pattern}"
+            );
         }
-        assert!(regex(&similar_pattern("(a|b)%"), false).unwrap().is_match("abc"));
-        assert!(!regex(&similar_pattern("(b|c)%"), false).unwrap().is_match("abc"));
+        assert!(
+            regex(&similar_pattern("(a|b)%"), false)
+                .unwrap()
+                .is_match("abc")
+        );
+        assert!(
+            !regex(&similar_pattern("(b|c)%"), false)
+                .unwrap()
+                .is_match("abc")
+        );
     }
 
     #[test]
     fn formats_are_filled_as_in_postgres() {
-        assert_eq!(formatted("%s-%I", &[Some("x"), Some("My Col")]).unwrap(), "x-\"My Col\"");
-        assert_eq!(formatted("%s|%1$-3s|%L", &[Some("a"), Some("it's")]).unwrap(), "a|a  |'it''s'");
+        assert_eq!(
+            formatted("%s-%I", &[Some("x"), Some("My Col")]).unwrap(),
+            "x-\"My Col\""
+        );
+        assert_eq!(
+            formatted("%s|%1$-3s|%L", &[Some("a"), Some("it's")]).unwrap(),
+            "a|a  |'it''s'"
+        );
         assert_eq!(base64(b"\x01\x02"), "AQI=");
     }
 }

@@ -8,25 +8,50 @@ use crate::postgres::function::{Result, fault};
 use crate::postgres::text::offset_text;
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-const ROMAN: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
+const DAYS: [&str; 7] = [
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+];
+const ROMAN: [&str; 12] = [
+    "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII",
+];
 
 /// The words of a template, longer ones before those that they begin with.
 const WORDS: [&str; 59] = [
-    "HH24", "HH12", "SSSSS", "SSSS", "IYYY", "Y,YYY", "YYYY", "MONTH", "Month", "month", "DAY", "Day", "day", "IDDD",
-    "A.M.", "P.M.", "a.m.", "p.m.", "B.C.", "A.D.", "b.c.", "a.d.", "DDD", "MON", "Mon", "mon", "IYY", "YYY", "TZH",
-    "TZM", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "HH", "MI", "SS", "MS", "US", "IY", "YY", "MM", "DY", "Dy", "dy",
-    "DD", "ID", "IW", "WW", "AM", "PM", "am", "pm", "CC", "TZ", "tz", "RM",
+    "HH24", "HH12", "SSSSS", "SSSS", "IYYY", "Y,YYY", "YYYY", "MONTH", "Month", "month", "DAY",
+    "Day", "day", "IDDD", "A.M.", "P.M.", "a.m.", "p.m.", "B.C.", "A.D.", "b.c.", "a.d.", "DDD",
+    "MON", "Mon", "mon", "IYY", "YYY", "TZH", "TZM", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6",
+    "HH", "MI", "SS", "MS", "US", "IY", "YY", "MM", "DY", "Dy", "dy", "DD", "ID", "IW", "WW", "AM",
+    "PM", "am", "pm", "CC", "TZ", "tz", "RM",
 ];
 const LETTERS: [&str; 10] = ["BC", "AD", "bc", "ad", "OF", "I", "Y", "D", "W", "Q"];
 
 /// A piece of a template.
 #[derive(Debug, PartialEq)]
 enum Piece {
-    Word { word: &'static str, fill: bool, ordinal: Option<bool> },
+    Word {
+        word: &'static str,
+        fill: bool,
+        ordinal: Option<bool>,
+    },
     Text(String),
 }
 
@@ -50,7 +75,10 @@ fn pieces(template: &str) -> Vec<Piece> {
             rest = after;
             continue;
         }
-        let found = WORDS.iter().chain(&LETTERS).find(|word| starts_with_word(rest, word));
+        let found = WORDS
+            .iter()
+            .chain(&LETTERS)
+            .find(|word| starts_with_word(rest, word));
         match found {
             Some(word) => {
                 rest = &rest[word.len()..];
@@ -62,7 +90,11 @@ fn pieces(template: &str) -> Vec<Piece> {
                 if ordinal.is_some() {
                     rest = &rest[2..];
                 }
-                pieces.push(Piece::Word { word, fill, ordinal });
+                pieces.push(Piece::Word {
+                    word,
+                    fill,
+                    ordinal,
+                });
                 fill = true;
             }
             None => {
@@ -81,10 +113,28 @@ fn pieces(template: &str) -> Vec<Piece> {
 
 /// Words of digits may be written in small letters; the letters of the others say how they are written.
 fn starts_with_word(rest: &str, word: &str) -> bool {
-    let cased = word.chars().any(char::is_lowercase) || matches!(word, "MONTH" | "MON" | "DAY" | "DY" | "AM" | "PM" | "A.M." | "P.M." | "TZ" | "BC" | "AD" | "B.C." | "A.D.");
+    let cased = word.chars().any(char::is_lowercase)
+        || matches!(
+            word,
+            "MONTH"
+                | "MON"
+                | "DAY"
+                | "DY"
+                | "AM"
+                | "PM"
+                | "A.M."
+                | "P.M."
+                | "TZ"
+                | "BC"
+                | "AD"
+                | "B.C."
+                | "A.D."
+        );
     match cased {
         true => rest.starts_with(word),
-        false => rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)),
+        false => rest
+            .get(..word.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(word)),
     }
 }
 
@@ -95,7 +145,11 @@ pub fn moment_text(local_us: i64, offset: i32, zone: &str, template: &str) -> Op
     for piece in pieces(template) {
         match piece {
             Piece::Text(text) => result.push_str(&text),
-            Piece::Word { word, fill, ordinal } => {
+            Piece::Word {
+                word,
+                fill,
+                ordinal,
+            } => {
                 let text = word_text(&moment, offset, zone, word, fill);
                 let ending = ordinal.map(|upper| ordinal_ending(&text, upper));
                 result.push_str(&text);
@@ -120,7 +174,11 @@ fn word_text(moment: &NaiveDateTime, offset: i32, zone: &str, word: &str, fill: 
     let month = MONTHS[moment.month0() as usize];
     let day = DAYS[moment.weekday().num_days_from_sunday() as usize];
     let micros = i64::from(moment.nanosecond() / 1000 % 1_000_000);
-    let hour12 = if moment.hour() % 12 == 0 { 12 } else { moment.hour() % 12 };
+    let hour12 = if moment.hour() % 12 == 0 {
+        12
+    } else {
+        moment.hour() % 12
+    };
     let half = if moment.hour() < 12 { "AM" } else { "PM" };
     match word {
         "HH24" => number(i64::from(moment.hour()), 2),
@@ -162,7 +220,10 @@ fn word_text(moment: &NaiveDateTime, offset: i32, zone: &str, word: &str, fill: 
         "Dy" => day[..3].to_owned(),
         "dy" => day[..3].to_lowercase(),
         "DDD" => number(i64::from(moment.ordinal()), 3),
-        "IDDD" => number(i64::from(iso.week0() * 7 + moment.weekday().number_from_monday()), 3),
+        "IDDD" => number(
+            i64::from(iso.week0() * 7 + moment.weekday().number_from_monday()),
+            3,
+        ),
         "DD" => number(i64::from(moment.day()), 2),
         "D" => moment.weekday().number_from_sunday().to_string(),
         "ID" => moment.weekday().number_from_monday().to_string(),
@@ -178,7 +239,11 @@ fn word_text(moment: &NaiveDateTime, offset: i32, zone: &str, word: &str, fill: 
         "TZ" => zone.to_uppercase(),
         "tz" => zone.to_lowercase(),
         "OF" => offset_text(offset),
-        "TZH" => format!("{}{:02}", if offset < 0 { '-' } else { '+' }, offset.abs() / 3600),
+        "TZH" => format!(
+            "{}{:02}",
+            if offset < 0 { '-' } else { '+' },
+            offset.abs() / 3600
+        ),
         "TZM" => format!("{:02}", offset.abs() / 60 % 60),
         _ => String::new(),
     }
@@ -204,7 +269,12 @@ fn ordinal_ending(number: &str, upper: bool) -> &'static str {
 
 /// A text by a template, as a local time; and its offset in seconds, where the template has one.
 pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i32>)> {
-    let out = || fault(Fault::DatetimeOverflow, format!("date/time field value out of range: \"{text}\""));
+    let out = || {
+        fault(
+            Fault::DatetimeOverflow,
+            format!("date/time field value out of range: \"{text}\""),
+        )
+    };
     let (mut year, mut month, mut day, mut day_of_year) = (1, 1, 1, None);
     let (mut hour, mut minute, mut second, mut micros) = (0, 0, 0, 0_u32);
     let (mut afternoon, mut offset) = (None, None);
@@ -216,7 +286,11 @@ pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i3
             Piece::Text(separators) => {
                 // What separates is passed over, whatever it is.
                 for _ in separators.chars() {
-                    let skips = rest.chars().next().is_some_and(|c| !c.is_alphanumeric() && !matches!(c, '+' | '-') || (matches!(c, '-' | '+') && separators.contains(c)) || separators.contains(c));
+                    let skips = rest.chars().next().is_some_and(|c| {
+                        !c.is_alphanumeric() && !matches!(c, '+' | '-')
+                            || (matches!(c, '-' | '+') && separators.contains(c))
+                            || separators.contains(c)
+                    });
                     if skips {
                         rest = &rest[rest.chars().next().map_or(0, char::len_utf8)..];
                     }
@@ -228,36 +302,60 @@ pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i3
                 rest = rest.trim_start();
                 match *word {
                     "YYYY" | "IYYY" | "YYY" | "YY" | "Y" => {
-                        let width = if next_is_word { word.len().min(4) } else { usize::MAX };
-                        let Some((number, digits, after)) = number(rest, width) else { return invalid(text, word) };
+                        let width = if next_is_word {
+                            word.len().min(4)
+                        } else {
+                            usize::MAX
+                        };
+                        let Some((number, digits, after)) = number(rest, width) else {
+                            return invalid(text, word);
+                        };
                         let full = match digits {
                             1 | 2 if number < 70 => number + 2000,
                             1 | 2 => number + 1900,
                             _ => number,
                         };
-                        if *word == "IYYY" { iso_year = Some(full) } else { year = full }
+                        if *word == "IYYY" {
+                            iso_year = Some(full)
+                        } else {
+                            year = full
+                        }
                         rest = after;
                     }
                     "MONTH" | "Month" | "month" | "MON" | "Mon" | "mon" => {
                         let letters = rest.chars().take_while(|c| c.is_alphabetic()).count();
                         let name: String = rest.chars().take(letters).collect();
-                        let Some(found) = month_of(&name).or_else(|| month_of(name.get(..3).unwrap_or(""))) else { return invalid(text, word) };
+                        let Some(found) =
+                            month_of(&name).or_else(|| month_of(name.get(..3).unwrap_or("")))
+                        else {
+                            return invalid(text, word);
+                        };
                         month = found;
                         rest = &rest[name.len()..];
                     }
-                    "DAY" | "Day" | "day" | "DY" | "Dy" | "dy" => rest = rest.trim_start_matches(char::is_alphabetic),
+                    "DAY" | "Day" | "day" | "DY" | "Dy" | "dy" => {
+                        rest = rest.trim_start_matches(char::is_alphabetic)
+                    }
                     "AM" | "PM" | "am" | "pm" | "A.M." | "P.M." | "a.m." | "p.m." => {
                         afternoon = Some(rest.starts_with(['p', 'P']));
                         rest = rest.get(word.len()..).unwrap_or("");
                     }
                     "TZH" | "OF" => {
                         let sign = if rest.starts_with('-') { -1 } else { 1 };
-                        let Some((hours, _, after)) = number(rest.trim_start_matches(['+', '-']), 2) else { return invalid(text, word) };
+                        let Some((hours, _, after)) =
+                            number(rest.trim_start_matches(['+', '-']), 2)
+                        else {
+                            return invalid(text, word);
+                        };
                         offset = Some(sign * hours * 3600);
                         rest = after;
                     }
                     "MS" | "US" | "FF1" | "FF2" | "FF3" | "FF4" | "FF5" | "FF6" => {
-                        let digits: String = rest.chars().take_while(char::is_ascii_digit).take(6).collect();
+                        let digits: String = rest
+                            .chars()
+                            .take_while(char::is_ascii_digit)
+                            .take(6)
+                            .collect();
                         let padded = format!("{digits:0<6}");
                         micros = padded.parse().unwrap_or(0);
                         rest = &rest[digits.len()..];
@@ -269,8 +367,12 @@ pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i3
                             "D" | "ID" | "Q" | "W" => 1,
                             _ => 2,
                         };
-                        let Some((number, _, after)) = number(rest, width) else { return invalid(text, word) };
-                        let Ok(value) = u32::try_from(number) else { return out() };
+                        let Some((number, _, after)) = number(rest, width) else {
+                            return invalid(text, word);
+                        };
+                        let Ok(value) = u32::try_from(number) else {
+                            return out();
+                        };
                         match word {
                             "MM" => month = value,
                             "DD" => day = value,
@@ -278,7 +380,9 @@ pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i3
                             "HH24" | "HH" | "HH12" => hour = value,
                             "MI" => minute = value,
                             "SS" => second = value,
-                            "SSSS" | "SSSSS" => (hour, minute, second) = (value / 3600, value / 60 % 60, value % 60),
+                            "SSSS" | "SSSSS" => {
+                                (hour, minute, second) = (value / 3600, value / 60 % 60, value % 60)
+                            }
                             "IW" => iso_week = Some(value),
                             "ID" => iso_day = value,
                             _ => {}
@@ -309,12 +413,22 @@ fn weekday(number: u32) -> chrono::Weekday {
 }
 
 fn invalid<T>(text: &str, word: &str) -> Result<T> {
-    fault(Fault::InvalidDatetime, format!("invalid value \"{}\" for \"{word}\"", text.chars().take(12).collect::<String>()))
+    fault(
+        Fault::InvalidDatetime,
+        format!(
+            "invalid value \"{}\" for \"{word}\"",
+            text.chars().take(12).collect::<String>()
+        ),
+    )
 }
 
 /// The number at the start, its count of digits, and what is behind it.
 fn number(text: &str, most: usize) -> Option<(i32, usize, &str)> {
-    let digits = text.chars().take_while(char::is_ascii_digit).take(most).count();
+    let digits = text
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .take(most)
+        .count();
     let number = text.get(..digits)?.parse().ok()?;
     Some((number, digits, &text[digits..]))
 }
@@ -328,18 +442,38 @@ pub fn number_text(number: &str, template: &str) -> String {
         Some(rest) => (true, rest),
         None => (false, number),
     };
-    let has_sign = ["S", "MI", "PL", "SG", "PR"].iter().any(|sign| plain.contains(sign));
+    let has_sign = ["S", "MI", "PL", "SG", "PR"]
+        .iter()
+        .any(|sign| plain.contains(sign));
     let point = plain.find(['.', 'D']);
-    let behind = point.map_or(0, |at| plain[at..].chars().filter(|c| matches!(c, '9' | '0')).count());
-    let before: Vec<char> = plain[..point.unwrap_or(plain.len())].chars().filter(|c| matches!(c, '9' | '0')).collect();
+    let behind = point.map_or(0, |at| {
+        plain[at..]
+            .chars()
+            .filter(|c| matches!(c, '9' | '0'))
+            .count()
+    });
+    let before: Vec<char> = plain[..point.unwrap_or(plain.len())]
+        .chars()
+        .filter(|c| matches!(c, '9' | '0'))
+        .collect();
     let rounded = rounded(digits, behind);
     let (whole, part) = rounded.split_once('.').unwrap_or((&rounded, ""));
     let whole = whole.trim_start_matches('0');
     if whole.len() > before.len() {
-        return plain.chars().map(|c| if matches!(c, '9' | '0') { '#' } else { c }).collect();
+        return plain
+            .chars()
+            .map(|c| if matches!(c, '9' | '0') { '#' } else { c })
+            .collect();
     }
-    let first_zero = before.iter().position(|c| *c == '0').unwrap_or(before.len());
-    let mut slots = format!("{whole:>width$}", width = before.len()).chars().collect::<Vec<_>>().into_iter().enumerate();
+    let first_zero = before
+        .iter()
+        .position(|c| *c == '0')
+        .unwrap_or(before.len());
+    let mut slots = format!("{whole:>width$}", width = before.len())
+        .chars()
+        .collect::<Vec<_>>()
+        .into_iter()
+        .enumerate();
     let mut parts = part.chars();
     let mut result = String::new();
     let mut started = false;
@@ -349,8 +483,14 @@ pub fn number_text(number: &str, template: &str) -> String {
     let kept = part.trim_end_matches('0').len();
     let mut part_at = 0;
     let last_zero = point.map_or(0, |at| {
-        let places: Vec<char> = plain[at..].chars().filter(|c| matches!(c, '9' | '0')).collect();
-        places.iter().rposition(|c| *c == '0').map_or(0, |at| at + 1)
+        let places: Vec<char> = plain[at..]
+            .chars()
+            .filter(|c| matches!(c, '9' | '0'))
+            .collect();
+        places
+            .iter()
+            .rposition(|c| *c == '0')
+            .map_or(0, |at| at + 1)
     });
     let mut characters = plain.chars().peekable();
     while let Some(character) = characters.next() {
@@ -363,8 +503,14 @@ pub fn number_text(number: &str, template: &str) -> String {
                 }
             }
             '9' | '0' => {
-                let Some((at, digit)) = slots.next() else { continue };
-                let shown = if digit == ' ' && at >= first_zero { '0' } else { digit };
+                let Some((at, digit)) = slots.next() else {
+                    continue;
+                };
+                let shown = if digit == ' ' && at >= first_zero {
+                    '0'
+                } else {
+                    digit
+                };
                 // A number below one has a zero before its point only where the template says so.
                 if shown != ' ' && !started {
                     started = true;
@@ -438,8 +584,14 @@ pub fn number_text(number: &str, template: &str) -> String {
 /// A decimal number in digits with so many of them behind the point, rounded half away from zero.
 fn rounded(number: &str, behind: usize) -> String {
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let mut digits: Vec<u8> = whole.bytes().chain(part.bytes().chain(std::iter::repeat(b'0')).take(behind)).collect();
-    let up = part.as_bytes().get(behind).is_some_and(|next| *next >= b'5');
+    let mut digits: Vec<u8> = whole
+        .bytes()
+        .chain(part.bytes().chain(std::iter::repeat(b'0')).take(behind))
+        .collect();
+    let up = part
+        .as_bytes()
+        .get(behind)
+        .is_some_and(|next| *next >= b'5');
     if up {
         let mut at = digits.len();
         loop {
@@ -459,15 +611,28 @@ fn rounded(number: &str, behind: usize) -> String {
     let text = String::from_utf8_lossy(&digits).into_owned();
     match behind {
         0 => text,
-        behind => format!("{}.{}", &text[..text.len() - behind], &text[text.len() - behind..]),
+        behind => format!(
+            "{}.{}",
+            &text[..text.len() - behind],
+            &text[text.len() - behind..]
+        ),
     }
 }
 
 /// The number in a text that a template wrote: its digits, point and sign.
 pub fn number_of(text: &str) -> Option<String> {
     let negative = text.contains('-') || (text.contains('<') && text.contains('>'));
-    let digits: String = text.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
-    (!digits.is_empty()).then(|| if negative { format!("-{digits}") } else { digits })
+    let digits: String = text
+        .chars()
+        .filter(|c| c.is_ascii_digit() || *c == '.')
+        .collect();
+    (!digits.is_empty()).then(|| {
+        if negative {
+            format!("-{digits}")
+        } else {
+            digits
+        }
+    })
 }
 
 #[cfg(test)]
@@ -478,7 +643,10 @@ mod tests {
     /// Expected: PostgreSQL 15.18, `to_char(timestamp '2024-02-09 03:04:05.678', …)`.
     #[test]
     fn moments_are_written_by_their_template() {
-        let moment = NaiveDate::from_ymd_opt(2024, 2, 9).unwrap().and_hms_milli_opt(3, 4, 5, 678).unwrap();
+        let moment = NaiveDate::from_ymd_opt(2024, 2, 9)
+            .unwrap()
+            .and_hms_milli_opt(3, 4, 5, 678)
+            .unwrap();
         let micros = moment.and_utc().timestamp_micros();
         for (template, expected) in [
             ("YYYY-MM", "2024-02"),
@@ -491,7 +659,11 @@ mod tests {
             ("Q Y,YYY D ID DDD WW CC J", "1 2,024 6 5 040 06 21 J"),
             ("HH24MISS US OF TZ", "030405 678000 +00 UTC"),
         ] {
-            assert_eq!(moment_text(micros, 0, "UTC", template).as_deref(), Some(expected), "{template}");
+            assert_eq!(
+                moment_text(micros, 0, "UTC", template).as_deref(),
+                Some(expected),
+                "{template}"
+            );
         }
     }
 
@@ -511,7 +683,15 @@ mod tests {
         ] {
             let expected = expected.to_owned();
             let written = number_text(number, template);
-            assert_eq!(written, if written.contains('#') { written.clone() } else { expected }, "{number} {template}");
+            assert_eq!(
+                written,
+                if written.contains('#') {
+                    written.clone()
+                } else {
+                    expected
+                },
+                "{number} {template}"
+            );
         }
     }
 
@@ -521,10 +701,18 @@ mod tests {
         for (text, template, expected) in [
             ("31/01/2024", "DD/MM/YYYY", "2024-01-31 00:00:00"),
             ("20240229", "YYYYMMDD", "2024-02-29 00:00:00"),
-            ("5 Feb 2024 3:04 PM", "DD Mon YYYY HH12:MI AM", "2024-02-05 15:04:00"),
+            (
+                "5 Feb 2024 3:04 PM",
+                "DD Mon YYYY HH12:MI AM",
+                "2024-02-05 15:04:00",
+            ),
             ("2024-06", "IYYY-IW", "2024-02-05 00:00:00"),
         ] {
-            assert_eq!(moment_of(text, template).unwrap().0.to_string(), expected, "{text}");
+            assert_eq!(
+                moment_of(text, template).unwrap().0.to_string(),
+                expected,
+                "{text}"
+            );
         }
         assert!(moment_of("31/13/2024", "DD/MM/YYYY").is_err());
         assert!(moment_of("soon", "YYYY").is_err());

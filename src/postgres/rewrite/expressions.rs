@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, Query, Subscript, TableAlias, TableAliasColumnDef, UnaryOperator, Value,
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Query, Subscript,
+    TableAlias, TableAliasColumnDef, UnaryOperator, Value,
 };
 
 use super::{Scope, last_name, relations, syntax};
@@ -28,29 +29,74 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         Expr::BinaryOp { .. } => binary(expression),
         Expr::UnaryOp { .. } => unary(expression),
         Expr::AnyOp { .. } | Expr::AllOp { .. } => any_or_all(expression),
-        Expr::Like { negated, expr, pattern, escape_char: Some(escape), any: false } => {
-            let call = syntax::call("pg_like", vec![syntax::take(expr), syntax::take(pattern), Expr::Value(escape.clone())]);
+        Expr::Like {
+            negated,
+            expr,
+            pattern,
+            escape_char: Some(escape),
+            any: false,
+        } => {
+            let call = syntax::call(
+                "pg_like",
+                vec![
+                    syntax::take(expr),
+                    syntax::take(pattern),
+                    Expr::Value(escape.clone()),
+                ],
+            );
             *expression = maybe_not(call, *negated);
         }
-        Expr::ILike { negated, expr, pattern, escape_char: Some(escape), any: false } => {
-            let call = syntax::call("pg_ilike", vec![syntax::take(expr), syntax::take(pattern), Expr::Value(escape.clone())]);
+        Expr::ILike {
+            negated,
+            expr,
+            pattern,
+            escape_char: Some(escape),
+            any: false,
+        } => {
+            let call = syntax::call(
+                "pg_ilike",
+                vec![
+                    syntax::take(expr),
+                    syntax::take(pattern),
+                    Expr::Value(escape.clone()),
+                ],
+            );
             *expression = maybe_not(call, *negated);
         }
-        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+        Expr::SimilarTo {
+            negated,
+            expr,
+            pattern,
+            escape_char,
+        } => {
             let mut arguments = vec![syntax::take(expr), syntax::take(pattern)];
             arguments.extend(escape_char.take().map(Expr::Value));
             *expression = maybe_not(syntax::call("pg_similar_to", arguments), *negated);
         }
-        Expr::AtTimeZone { timestamp, time_zone } => {
-            *expression = syntax::call("pg_timezone", vec![syntax::take(time_zone), syntax::take(timestamp)]);
+        Expr::AtTimeZone {
+            timestamp,
+            time_zone,
+        } => {
+            *expression = syntax::call(
+                "pg_timezone",
+                vec![syntax::take(time_zone), syntax::take(timestamp)],
+            );
         }
         Expr::Interval(interval) => plain_interval(interval),
-        Expr::Case { operand, conditions, .. } if operand.is_some() => {
+        Expr::Case {
+            operand,
+            conditions,
+            ..
+        } if operand.is_some() => {
             // Each comparison is one of its own, so that a text beside a boolean is read as one.
             if let Some(operand) = operand.take() {
                 for condition in conditions {
                     let right = Box::new(syntax::take(&mut condition.condition));
-                    condition.condition = Expr::BinaryOp { left: operand.clone(), op: BinaryOperator::Eq, right };
+                    condition.condition = Expr::BinaryOp {
+                        left: operand.clone(),
+                        op: BinaryOperator::Eq,
+                        right,
+                    };
                 }
             }
         }
@@ -58,25 +104,49 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
             let field = syntax::text(&field.to_string().trim_matches('\'').to_lowercase());
             *expression = syntax::call("pg_extract", vec![field, syntax::take(expr)]);
         }
-        Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
+        Expr::Substring {
+            expr,
+            substring_from: Some(from),
+            substring_for,
+            ..
+        } => {
             let mut arguments = vec![syntax::take(expr), syntax::take(from)];
             arguments.extend(substring_for.as_mut().map(|length| syntax::take(length)));
             *expression = syntax::call("pg_substring", arguments);
         }
-        Expr::Substring { expr, substring_from: None, substring_for: Some(length), .. } => {
-            *expression = syntax::call("pg_substring", vec![syntax::take(expr), syntax::number(1), syntax::take(length)]);
+        Expr::Substring {
+            expr,
+            substring_from: None,
+            substring_for: Some(length),
+            ..
+        } => {
+            *expression = syntax::call(
+                "pg_substring",
+                vec![syntax::take(expr), syntax::number(1), syntax::take(length)],
+            );
         }
         Expr::Ceil { expr, .. } => *expression = syntax::call("pg_ceil", vec![syntax::take(expr)]),
-        Expr::Floor { expr, .. } => *expression = syntax::call("pg_floor", vec![syntax::take(expr)]),
+        Expr::Floor { expr, .. } => {
+            *expression = syntax::call("pg_floor", vec![syntax::take(expr)])
+        }
         Expr::CompoundFieldAccess { .. } => access(expression),
-        Expr::CompoundIdentifier(parts) if parts.len() > 2 && parts.len() < 5 && aliases.contains_key(&names::folded(&parts[parts.len() - 2])) => {
+        Expr::CompoundIdentifier(parts)
+            if parts.len() > 2
+                && parts.len() < 5
+                && aliases.contains_key(&names::folded(&parts[parts.len() - 2])) =>
+        {
             // A relation is known by its own name; its schema says nothing more.
             parts.drain(..parts.len() - 2);
             system_column(expression_of(parts, scope, aliases), expression);
         }
-        Expr::CompoundIdentifier(parts) => system_column(expression_of(parts, scope, aliases), expression),
+        Expr::CompoundIdentifier(parts) => {
+            system_column(expression_of(parts, scope, aliases), expression)
+        }
         Expr::Identifier(ident) if ident.quote_style.is_none() => {
-            if matches!(ident.value.to_lowercase().as_str(), "current_schema" | "current_catalog" | "current_role") {
+            if matches!(
+                ident.value.to_lowercase().as_str(),
+                "current_schema" | "current_catalog" | "current_role"
+            ) {
                 *expression = syntax::call(&ident.value.to_lowercase(), Vec::new());
             }
         }
@@ -99,13 +169,24 @@ fn distinct(expression: &mut Expr) {
         Expr::IsNotDistinctFrom(left, right) => (left, right, false),
         _ => return,
     };
-    if !matches!(right.as_ref(), Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. }) {
+    if !matches!(
+        right.as_ref(),
+        Expr::BinaryOp {
+            op: BinaryOperator::And | BinaryOperator::Or,
+            ..
+        }
+    ) {
         return;
     }
     let left = Box::new(syntax::take(left));
     let mut whole = syntax::take(right);
     let mut innermost = &mut whole;
-    while let Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, left, .. } = innermost {
+    while let Expr::BinaryOp {
+        op: BinaryOperator::And | BinaryOperator::Or,
+        left,
+        ..
+    } = innermost
+    {
         innermost = left.as_mut();
     }
     let operand = Box::new(syntax::take(innermost));
@@ -124,7 +205,10 @@ fn maybe_not(expression: Expr, negated: bool) -> Expr {
 }
 
 fn cast(expression: &mut Expr) {
-    let Expr::Cast { expr, data_type, .. } = expression else {
+    let Expr::Cast {
+        expr, data_type, ..
+    } = expression
+    else {
         return;
     };
     // What a parameter is cast to is its type, and a number that was given its type has it.
@@ -137,7 +221,10 @@ fn cast(expression: &mut Expr) {
     if let Expr::Value(value) = expr.as_ref()
         && let Value::Number(digits, _) = &value.value
         && (!digits.contains('.') || kind.starts_with("float"))
-        && matches!(kind.as_str(), "int2" | "int4" | "int8" | "float4" | "float8")
+        && matches!(
+            kind.as_str(),
+            "int2" | "int4" | "int8" | "float4" | "float8"
+        )
     {
         return;
     }
@@ -163,14 +250,25 @@ fn plain_interval(interval: &mut Interval) {
     let Expr::Value(value) = interval.value.as_mut() else {
         return;
     };
-    let (Value::SingleQuotedString(text), None) = (&mut value.value, &interval.leading_field) else {
+    let (Value::SingleQuotedString(text), None) = (&mut value.value, &interval.leading_field)
+    else {
         return;
     };
     if let Some(read) = datetime::interval(text) {
-        let (seconds, nanoseconds) = (read.nanoseconds / 1_000_000_000, read.nanoseconds % 1_000_000_000);
+        let (seconds, nanoseconds) = (
+            read.nanoseconds / 1_000_000_000,
+            read.nanoseconds % 1_000_000_000,
+        );
         let sign = if read.nanoseconds < 0 { "-" } else { "" };
-        let seconds = format!("{sign}{}.{:09}", seconds.unsigned_abs(), nanoseconds.unsigned_abs());
-        *text = format!("{} months {} days {seconds} seconds", read.months, read.days);
+        let seconds = format!(
+            "{sign}{}.{:09}",
+            seconds.unsigned_abs(),
+            nanoseconds.unsigned_abs()
+        );
+        *text = format!(
+            "{} months {} days {seconds} seconds",
+            read.months, read.days
+        );
     }
 }
 
@@ -196,7 +294,14 @@ fn function(expression: &mut Expr) {
         return;
     }
     if let FunctionArguments::None = function.args {
-        let words = ["current_user", "session_user", "user", "current_schema", "current_catalog", "current_role"];
+        let words = [
+            "current_user",
+            "session_user",
+            "user",
+            "current_schema",
+            "current_catalog",
+            "current_role",
+        ];
         if words.contains(&name.as_str()) {
             *expression = syntax::call(&name, Vec::new());
         }
@@ -229,7 +334,10 @@ fn function(expression: &mut Expr) {
     }
     if name == "coalesce"
         && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args
-        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(first)), rest @ ..] = args.as_mut_slice()
+        && let [
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(first)),
+            rest @ ..,
+        ] = args.as_mut_slice()
     {
         let first = first.clone();
         for argument in rest {
@@ -250,7 +358,9 @@ fn function(expression: &mut Expr) {
     }
     // The order of an ordinary aggregate's arguments is its clause; Postgres writes none for the others.
     if let FunctionArguments::List(list) = &mut function.args {
-        list.clauses.retain(|clause| !matches!(clause, FunctionArgumentClause::OrderBy(order) if order.is_empty()));
+        list.clauses.retain(
+            |clause| !matches!(clause, FunctionArgumentClause::OrderBy(order) if order.is_empty()),
+        );
     }
 }
 
@@ -258,7 +368,13 @@ fn empty_query() -> Query {
     // Only ever looked at when our own syntax could not be read, which a test would show.
     syntax::parsed("SELECT 1").unwrap_or_else(|| Query {
         with: None,
-        body: Box::new(datafusion::sql::sqlparser::ast::SetExpr::Values(datafusion::sql::sqlparser::ast::Values { explicit_row: false, value_keyword: false, rows: Vec::new() })),
+        body: Box::new(datafusion::sql::sqlparser::ast::SetExpr::Values(
+            datafusion::sql::sqlparser::ast::Values {
+                explicit_row: false,
+                value_keyword: false,
+                rows: Vec::new(),
+            },
+        )),
         order_by: None,
         limit_clause: None,
         fetch: None,
@@ -297,7 +413,11 @@ fn array_of(query: Query) -> Option<Expr> {
         columns: vec![TableAliasColumnDef::from_name("c")],
         at: None,
     };
-    let query = syntax::over("SELECT pg_array_or_empty(pg_array_agg(c)) AS \"array\"", query, alias)?;
+    let query = syntax::over(
+        "SELECT pg_array_or_empty(pg_array_agg(c)) AS \"array\"",
+        query,
+        alias,
+    )?;
     Some(Expr::Subquery(Box::new(query)))
 }
 
@@ -380,8 +500,17 @@ fn unary(expression: &mut Expr) {
 /// `x = ANY (array)` with the three values of SQL's logic; over a query it is an `IN`.
 fn any_or_all(expression: &mut Expr) {
     let (left, op, right, all) = match expression {
-        Expr::AnyOp { left, compare_op, right, .. } => (left, compare_op, right, false),
-        Expr::AllOp { left, compare_op, right } => (left, compare_op, right, true),
+        Expr::AnyOp {
+            left,
+            compare_op,
+            right,
+            ..
+        } => (left, compare_op, right, false),
+        Expr::AllOp {
+            left,
+            compare_op,
+            right,
+        } => (left, compare_op, right, true),
         _ => return,
     };
     if let BinaryOperator::PGCustomBinaryOperator(parts) = &*op
@@ -401,7 +530,11 @@ fn any_or_all(expression: &mut Expr) {
         };
         let subquery = Box::new(std::mem::replace(query.as_mut(), empty_query()));
         let expr = Box::new(syntax::take(left));
-        *expression = Expr::InSubquery { expr, subquery, negated };
+        *expression = Expr::InSubquery {
+            expr,
+            subquery,
+            negated,
+        };
         return;
     }
     let name = if all { "pg_all" } else { "pg_any" };
@@ -437,9 +570,16 @@ fn access(expression: &mut Expr) {
                 }
                 _ => syntax::call("pg_subscript", vec![value, index]),
             },
-            AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, .. }) => {
+            AccessExpr::Subscript(Subscript::Slice {
+                lower_bound,
+                upper_bound,
+                ..
+            }) => {
                 let null = || Expr::value(Value::Null);
-                let bounds = [lower_bound.unwrap_or_else(null), upper_bound.unwrap_or_else(null)];
+                let bounds = [
+                    lower_bound.unwrap_or_else(null),
+                    upper_bound.unwrap_or_else(null),
+                ];
                 syntax::call("pg_slice", std::iter::once(value).chain(bounds).collect())
             }
             AccessExpr::Dot(_) => value,
@@ -457,7 +597,11 @@ fn field(value: Expr, name: &str) -> Expr {
 }
 
 /// Columns that every table of Postgres has: `tableoid`, `xmin`, `ctid`.
-fn expression_of(parts: &[Ident], scope: &dyn Scope, aliases: &HashMap<String, String>) -> Option<Expr> {
+fn expression_of(
+    parts: &[Ident],
+    scope: &dyn Scope,
+    aliases: &HashMap<String, String>,
+) -> Option<Expr> {
     let [.., table, column] = parts else {
         return None;
     };

@@ -4,23 +4,59 @@
 //! they are cast there, and only there: a comparison or a function's option is left as it is.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType as SqlType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Select, SelectItem, UnaryOperator, Value, Values,
+    BinaryOperator, CastKind, DataType as SqlType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Select, SelectItem, UnaryOperator, Value, Values,
 };
 
 use super::last_name;
 
 /// Functions whose result has the type of their arguments.
 const TYPED_BY_ARGUMENTS: [&str; 35] = [
-    "coalesce", "nullif", "greatest", "least", "sum", "avg", "min", "max", "abs", "array_agg", "round", "trunc", "ceil",
-    "ceiling", "floor", "generate_series", "lag", "lead", "first_value", "last_value", "nth_value", "mod", "div", "sign",
-    "stddev", "variance", "stddev_samp", "stddev_pop", "var_samp", "var_pop", "pg_typeof", "gcd", "lcm", "unnest", "log",
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "abs",
+    "array_agg",
+    "round",
+    "trunc",
+    "ceil",
+    "ceiling",
+    "floor",
+    "generate_series",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+    "mod",
+    "div",
+    "sign",
+    "stddev",
+    "variance",
+    "stddev_samp",
+    "stddev_pop",
+    "var_samp",
+    "var_pop",
+    "pg_typeof",
+    "gcd",
+    "lcm",
+    "unnest",
+    "log",
 ];
 
 /// Gives the numbers of a select's columns their types.
 pub fn give_types(select: &mut Select) {
     for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } = item {
+        if let SelectItem::UnnamedExpr(expression)
+        | SelectItem::ExprWithAlias {
+            expr: expression, ..
+        } = item
+        {
             give(expression);
         }
     }
@@ -42,15 +78,29 @@ fn give(expression: &mut Expr) {
                 && let Some(data_type) = type_of(digits)
             {
                 let number = Box::new(expression.clone());
-                *expression = Expr::Cast { kind: CastKind::DoubleColon, expr: number, data_type, array: false, format: None };
+                *expression = Expr::Cast {
+                    kind: CastKind::DoubleColon,
+                    expr: number,
+                    data_type,
+                    array: false,
+                    format: None,
+                };
             }
         }
-        Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } => give(inner),
+        Expr::Nested(inner)
+        | Expr::UnaryOp {
+            op: UnaryOperator::Minus | UnaryOperator::Plus,
+            expr: inner,
+        } => give(inner),
         Expr::BinaryOp { left, op, right } if is_arithmetic(op) => {
             give(left);
             give(right);
         }
-        Expr::Case { conditions, else_result, .. } => {
+        Expr::Case {
+            conditions,
+            else_result,
+            ..
+        } => {
             for condition in conditions {
                 give(&mut condition.result);
             }
@@ -87,7 +137,10 @@ fn give_arguments(function: &mut Function) {
 
 fn is_arithmetic(op: &BinaryOperator) -> bool {
     use BinaryOperator as O;
-    matches!(op, O::Plus | O::Minus | O::Multiply | O::Divide | O::Modulo | O::PGExp | O::StringConcat)
+    matches!(
+        op,
+        O::Plus | O::Minus | O::Multiply | O::Divide | O::Modulo | O::PGExp | O::StringConcat
+    )
 }
 
 /// The type of a number by its digits; nothing for one that DataFusion reads as Postgres does.
@@ -97,8 +150,12 @@ pub fn type_of(digits: &str) -> Option<SqlType> {
     }
     if let Some((whole, part)) = digits.split_once('.') {
         let scale = i64::try_from(part.len()).ok()?;
-        let precision = u64::try_from(whole.trim_start_matches('0').len() + part.len()).ok()?.max(1);
-        return (precision <= 38).then_some(SqlType::Numeric(ExactNumberInfo::PrecisionAndScale(precision, scale)));
+        let precision = u64::try_from(whole.trim_start_matches('0').len() + part.len())
+            .ok()?
+            .max(1);
+        return (precision <= 38).then_some(SqlType::Numeric(ExactNumberInfo::PrecisionAndScale(
+            precision, scale,
+        )));
     }
     digits.parse::<i32>().is_ok().then_some(SqlType::Int4(None))
 }

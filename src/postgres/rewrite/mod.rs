@@ -15,7 +15,8 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, ObjectName, Query, Select, SetExpr, Statement, TableFactor, VisitMut, VisitorMut,
+    Expr, FunctionArg, ObjectName, Query, Select, SetExpr, Statement, TableFactor, VisitMut,
+    VisitorMut,
 };
 
 use super::names;
@@ -38,7 +39,10 @@ pub trait Scope {
 /// Rewrites a statement.
 pub fn rewrite(statement: &mut Statement, scope: &dyn Scope) {
     let mut kept = Arguments::default();
-    let _ = statement.visit(&mut Hide { scope, kept: &mut kept });
+    let _ = statement.visit(&mut Hide {
+        scope,
+        kept: &mut kept,
+    });
     let _ = statement.visit(&mut Heads);
     let mut rewriter = Rewriter {
         scope,
@@ -68,11 +72,17 @@ impl VisitorMut for Hide<'_> {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table { name, args: Some(arguments), .. } = factor
+        if let TableFactor::Table {
+            name,
+            args: Some(arguments),
+            ..
+        } = factor
             && self.scope.reads_its_arguments(&last_name(name))
         {
             let marker = vec![syntax::argument(syntax::text(HIDDEN))];
-            self.kept.taken.push(std::mem::replace(&mut arguments.args, marker));
+            self.kept
+                .taken
+                .push(std::mem::replace(&mut arguments.args, marker));
         }
         ControlFlow::Continue(())
     }
@@ -86,7 +96,10 @@ impl VisitorMut for Show<'_> {
     type Break = ();
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table { args: Some(arguments), .. } = factor
+        if let TableFactor::Table {
+            args: Some(arguments),
+            ..
+        } = factor
             && arguments.args == [syntax::argument(syntax::text(HIDDEN))]
             && let Some(own) = self.kept.taken.pop()
         {
@@ -160,8 +173,16 @@ impl VisitorMut for Rewriter<'_> {
 
 impl Rewriter<'_> {
     fn note_alias(&mut self, factor: &TableFactor) {
-        if let TableFactor::Table { name, alias, args: None, .. } = factor {
-            let alias = alias.as_ref().map_or_else(|| last_name(name), |alias| names::folded(&alias.name));
+        if let TableFactor::Table {
+            name,
+            alias,
+            args: None,
+            ..
+        } = factor
+        {
+            let alias = alias
+                .as_ref()
+                .map_or_else(|| last_name(name), |alias| names::folded(&alias.name));
             self.aliases.insert(alias, name.to_string());
         }
     }
@@ -174,7 +195,11 @@ fn own_names(statement: &Statement) -> HashSet<String> {
         type Break = ();
         fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
             if let Some(with) = &query.with {
-                self.0.extend(with.cte_tables.iter().map(|cte| names::folded(&cte.alias.name)));
+                self.0.extend(
+                    with.cte_tables
+                        .iter()
+                        .map(|cte| names::folded(&cte.alias.name)),
+                );
             }
             ControlFlow::Continue(())
         }
@@ -186,5 +211,9 @@ fn own_names(statement: &Statement) -> HashSet<String> {
 
 /// The last part of a name, as names are compared.
 pub fn last_name(name: &ObjectName) -> String {
-    name.0.last().and_then(|part| part.as_ident()).map(names::folded).unwrap_or_default()
+    name.0
+        .last()
+        .and_then(|part| part.as_ident())
+        .map(names::folded)
+        .unwrap_or_default()
 }

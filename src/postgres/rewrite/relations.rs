@@ -1,10 +1,11 @@
 //! What stands behind FROM: names without a schema, and functions that return rows.
 
-use std::collections::HashSet;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, TableSampleKind, TableSampleMethod, TableWithJoins, Value,
+    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, SelectItem,
+    SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableSampleKind, TableSampleMethod,
+    TableWithJoins, Value,
 };
+use std::collections::HashSet;
 
 use super::{Scope, last_name, syntax};
 use crate::postgres::names;
@@ -27,7 +28,12 @@ pub fn qualify(relation: &mut ObjectName, own: &HashSet<String>, scope: &dyn Sco
 
 /// A relation with a schema is known by its own name alone: `columns.*` of `information_schema.columns`.
 pub fn name(factor: &mut TableFactor) {
-    if let TableFactor::Table { name, alias: alias @ None, args: None, .. } = factor
+    if let TableFactor::Table {
+        name,
+        alias: alias @ None,
+        args: None,
+        ..
+    } = factor
         && name.0.len() > 1
     {
         *alias = Some(named(&last_name(name)));
@@ -37,8 +43,16 @@ pub fn name(factor: &mut TableFactor) {
 /// A function that returns rows as a query that unnests the list of them.
 pub fn rewrite(factor: &mut TableFactor, scope: &dyn Scope) {
     match factor {
-        TableFactor::Table { sample: Some(_), args: None, .. } => take_sample(factor),
-        TableFactor::Table { name, args: Some(arguments), .. } => {
+        TableFactor::Table {
+            sample: Some(_),
+            args: None,
+            ..
+        } => take_sample(factor),
+        TableFactor::Table {
+            name,
+            args: Some(arguments),
+            ..
+        } => {
             let function = last_name(name);
             if scope.reads_its_arguments(&function) {
                 return;
@@ -70,7 +84,10 @@ pub fn rewrite(factor: &mut TableFactor, scope: &dyn Scope) {
 /// `pg_catalog.f` as `f`.
 pub fn unqualify(name: &mut ObjectName) {
     if name.0.len() > 1 {
-        let schema = name.0[name.0.len() - 2].as_ident().map(names::folded).unwrap_or_default();
+        let schema = name.0[name.0.len() - 2]
+            .as_ident()
+            .map(names::folded)
+            .unwrap_or_default();
         if schema == "pg_catalog" || schema == "information_schema" {
             name.0 = name.0.split_off(name.0.len() - 1);
         }
@@ -123,25 +140,54 @@ const SERIES: &str = "series\u{1f}";
 /// series is, and small numbers are integers.
 fn named_series(factor: &TableFactor) -> Option<TableFactor> {
     let mut series = factor.clone();
-    let TableFactor::Table { alias, args: Some(arguments), .. } = &mut series else {
+    let TableFactor::Table {
+        alias,
+        args: Some(arguments),
+        ..
+    } = &mut series
+    else {
         return None;
     };
     let small = |argument: &FunctionArg| argument.to_string().parse::<i32>().is_ok();
-    let kind = if arguments.args.iter().all(small) { "INT4" } else { "INT8" };
+    let kind = if arguments.args.iter().all(small) {
+        "INT4"
+    } else {
+        "INT8"
+    };
     let outer = column_named(alias.take(), "generate_series");
-    *alias = Some(TableAlias { columns: vec![TableAliasColumnDef::from_name("value")], ..named(SERIES) });
+    *alias = Some(TableAlias {
+        columns: vec![TableAliasColumnDef::from_name("value")],
+        ..named(SERIES)
+    });
     let mut query = syntax::parsed(&format!("SELECT CAST(value AS {kind}) AS value"))?;
     if let SetExpr::Select(select) = query.body.as_mut() {
-        select.from = vec![TableWithJoins { relation: series, joins: Vec::new() }];
+        select.from = vec![TableWithJoins {
+            relation: series,
+            joins: Vec::new(),
+        }];
     }
-    Some(TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(outer), sample: None })
+    Some(TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(query),
+        alias: Some(outer),
+        sample: None,
+    })
 }
 
 /// `unnest(a, b) WITH ORDINALITY AS t(x, y, n)`
 fn unnested(function: &str, lists: Vec<Expr>, factor: &TableFactor) -> Option<TableFactor> {
     let count = lists.len();
-    let ordinal = has_ordinality(factor).then(|| syntax::call("unnest", vec![syntax::call("pg_ordinals", lists.clone())]));
-    let columns: Vec<String> = (1..=count).map(|at| if count == 1 { function.to_owned() } else { format!("unnest{at}") }).collect();
+    let ordinal = has_ordinality(factor)
+        .then(|| syntax::call("unnest", vec![syntax::call("pg_ordinals", lists.clone())]));
+    let columns: Vec<String> = (1..=count)
+        .map(|at| {
+            if count == 1 {
+                function.to_owned()
+            } else {
+                format!("unnest{at}")
+            }
+        })
+        .collect();
     let mut items: Vec<(Expr, &str)> = lists
         .into_iter()
         .zip(&columns)
@@ -155,7 +201,9 @@ fn unnested(function: &str, lists: Vec<Expr>, factor: &TableFactor) -> Option<Ta
         (alias, 1) => {
             let mut alias = column_named(alias, function);
             if has_ordinality(factor) && alias.columns.len() == 1 {
-                alias.columns.push(TableAliasColumnDef::from_name("ordinality"));
+                alias
+                    .columns
+                    .push(TableAliasColumnDef::from_name("ordinality"));
             }
             Some(alias)
         }
@@ -169,18 +217,31 @@ fn records(function: &str, values: Vec<Expr>, factor: &TableFactor) -> Option<Ta
     let (_, columns) = rows::RECORDS.iter().find(|(name, _)| *name == function)?;
     let list = syntax::call(&rows::list_name(function), values);
     let inner = syntax::select(vec![(syntax::call("unnest", vec![list]), "r")])?;
-    let fields: Vec<String> = columns.iter().map(|column| format!("r['{column}'] AS \"{column}\"")).collect();
+    let fields: Vec<String> = columns
+        .iter()
+        .map(|column| format!("r['{column}'] AS \"{column}\""))
+        .collect();
     let query = syntax::over(&format!("SELECT {}", fields.join(", ")), inner, named("s"))?;
     let alias = alias_of(factor).cloned().unwrap_or_else(|| named(function));
     Some(derived(query, Some(alias)))
 }
 
 fn derived(query: Query, alias: Option<TableAlias>) -> TableFactor {
-    TableFactor::Derived { lateral: true, subquery: Box::new(query), alias, sample: None }
+    TableFactor::Derived {
+        lateral: true,
+        subquery: Box::new(query),
+        alias,
+        sample: None,
+    }
 }
 
 fn named(name: &str) -> TableAlias {
-    TableAlias { explicit: true, name: Ident::with_quote('"', name), columns: Vec::new(), at: None }
+    TableAlias {
+        explicit: true,
+        name: Ident::with_quote('"', name),
+        columns: Vec::new(),
+        at: None,
+    }
 }
 
 /// The alias, which names the column too where it doesn't say otherwise.
@@ -190,7 +251,10 @@ fn column_named(alias: Option<TableAlias>, function: &str) -> TableAlias {
         column.data_type = None;
     }
     if alias.columns.is_empty() {
-        let column = TableAliasColumnDef { name: alias.name.clone(), data_type: None };
+        let column = TableAliasColumnDef {
+            name: alias.name.clone(),
+            data_type: None,
+        };
         alias.columns.push(column);
     }
     alias
@@ -198,7 +262,9 @@ fn column_named(alias: Option<TableAlias>, function: &str) -> TableAlias {
 
 fn alias_of(factor: &TableFactor) -> Option<&TableAlias> {
     match factor {
-        TableFactor::Table { alias, .. } | TableFactor::Function { alias, .. } | TableFactor::UNNEST { alias, .. } => alias.as_ref(),
+        TableFactor::Table { alias, .. }
+        | TableFactor::Function { alias, .. }
+        | TableFactor::UNNEST { alias, .. } => alias.as_ref(),
         _ => None,
     }
 }
@@ -206,9 +272,16 @@ fn alias_of(factor: &TableFactor) -> Option<&TableAlias> {
 fn has_ordinality(factor: &TableFactor) -> bool {
     matches!(
         factor,
-        TableFactor::Table { with_ordinality: true, .. }
-            | TableFactor::Function { with_ordinality: true, .. }
-            | TableFactor::UNNEST { with_ordinality: true, .. }
+        TableFactor::Table {
+            with_ordinality: true,
+            ..
+        } | TableFactor::Function {
+            with_ordinality: true,
+            ..
+        } | TableFactor::UNNEST {
+            with_ordinality: true,
+            ..
+        }
     )
 }
 
@@ -223,17 +296,28 @@ fn is_number(expression: &Expr) -> bool {
 
 /// `TABLESAMPLE BERNOULLI (10)` as a condition on chance.
 fn take_sample(factor: &mut TableFactor) {
-    let TableFactor::Table { sample, alias, name, .. } = factor else {
+    let TableFactor::Table {
+        sample,
+        alias,
+        name,
+        ..
+    } = factor
+    else {
         return;
     };
-    let Some(TableSampleKind::BeforeTableAlias(taken) | TableSampleKind::AfterTableAlias(taken)) = sample.take() else {
+    let Some(TableSampleKind::BeforeTableAlias(taken) | TableSampleKind::AfterTableAlias(taken)) =
+        sample.take()
+    else {
         return;
     };
     let Some(quantity) = &taken.quantity else {
         return;
     };
     let method = taken.name.as_ref();
-    if !matches!(method, None | Some(TableSampleMethod::Bernoulli | TableSampleMethod::System)) {
+    if !matches!(
+        method,
+        None | Some(TableSampleMethod::Bernoulli | TableSampleMethod::System)
+    ) {
         return;
     }
     let alias = alias.take().unwrap_or_else(|| named(&last_name(name)));
@@ -242,8 +326,16 @@ fn take_sample(factor: &mut TableFactor) {
         return;
     };
     if let SetExpr::Select(select) = query.body.as_mut() {
-        select.from = vec![TableWithJoins { relation: factor.clone(), joins: Vec::new() }];
+        select.from = vec![TableWithJoins {
+            relation: factor.clone(),
+            joins: Vec::new(),
+        }];
         select.projection = vec![SelectItem::Wildcard(Default::default())];
     }
-    *factor = TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
+    *factor = TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(query),
+        alias: Some(alias),
+        sample: None,
+    };
 }

@@ -2,8 +2,8 @@
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    Query, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Query, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -52,7 +52,10 @@ pub fn select(columns: Vec<(Expr, &str)>) -> Option<Query> {
     if let SetExpr::Select(select) = query.body.as_mut() {
         select.projection = columns
             .into_iter()
-            .map(|(expr, name)| SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) })
+            .map(|(expr, name)| SelectItem::ExprWithAlias {
+                expr,
+                alias: Ident::with_quote('"', name),
+            })
             .collect();
     }
     Some(query)
@@ -63,7 +66,12 @@ pub fn over(text: &str, inner: Query, alias: TableAlias) -> Option<Query> {
     let mut query = parsed(text)?;
     if let SetExpr::Select(select) = query.body.as_mut() {
         select.from = vec![TableWithJoins {
-            relation: TableFactor::Derived { lateral: false, subquery: Box::new(inner), alias: Some(alias), sample: None },
+            relation: TableFactor::Derived {
+                lateral: false,
+                subquery: Box::new(inner),
+                alias: Some(alias),
+                sample: None,
+            },
             joins: Vec::new(),
         }];
     }
@@ -73,7 +81,9 @@ pub fn over(text: &str, inner: Query, alias: TableAlias) -> Option<Query> {
 /// Syntax of our own writing; nothing where it is none, which a test would show.
 pub fn parsed(text: &str) -> Option<Query> {
     let parser = Parser::new(&PostgreSqlDialect {});
-    let query = parser.try_with_sql(text).and_then(|mut parser| parser.parse_query());
+    let query = parser
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_query());
     query.ok().map(|query| *query)
 }
 
