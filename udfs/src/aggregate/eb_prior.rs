@@ -48,13 +48,13 @@ const PARAMETERS: Parameters = Parameters {
 ///   `stats.betabinom.logpmf(k, n, a, b)` maximised by `optimize.minimize`
 /// ```slt
 /// query RRIIIT
-/// SELECT round(p['alpha'], 4), round(p['beta'], 4), p['k'], p['n'], p['groups'], p['status']
+/// SELECT round(p['alpha'], 2), round(p['beta'], 2), p['k'], p['n'], p['groups'], p['status']
 /// FROM (
 ///   SELECT eb_prior(k, n) AS p
 ///   FROM (VALUES (12, 100), (30, 120), (9, 80), (55, 200), (3, 40), (25, 60)) AS segments(k, n)
 /// )
 /// ----
-/// 3.2188 12.0539 134 600 6 ok
+/// 3.22 12.05 134 600 6 ok
 /// ```
 pub fn eb_prior_udaf() -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::from(EbPrior {

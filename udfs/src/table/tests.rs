@@ -120,8 +120,11 @@ fn definition() -> FunnelDefinition {
 
 async fn query(context: &SessionContext, sql: &str) -> RecordBatch {
     let frame = context.sql(sql).await.unwrap();
-    let schema = Arc::clone(frame.schema().inner());
-    concat_batches(&schema, &frame.collect().await.unwrap()).unwrap()
+    let planned = Arc::clone(frame.schema().inner());
+    let batches = frame.collect().await.unwrap();
+    // Texts may come as views where the plan says plain ones.
+    let schema = batches.first().map_or(planned, |batch| batch.schema());
+    concat_batches(&schema, &batches).unwrap()
 }
 
 fn as_of() -> String {
@@ -443,7 +446,7 @@ fn drilled_calls() -> Vec<(String, Vec<&'static str>)> {
 }
 
 /// How many of a call's rows are drilled into; each of their numbers is a query of its own, which takes its time to plan.
-const DRILLED_ROWS: usize = 4;
+const DRILLED_ROWS: usize = 2;
 
 /// Each number of some rows of every call, beside the number of rows that drilling into it gives; `offset` chooses the rows.
 async fn drilled(context: &SessionContext, offset: usize) -> Vec<(String, i64, i64)> {
@@ -469,7 +472,7 @@ async fn drilled(context: &SessionContext, offset: usize) -> Vec<(String, i64, i
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2, ..ProptestConfig::default() })]
 
     #[test]
     fn a_number_is_as_many_rows_as_it_says(rows in rows(), offset in 0..1000_usize) {
