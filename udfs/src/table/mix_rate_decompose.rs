@@ -211,7 +211,7 @@ fn result(segments: &Segments, key: &str, language: Language) -> Vec<String> {
     let mut columns = segments.shown(&COLUMNS);
     columns.extend([
         format!(
-            "CASE WHEN id = 0 THEN 'all' ELSE {} END AS segment",
+            "CAST(CASE WHEN id = 0 THEN 'all' ELSE {} END AS text) AS segment",
             text_of(&segments.grouped())
         ),
         "id = 0 AS is_total".to_owned(),
@@ -242,7 +242,10 @@ fn result(segments: &Segments, key: &str, language: Language) -> Vec<String> {
         "'kitagawa' AS method".to_owned(),
         "status".to_owned(),
         format!("{decision} AS decision"),
-        format!("{} AS verdict", verdict(decision, segments, language)),
+        format!(
+            "CAST({} AS text) AS verdict",
+            verdict(decision, segments, language)
+        ),
         format!("{key} AS drill_key"),
     ]);
     columns

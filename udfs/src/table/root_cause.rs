@@ -430,7 +430,7 @@ impl Cause {
             format!("{} AS method", literal(self.method)),
             "status".to_owned(),
             format!("{decision} AS decision"),
-            format!("{} AS verdict", self.verdict(&decision)),
+            format!("CAST({} AS text) AS verdict", self.verdict(&decision)),
             format!("{} AS drill_key", self.drill_key()),
         ]);
         columns
