@@ -56,9 +56,13 @@ FROM funnel_bottleneck(:'funnel', benchmark => 'target', value => 'days', pass_t
 ORDER BY rank NULLS LAST, stage_no;
 
 SELECT verdict
-FROM funnel_bottleneck(:'funnel', benchmark => 'target', pass_through => :pass_through, as_of => :'as_of')
-WHERE rank = 1
-UNION ALL
-SELECT verdict
-FROM funnel_bottleneck(:'funnel', benchmark => 'target', value => 'days', pass_through => :pass_through, as_of => :'as_of')
-WHERE rank = 1;
+FROM (
+  SELECT 1 AS no, verdict
+  FROM funnel_bottleneck(:'funnel', benchmark => 'target', pass_through => :pass_through, as_of => :'as_of')
+  WHERE rank = 1
+  UNION ALL
+  SELECT 2, verdict
+  FROM funnel_bottleneck(:'funnel', benchmark => 'target', value => 'days', pass_through => :pass_through, as_of => :'as_of')
+  WHERE rank = 1
+) AS verdicts
+ORDER BY no;

@@ -9,6 +9,8 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion_funnel::error::{FunnelError, Kind, nearest};
 use thiserror::Error;
 
+use crate::postgres::function::ValueFault;
+
 /// The result of everything that talks to a user.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -81,6 +83,30 @@ pub enum Error {
         /// What it may be.
         hint: Option<String>,
     },
+    /// A change in a transaction that only reads.
+    #[error("cannot execute {0} in a read-only transaction")]
+    ReadOnly(&'static str),
+    /// A statement that needs a transaction block.
+    #[error("{0} can only be used in transaction blocks")]
+    NoTransaction(&'static str),
+    /// A savepoint that there isn't.
+    #[error("savepoint \"{0}\" does not exist")]
+    UnknownSavepoint(String),
+    /// A cursor that there isn't.
+    #[error("cursor \"{0}\" does not exist")]
+    UnknownCursor(String),
+    /// A cursor that there is already.
+    #[error("cursor \"{0}\" already exists")]
+    DuplicateCursor(String),
+    /// A cursor that can't go back.
+    #[error("cursor can only scan forward")]
+    ForwardOnly,
+    /// Rows of a copy that can't be read.
+    #[error("{0}")]
+    BadCopy(String),
+    /// A setting that can't be changed, or not now.
+    #[error("{0}")]
+    FixedSetting(String),
     /// A setting that there isn't.
     #[error("unrecognized configuration parameter \"{0}\"")]
     UnknownSetting(String),
@@ -106,6 +132,12 @@ pub enum Error {
     /// The user, an administrator or a time limit stopped the statement.
     #[error("canceling statement due to {0}")]
     Canceled(&'static str),
+    /// A client that said nothing for too long in a transaction.
+    #[error("terminating connection due to idle-in-transaction timeout")]
+    IdleInTransaction,
+    /// A client that said nothing for too long.
+    #[error("terminating connection due to idle-session timeout")]
+    IdleSession,
     /// The server is about to stop.
     #[error("terminating connection due to administrator command")]
     ShuttingDown,
@@ -224,6 +256,28 @@ pub enum Fault {
     DuplicateColumn,
     /// A relation that is already there.
     DuplicateTable,
+    /// A relation that there isn't.
+    UndefinedTable,
+    /// A type, role or other object that there isn't.
+    UndefinedObject,
+    /// A function or operator that there isn't.
+    UndefinedFunction,
+    /// A schema that there isn't.
+    UndefinedSchema,
+    /// A date or time outside of what there is.
+    DatetimeOverflow,
+    /// A type that can't be cast to another.
+    CannotCoerce,
+    /// A pattern that is none.
+    InvalidRegex,
+    /// A part of a text that can't be.
+    InvalidSubstring,
+    /// A power that there isn't.
+    InvalidPower,
+    /// A logarithm that there isn't.
+    InvalidLogarithm,
+    /// Buckets that can't be.
+    InvalidWidth,
     /// The memory limit.
     OutOfMemory,
     /// A file that is not there any more, or can't be read.
@@ -254,12 +308,22 @@ impl Error {
                 RoleFault::Invalid => "22023",
             },
             Error::InvalidSetting { .. } => "22023",
+            Error::ReadOnly(_) => "25006",
+            Error::NoTransaction(_) => "25P01",
+            Error::UnknownSavepoint(_) => "3B001",
+            Error::UnknownCursor(_) => "34000",
+            Error::DuplicateCursor(_) => "42P03",
+            Error::ForwardOnly => "55000",
+            Error::BadCopy(_) => "22P04",
+            Error::FixedSetting(_) => "55P02",
             Error::UnknownSetting(_) => "42704",
             Error::UnknownStatement(_) => "26000",
             Error::DuplicateStatement(_) => "42P05",
             Error::ParameterCount { .. } => "42601",
             Error::TransactionAborted => "25P02",
             Error::Canceled(_) => "57014",
+            Error::IdleInTransaction => "25P03",
+            Error::IdleSession => "57P05",
             Error::ShuttingDown => "57P01",
             Error::Corrupt { .. } => "XX001",
             Error::Broken { cause, .. } => cause.code(),
@@ -278,6 +342,17 @@ impl Error {
                 Fault::Cardinality => "21000",
                 Fault::DuplicateColumn => "42701",
                 Fault::DuplicateTable => "42P07",
+                Fault::UndefinedTable => "42P01",
+                Fault::UndefinedObject => "42704",
+                Fault::UndefinedFunction => "42883",
+                Fault::UndefinedSchema => "3F000",
+                Fault::DatetimeOverflow => "22008",
+                Fault::CannotCoerce => "42846",
+                Fault::InvalidRegex => "2201B",
+                Fault::InvalidSubstring => "22011",
+                Fault::InvalidPower => "2201F",
+                Fault::InvalidLogarithm => "2201E",
+                Fault::InvalidWidth => "2201G",
                 Fault::OutOfMemory => "53200",
                 Fault::Io => "58030",
                 Fault::Semantic => "42000",
@@ -300,6 +375,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Funnel { error, .. } => error.hint(),
+            Error::ForwardOnly => {
+                Some("Declare it with SCROLL option to enable backward scan.".to_owned())
+            }
             Error::TooComplex { hint, .. }
             | Error::WrongObject { hint, .. }
             | Error::Denied { hint, .. }
@@ -437,11 +515,23 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
             Some(first) => Error::from_engine(first, sql),
             None => query(Fault::Internal, root.strip_backtrace()),
         },
+        DataFusionError::External(error) if error.is::<ValueFault>() => {
+            match error.downcast_ref::<ValueFault>() {
+                Some(ValueFault { fault, message }) => query(*fault, message.clone()),
+                None => query(Fault::Internal, error.to_string()),
+            }
+        }
         DataFusionError::External(error) => match error.downcast_ref::<Error>() {
             Some(Error::Corrupt { kind, file, reason }) => Error::Corrupt {
                 kind,
                 file: file.clone(),
                 reason: reason.clone(),
+            },
+            Some(Error::UnknownSetting(name)) => Error::UnknownSetting(name.clone()),
+            Some(Error::FixedSetting(message)) => Error::FixedSetting(message.clone()),
+            Some(Error::InvalidSetting { message, hint }) => Error::InvalidSetting {
+                message: message.clone(),
+                hint: hint.clone(),
             },
             _ => query(Fault::Internal, error.to_string()),
         },

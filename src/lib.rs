@@ -28,6 +28,7 @@ pub mod catalog;
 pub mod cli;
 pub mod engine;
 pub mod error;
+pub mod postgres;
 pub mod sample;
 pub mod server;
 pub mod sql;

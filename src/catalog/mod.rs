@@ -10,6 +10,7 @@
 //!   catalog/objects/….json        a CREATE EXTERNAL TABLE, SCHEMA or VIEW, run again at each start
 //! ```
 
+mod annotations;
 mod changes;
 mod files;
 mod metrics;
@@ -42,10 +43,11 @@ use objects::Objects;
 use roles::Roles;
 use store::Store;
 
+pub use annotations::{Annotations, DeclaredKey, ForeignKey, RelationNotes};
 pub use changes::now;
 pub use files::{TABLES_FOLDER, check_files, local_path, register_files};
 pub use objects::{Change, KeptStatement, Target};
-pub use pg::{is_catalog_statement, register_current_user, register_session_functions};
+pub use pg::{Row, Value, is_system_relation, register_current_user, register_session_functions};
 pub use schemas::{FUNNEL_SCHEMA, register_schemas};
 
 /// The funnels and objects of a data directory.
@@ -59,6 +61,7 @@ pub struct Catalog {
     changes: Changes,
     objects: Objects,
     roles: Roles,
+    annotations: Annotations,
     /// The state that relations without a session (`journeys.sales`) are planned with.
     base: OnceLock<SessionState>,
 }
@@ -122,6 +125,7 @@ impl Catalog {
             changes,
             objects,
             roles,
+            annotations: Annotations::default(),
             base: OnceLock::new(),
         })
     }
@@ -130,6 +134,11 @@ impl Catalog {
     pub fn attach(&self, base: &SessionState) {
         // The first is the engine's; there is no second.
         let _ = self.base.set(base.clone());
+    }
+
+    /// What is said about relations beside their data.
+    pub fn annotations(&self) -> &Annotations {
+        &self.annotations
     }
 
     /// The company's own metrics.
@@ -328,6 +337,22 @@ impl Catalog {
     /// 58030 when it can't be written.
     pub fn keep_change(&self, change: &Change, sql: &str) -> Result<()> {
         self.objects.keep(change, sql)
+    }
+
+    /// Refuses another name for what isn't the user's, or is there because its file is.
+    ///
+    /// # Errors
+    /// 42501 for a relation of the engine's own.
+    pub fn check_rename(&self, schema: &str, name: &str) -> Result<()> {
+        self.objects.check_rename(schema, name)
+    }
+
+    /// The statement that made a relation makes it under another name from now on.
+    ///
+    /// # Errors
+    /// 58030 when it can't be written; 0A000 for a relation whose statement can't be changed.
+    pub fn rename_kept(&self, schema: &str, from: &str, to: &str) -> Result<()> {
+        self.objects.rename(schema, from, to)
     }
 
     /// Whether the object of `change` was made by a statement that is kept.

@@ -209,6 +209,39 @@ impl Objects {
         Ok(())
     }
 
+    /// Refuses another name for a relation in a schema that the engine makes.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn check_rename(&self, schema: &str, name: &str) -> Result<()> {
+        let reference = TableReference::partial(schema, name);
+        self.check(&Change::relation(
+            "ALTER TABLE",
+            &reference,
+            TableType::Base,
+        ))
+    }
+
+    /// Keeps the statement that made a relation under its new name. Its text says the old one, so the new one is
+    /// put in its place.
+    ///
+    /// # Errors
+    /// 58030 when it can't be written.
+    pub fn rename(&self, schema: &str, from: &str, to: &str) -> Result<()> {
+        let (old, new) = (relation_key(schema, from), relation_key(schema, to));
+        let mut kept = lock(&self.kept);
+        let Some(mut statement) = kept.get(&old).cloned() else {
+            return Ok(());
+        };
+        statement.sql = renamed(&statement.sql, schema, to);
+        statement.name.clone_from(&new);
+        self.store.put(&new, &statement)?;
+        self.store.remove(&old)?;
+        kept.remove(&old);
+        kept.insert(new, statement);
+        Ok(())
+    }
+
     /// Keeps or forgets the object that `change` is about.
     ///
     /// # Errors
@@ -286,7 +319,67 @@ impl Objects {
     }
 }
 
+/// A definition under another name: the first name behind its words.
+fn renamed(sql: &str, schema: &str, to: &str) -> String {
+    use datafusion_funnel::definition::text::identifier;
+    let words = [
+        "create",
+        "or",
+        "replace",
+        "external",
+        "unbounded",
+        "table",
+        "view",
+        "if",
+        "not",
+        "exists",
+    ];
+    let mut rest = sql;
+    loop {
+        rest = rest.trim_start();
+        let end = rest
+            .find(|c: char| !c.is_alphanumeric())
+            .unwrap_or(rest.len());
+        match words.contains(&rest[..end].to_lowercase().as_str()) {
+            true => rest = &rest[end..],
+            false => break,
+        }
+    }
+    let before = &sql[..sql.len() - rest.len()];
+    // The old name ends where its parts do.
+    let mut quoted = false;
+    let end = rest
+        .find(|c: char| {
+            quoted ^= c == '"';
+            !quoted && c != '"' && (c.is_whitespace() || c == '(')
+        })
+        .unwrap_or(rest.len());
+    format!(
+        "{before}{}.{}{}",
+        identifier(schema),
+        identifier(to),
+        &rest[end..]
+    )
+}
+
 /// A map is whole after a panic: each change of it is one call.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_statement_gets_another_name() {
+        assert_eq!(
+            renamed("create  view \"a\".\"b c\"\n as (select 1)", "a", "d"),
+            "create  view a.d\n as (select 1)"
+        );
+        assert_eq!(
+            renamed("CREATE OR REPLACE VIEW v AS SELECT 1", "public", "W x"),
+            "CREATE OR REPLACE VIEW public.\"W x\" AS SELECT 1"
+        );
+    }
 }

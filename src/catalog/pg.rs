@@ -1,154 +1,223 @@
 //! The Postgres catalogs, as clients read them.
 
+mod dictionary;
 mod functions;
+mod information;
+mod names;
 mod relations;
 mod roles;
+mod rows;
+mod settings_rows;
+mod snapshot;
+mod values;
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Int32Array, StringArray};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::Volatility;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement as EngineStatement;
-use datafusion::sql::sqlparser::ast::{
-    DataType as SqlType, Expr, ObjectName, visit_expressions, visit_relations,
-};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 
-use relations::PgCatalog;
-use roles::RoleRelations;
-
 use super::Catalog;
-use crate::engine::DATABASE;
-use crate::engine::settings::POSTGRES_VERSION;
+use crate::engine::settings::{POSTGRES_VERSION, Settings};
+use crate::engine::{Activity, DATABASE, SessionInfo};
+use crate::error::Fault;
+use crate::postgres::function::{Call, Returns, fault, function, volatile_function};
+use crate::postgres::names_of_objects::Names;
+use crate::postgres::operators::TextOperands;
+use crate::postgres::types::Types;
+use names::CatalogNames;
+use relations::{Shared, SystemSchema, read_functions};
 
-/// The schema of the catalogs, as both Postgres and datafusion-pg-catalog name it.
-const PG_CATALOG: &str = "pg_catalog";
+pub use values::{Row, Value};
 
-/// Registers `pg_catalog` and its functions.
+/// Registers `pg_catalog`, `information_schema` and the functions of Postgres.
 ///
 /// # Errors
-/// XX000 when the tables that come with the crate can't be read.
-pub fn register_pg_catalog(
+/// XX000 when the tables that come with datafusion-pg-catalog can't be read.
+pub async fn register_pg_catalog(
     context: &SessionContext,
     catalog: &Arc<Catalog>,
-) -> Result<(), DataFusionError> {
+) -> Result<Arc<dyn Names>, DataFusionError> {
     setup_pg_catalog(context, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
+    let state = SessionStateBuilder::new_from_existing(context.state())
+        .with_type_planner(Arc::new(Types))
+        .build();
+    *context.state_ref().write() = state;
+    let catalogs = Arc::clone(context.state().catalog_list());
+    let names = Arc::new(CatalogNames::new(
+        Arc::clone(&catalogs),
+        Arc::clone(catalog),
+    ));
     if let Some(database) = context.catalog(DATABASE)
-        && let Some(relations) = database.schema(PG_CATALOG)
+        && let Some(fixed) = database.schema(dictionary::SCHEMAS[0])
     {
-        let amended = Arc::new(PgCatalog::new(relations));
-        let roles = RoleRelations::new(amended, Arc::clone(catalog));
-        database.register_schema(PG_CATALOG, Arc::new(roles))?;
+        read_functions(
+            fixed.as_ref(),
+            &context.state(),
+            functions::static_functions_cell(),
+        )
+        .await?;
+        let shared = Arc::new(Shared {
+            fixed,
+            catalogs: Arc::clone(&catalogs),
+            catalog: Arc::clone(catalog),
+        });
+        for schema in dictionary::SCHEMAS {
+            database.register_schema(
+                schema,
+                Arc::new(SystemSchema::new(schema, Arc::clone(&shared))),
+            )?;
+        }
     }
-    functions::register(context);
+    let known = Arc::clone(&names) as Arc<dyn Names>;
+    crate::postgres::functions::register(context, &known);
+    let state = SessionStateBuilder::new_from_existing(context.state());
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(TextOperands::new(&known))];
+    planners.extend(context.state().expr_planners().iter().map(Arc::clone));
+    *context.state_ref().write() = state.with_expr_planners(planners).build();
+    functions::register(context, &catalogs, catalog, &names);
     let version = format!(
         "PostgreSQL {POSTGRES_VERSION} (FunnelSQL {})",
         env!("CARGO_PKG_VERSION")
     );
-    context.register_udf(constant_text("version", version));
-    Ok(())
+    context.register_udf(constant_text("version", "text", version));
+    Ok(known)
 }
 
+/// Whether there is a relation of that name in `pg_catalog`, which is looked through before every other schema.
+pub fn is_system_relation(name: &str) -> bool {
+    dictionary::find(dictionary::SCHEMAS[0], name).is_some()
+}
+
+type Act = fn(&dyn Activity, i32) -> bool;
+
 /// Functions whose answer is the session's.
-pub fn register_session_functions(context: &SessionContext, user: &str) {
-    context.register_udf(constant_text("session_user", user.to_owned()));
+pub fn register_session_functions(
+    context: &SessionContext,
+    user: &str,
+    settings: &Arc<Mutex<Settings>>,
+    info: &Arc<SessionInfo>,
+) {
+    let own = Arc::clone(info);
+    context.register_udf(volatile_function(
+        "pg_backend_pid",
+        Returns::Type("int4"),
+        Volatility::Volatile,
+        move |call| Ok(Arc::new(Int32Array::from(vec![own.number(); call.rows]))),
+    ));
+    for (name, act) in [
+        (
+            "pg_cancel_backend",
+            (|activity, number| activity.cancel(number)) as Act,
+        ),
+        ("pg_terminate_backend", |activity, number| {
+            activity.terminate(number)
+        }),
+    ] {
+        let own = Arc::clone(info);
+        context.register_udf(volatile_function(
+            name,
+            Returns::Type("bool"),
+            Volatility::Volatile,
+            move |call| {
+                let acted = |number: i64| {
+                    let activity = own.activity()?;
+                    Some(act(activity.as_ref(), i32::try_from(number).ok()?))
+                };
+                let numbers = call.integers(0)?;
+                let answers = numbers
+                    .iter()
+                    .map(|number| number.map(|number| acted(number).unwrap_or(false)));
+                Ok(Arc::new(answers.collect::<BooleanArray>()))
+            },
+        ));
+    }
+    context.register_udf(constant_text("session_user", "name", user.to_owned()));
     register_current_user(context, user);
+    let own = Arc::clone(settings);
+    context.register_udf(function(
+        "current_setting",
+        Returns::Type("text"),
+        move |call| current_setting(call, &own),
+    ));
+    let own = Arc::clone(settings);
+    context.register_udf(volatile_function(
+        "set_config",
+        Returns::Type("text"),
+        Volatility::Volatile,
+        move |call| set_config(call, &own),
+    ));
 }
 
 /// Whom a session acts as, from here on.
 pub fn register_current_user(context: &SessionContext, user: &str) {
     for name in ["current_user", "current_role", "user"] {
-        context.register_udf(constant_text(name, user.to_owned()));
+        context.register_udf(constant_text(name, "name", user.to_owned()));
     }
 }
 
-fn constant_text(name: &str, value: String) -> datafusion::logical_expr::ScalarUDF {
-    let function = move |_: &[ColumnarValue]| {
-        Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(
-            value.clone(),
-        ))))
+fn current_setting(call: &Call, settings: &Mutex<Settings>) -> Result<ArrayRef, DataFusionError> {
+    let lenient = call.texts(1)?;
+    let lenient = lenient.iter().flatten().next() == Some("t");
+    let settings = settings.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = |name: Option<&str>| match name.map(|name| (name, settings.get(name))) {
+        None => Ok(None),
+        Some((_, Ok(value))) => Ok(Some(value)),
+        Some((_, Err(_))) if lenient => Ok(None),
+        Some((name, Err(_))) => fault(
+            Fault::UndefinedObject,
+            format!("unrecognized configuration parameter \"{name}\""),
+        ),
     };
-    create_udf(
-        name,
-        vec![],
-        DataType::Utf8,
-        Volatility::Stable,
-        Arc::new(function),
-    )
+    Ok(Arc::new(
+        call.texts(0)?
+            .iter()
+            .map(read)
+            .collect::<Result<StringArray, _>>()?,
+    ))
 }
 
-/// Whether a statement is about the Postgres catalogs: it names a relation, function or type of theirs.
-pub fn is_catalog_statement(statement: &EngineStatement) -> bool {
-    let EngineStatement::Statement(statement) = statement else {
-        return false;
-    };
-    let relations = visit_relations(statement.as_ref(), |name| found(is_catalog_name(name)));
-    let expressions = visit_expressions(statement.as_ref(), |expression| {
-        found(match expression {
-            Expr::Function(function) => is_catalog_function(&function.name),
-            Expr::Cast {
-                data_type: SqlType::Regclass,
-                ..
-            } => true,
-            Expr::Cast {
-                data_type: SqlType::Custom(name, _),
-                ..
-            } => is_catalog_type(name),
-            _ => false,
-        })
-    });
-    relations.is_break() || expressions.is_break()
-}
-
-fn found(is_it: bool) -> ControlFlow<()> {
-    match is_it {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
+fn set_config(call: &Call, settings: &Mutex<Settings>) -> Result<ArrayRef, DataFusionError> {
+    let (names, values, local) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
+    let mut settings = settings.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut answers = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let (Some(name), value) = (
+            names.iter().nth(row).flatten(),
+            values.iter().nth(row).flatten(),
+        ) else {
+            answers.push(None);
+            continue;
+        };
+        let local = local.iter().nth(row).flatten() == Some("t");
+        settings
+            .set(name, value, local)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        answers.push(Some(
+            settings
+                .get(name)
+                .map_err(|error| DataFusionError::External(Box::new(error)))?,
+        ));
     }
+    Ok(Arc::new(StringArray::from(answers)))
 }
 
-fn is_catalog_name(name: &ObjectName) -> bool {
-    let parts: Vec<String> = name
-        .0
-        .iter()
-        .map(|part| part.to_string().to_lowercase())
-        .collect();
-    match parts.as_slice() {
-        [table] => table.starts_with("pg_"),
-        [.., schema, _] => schema == PG_CATALOG || schema == "information_schema",
-        [] => false,
-    }
-}
-
-fn is_catalog_function(name: &ObjectName) -> bool {
-    const FUNCTIONS: [&str; 8] = [
-        "format_type",
-        "current_schemas",
-        "obj_description",
-        "col_description",
-        "shobj_description",
-        "has_table_privilege",
-        "has_schema_privilege",
-        "has_database_privilege",
-    ];
-    let bare = name
-        .0
-        .last()
-        .map(|part| part.to_string().to_lowercase())
-        .unwrap_or_default();
-    is_catalog_name(name) || FUNCTIONS.contains(&bare.as_str())
-}
-
-fn is_catalog_type(name: &ObjectName) -> bool {
-    let bare = name
-        .0
-        .last()
-        .map(|part| part.to_string().to_lowercase())
-        .unwrap_or_default();
-    bare.starts_with("reg") || is_catalog_name(name)
+fn constant_text(
+    name: &str,
+    kind: &'static str,
+    value: String,
+) -> datafusion::logical_expr::ScalarUDF {
+    debug_assert_eq!(
+        crate::postgres::types::arrow_type(kind),
+        Some(DataType::Utf8)
+    );
+    function(name, Returns::Type(kind), move |call| {
+        Ok(Arc::new(StringArray::from(vec![value.as_str(); call.rows])))
+    })
 }

@@ -20,6 +20,7 @@ use datafusion_funnel::table::{JOURNEYS_SCHEMA, journeys_plan};
 
 use super::{Catalog, pg};
 use crate::engine::DATABASE;
+use crate::postgres::names_of_objects::Names;
 
 /// Where the definitions can be read as tables.
 pub const FUNNEL_SCHEMA: &str = "funnel";
@@ -28,10 +29,10 @@ pub const FUNNEL_SCHEMA: &str = "funnel";
 ///
 /// # Errors
 /// XX000 when the database isn't there.
-pub fn register_schemas(
+pub async fn register_schemas(
     context: &SessionContext,
     catalog: &Arc<Catalog>,
-) -> Result<(), DataFusionError> {
+) -> Result<Arc<dyn Names>, DataFusionError> {
     let database = context.catalog(DATABASE).ok_or_else(|| {
         DataFusionError::Internal(format!("database {DATABASE} is not registered"))
     })?;
@@ -45,7 +46,7 @@ pub fn register_schemas(
         catalog: Arc::clone(catalog),
     });
     database.register_schema(JOURNEYS_SCHEMA, journeys)?;
-    pg::register_pg_catalog(context, catalog)
+    pg::register_pg_catalog(context, catalog).await
 }
 
 /// The tables of the schema.

@@ -11,18 +11,20 @@ use datafusion::datasource::listing::ListingTable;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast::{self, CreateTable};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_funnel::definition::resolve::table_names;
-use datafusion_funnel::definition::text::{identifier, literal};
+use datafusion_funnel::definition::text::{folded, identifier, literal};
 use datafusion_funnel::error::{FunnelError, Kind};
 
-use super::DATABASE;
 use super::outcome::{Notice, Outcome};
+use super::{DATABASE, DEFAULT_SCHEMA};
 use crate::catalog::{Catalog, Change, Target, local_path};
 use crate::error::{Error, Result, character_position};
-use crate::sql::Statement;
+use crate::sql::{Statement, StatementKind};
 
 /// Runs a definition, and keeps or forgets its statement.
 ///
@@ -52,12 +54,23 @@ pub async fn run(
         let message = format!("{} \"{}\" {what}, skipping", kind(&change), change.name);
         return Ok(Outcome::noted(change.tag, Notice::plain(message)));
     }
-    let temporary = matches!(definition, DdlStatement::CreateMemoryTable(_));
+    let in_memory_only = matches!(definition, DdlStatement::CreateMemoryTable(_));
+    let from_query = is_from_query(statement);
+    if change.drops {
+        forget_notes(catalog, &change);
+    }
     let done = match context
         .execute_logical_plan(LogicalPlan::Ddl(definition))
         .await
     {
-        Ok(_) if temporary => return Ok(Outcome::noted(change.tag, in_memory(&change))),
+        Ok(_) if in_memory_only => {
+            let tag = match from_query {
+                true => format!("SELECT {}", row_count(context, &change).await?),
+                false => change.tag.to_owned(),
+            };
+            note_defaults(catalog, &change, statement);
+            return Ok(Outcome::noted(&tag, in_memory(&change)));
+        }
         Ok(_) => catalog.keep_change(&change, &with_absolute_location(&statement.text)),
         Err(error) => Err(Error::from_engine(&error, statement.sql.as_ref())),
     };
@@ -66,6 +79,69 @@ pub async fn run(
         return Err(error);
     }
     Ok(Outcome::done(change.tag))
+}
+
+/// Whether a table is made of a query, so that its command counts rows.
+fn is_from_query(statement: &Statement) -> bool {
+    matches!(created(statement), Some(create) if create.query.is_some())
+}
+
+fn created(statement: &Statement) -> Option<&CreateTable> {
+    match &statement.kind {
+        StatementKind::Engine(engine_statement) => match engine_statement.as_ref() {
+            EngineStatement::Statement(inner) => match inner.as_ref() {
+                ast::Statement::CreateTable(create) => Some(create),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+async fn row_count(context: &SessionContext, change: &Change) -> Result<usize> {
+    match &change.target {
+        Target::Relation(reference, _) => {
+            Ok(context.table(reference.clone()).await?.count().await?)
+        }
+        Target::Schema(_) => Ok(0),
+    }
+}
+
+/// What a table's columns are where nothing is given, for those who ask the catalogs.
+fn note_defaults(catalog: &Catalog, change: &Change, statement: &Statement) {
+    let (Target::Relation(reference, _), Some(create)) = (&change.target, created(statement))
+    else {
+        return;
+    };
+    let schema = reference.schema().unwrap_or(DEFAULT_SCHEMA);
+    catalog.annotations().forget(schema, reference.table());
+    for column in &create.columns {
+        let default = column
+            .options
+            .iter()
+            .find_map(|option| match &option.option {
+                ast::ColumnOption::Default(default) => Some(default.to_string()),
+                _ => None,
+            });
+        if let Some(default) = default {
+            let name = folded(&column.name);
+            catalog
+                .annotations()
+                .note(schema, reference.table(), |notes| {
+                    notes.defaults.insert(name, default);
+                });
+        }
+    }
+}
+
+fn forget_notes(catalog: &Catalog, change: &Change) {
+    if let Target::Relation(reference, _) = &change.target {
+        catalog.annotations().forget(
+            reference.schema().unwrap_or(DEFAULT_SCHEMA),
+            reference.table(),
+        );
+    }
 }
 
 fn kind(change: &Change) -> &'static str {

@@ -3,9 +3,12 @@
 //! An [`Engine`] belongs to a data directory. Everybody who asks something has a [`Session`] of their
 //! own: settings and prepared statements are the session's, tables and funnels are the engine's.
 
+mod annotate;
 mod changes;
 mod cooperation;
 mod definitions;
+mod explain;
+mod info;
 mod outcome;
 mod output;
 mod parameters;
@@ -15,9 +18,10 @@ mod query;
 mod roles;
 mod session;
 pub mod settings;
+mod transaction;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
@@ -25,11 +29,12 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
 use crate::catalog::Catalog;
 use crate::error::Result;
+use crate::postgres::names_of_objects::Names;
 
+pub use info::{Activity, ConnectionInfo, SessionInfo};
 pub use outcome::{Described, Notice, Outcome, Prepared};
 pub use output::{text_rows, with_postgres_texts};
 pub use session::Session;
@@ -64,7 +69,10 @@ pub struct Engine {
     /// The state that every session's starts as.
     base: SessionState,
     catalog: Arc<Catalog>,
-    compatibility: PostgresCompatibilityParser,
+    /// The names that OIDs stand for.
+    names: Arc<dyn Names>,
+    /// The connections of the server that is over it.
+    activity: OnceLock<Arc<dyn Activity>>,
 }
 
 impl Engine {
@@ -79,11 +87,12 @@ impl Engine {
         let catalog = Arc::new(Catalog::open(&options.data_dir)?);
         let context = SessionContext::new_with_state(base_state(&options)?);
         datafusion_funnel::register_functions(&context)?;
-        crate::catalog::register_schemas(&context, &catalog)?;
+        let names = crate::catalog::register_schemas(&context, &catalog).await?;
         let engine = Arc::new(Self {
             base: context.state(),
             catalog,
-            compatibility: PostgresCompatibilityParser::new(),
+            names,
+            activity: OnceLock::new(),
         });
         engine.catalog.attach(&engine.base);
         engine.restore(&options.data_dir).await?;
@@ -93,6 +102,17 @@ impl Engine {
     /// A new session for `user`.
     pub fn session(self: &Arc<Self>, user: &str) -> Session {
         Session::new(Arc::clone(self), user)
+    }
+
+    /// Tells the engine whose connections its sessions are.
+    pub fn attach(&self, activity: Arc<dyn Activity>) {
+        // The first server is the engine's; a second one's connections are not listed.
+        let _ = self.activity.set(activity);
+    }
+
+    /// The names that OIDs stand for.
+    pub fn names(&self) -> &Arc<dyn Names> {
+        &self.names
     }
 
     /// What the data directory holds.
@@ -135,7 +155,8 @@ fn base_state(options: &EngineOptions) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(DATABASE, DEFAULT_SCHEMA)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true);
+        // The catalogs are ours: those of Postgres have more in them.
+        .with_information_schema(false);
     let settings = config.options_mut();
     settings.sql_parser.dialect = datafusion::common::config::Dialect::PostgreSQL;
     // A table function's rows come in the order of its stages, unless the query says otherwise.

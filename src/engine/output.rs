@@ -3,16 +3,9 @@
 use std::sync::Arc;
 
 use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
-use chrono::{DateTime, Offset};
-use datafusion::arrow::array::timezone::Tz;
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray,
-};
+use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{
-    DataType, Field, FieldRef, Float32Type, Float64Type, Schema, SchemaRef, TimeUnit,
-    TimestampMicrosecondType,
-};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -20,6 +13,9 @@ use futures::StreamExt;
 use pgwire::api::portal::Format;
 
 use crate::error::{Error, Fault, Result};
+use crate::postgres::names_of_objects::{Names, NoNames};
+use crate::postgres::text::texts;
+use crate::postgres::types;
 
 /// The schema with every instant in `zone`.
 pub fn zoned_schema(schema: &Schema, zone: &str) -> SchemaRef {
@@ -35,6 +31,41 @@ pub fn zoned_schema(schema: &Schema, zone: &str) -> SchemaRef {
         })
         .collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// The stream with the types that its columns have in Postgres; the rows stay the same.
+pub fn with_marks(
+    stream: SendableRecordBatchStream,
+    marked: &SchemaRef,
+) -> SendableRecordBatchStream {
+    let own = stream.schema();
+    if own.fields().len() != marked.fields().len() {
+        return stream;
+    }
+    let fields: Vec<FieldRef> = own
+        .fields()
+        .iter()
+        .zip(marked.fields())
+        .map(|(own, marked)| {
+            let field = own
+                .as_ref()
+                .clone()
+                .with_metadata(marked.metadata().clone());
+            Arc::new(field.with_name(marked.name()).with_nullable(true))
+        })
+        .collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, own.metadata().clone()));
+    let target = Arc::clone(&schema);
+    let marked = stream.map(move |batch| {
+        let batch = batch?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&target),
+            batch.columns().to_vec(),
+            &options,
+        )?)
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, marked))
 }
 
 /// The stream with every instant in `zone`; the instants stay the same.
@@ -68,22 +99,31 @@ fn rezone(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFu
     )?)
 }
 
-/// The batch with its numbers and times as the texts that Postgres writes, where `is_text` says so of a
-/// column: `1` and not `1.0`, `2026-01-01 09:00:00+00` and not `2026-01-01 09:00:00.000000+00`.
+/// The batch with its values as the texts that Postgres writes, where `is_text` says so of a column: `1` and not
+/// `1.0`, `2026-01-01 09:00:00+00` and not `2026-01-01 09:00:00.000000+00`. In the other columns, values that are kept
+/// as texts are what the protocol has for them in binary.
 ///
 /// # Errors
-/// XX000 for a time outside of what a calendar can write.
+/// XX000 for a type that has no text.
 pub fn with_postgres_texts(
     batch: &RecordBatch,
+    names: &dyn Names,
     is_text: impl Fn(usize) -> bool,
 ) -> Result<RecordBatch, DataFusionError> {
     let mut fields: Vec<FieldRef> = batch.schema().fields().iter().map(Arc::clone).collect();
     let mut columns = batch.columns().to_vec();
-    for at in (0..columns.len()).filter(|at| is_text(*at)) {
-        if let Some(texts) = postgres_texts(&columns[at])? {
-            let field = fields[at].as_ref().clone().with_data_type(DataType::Utf8);
-            fields[at] = Arc::new(field);
-            columns[at] = Arc::new(texts);
+    for at in 0..columns.len() {
+        let converted: Option<ArrayRef> = match is_text(at) {
+            true => Some(Arc::new(texts(&columns[at], &fields[at], names)?)),
+            false => binary(&columns[at], &fields[at])?,
+        };
+        if let Some(converted) = converted {
+            fields[at] = Arc::new(Field::new(
+                fields[at].name(),
+                converted.data_type().clone(),
+                true,
+            ));
+            columns[at] = converted;
         }
     }
     let schema = Arc::new(Schema::new_with_metadata(
@@ -96,105 +136,31 @@ pub fn with_postgres_texts(
     )?)
 }
 
-/// The texts of a column whose usual text isn't Postgres'; nothing for the others.
-fn postgres_texts(column: &ArrayRef) -> Result<Option<StringArray>, DataFusionError> {
-    let texts = match column.data_type() {
-        DataType::Float64 => column
-            .as_primitive::<Float64Type>()
-            .iter()
-            .map(|value| value.map(double_text))
-            .collect(),
-        DataType::Float32 => column
-            .as_primitive::<Float32Type>()
-            .iter()
-            .map(|value| value.map(real_text))
-            .collect(),
-        DataType::Timestamp(_, zone) => {
-            let target = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
-            let zone = zone.as_deref().map(str::parse::<Tz>).transpose()?;
-            let instants = cast(column, &target)?;
-            let instants = instants.as_primitive::<TimestampMicrosecondType>();
-            instants
-                .iter()
-                .map(|value| value.and_then(|value| instant_text(value, zone)))
-                .collect()
+/// The bytes of a column whose values are kept as texts and are sent as something else: a `uuid` is sixteen bytes, a
+/// `jsonb` begins with its version.
+fn binary(column: &ArrayRef, field: &Field) -> Result<Option<ArrayRef>, DataFusionError> {
+    let bytes: fn(&str) -> Vec<u8> = match types::type_of(field).as_str() {
+        "uuid" => |text| {
+            let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+            let byte =
+                |pair: &[u8]| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).unwrap_or(0);
+            digits.chunks(2).map(byte).collect()
+        },
+        "jsonb" => |text| std::iter::once(1).chain(text.bytes()).collect(),
+        _ if *column.data_type() == DataType::UInt64 => {
+            return Ok(Some(cast(column, &DataType::Int64)?));
         }
         _ => return Ok(None),
     };
-    Ok(Some(texts))
-}
-
-/// `2026-01-01 09:00:00`, with a fraction where there is one and the offset where there is a zone.
-fn instant_text(microseconds: i64, zone: Option<Tz>) -> Option<String> {
-    let utc = DateTime::from_timestamp_micros(microseconds)?;
-    let (local, offset) = match zone {
-        Some(zone) => {
-            let local = utc.with_timezone(&zone);
-            (
-                local.naive_local(),
-                offset_text(local.offset().fix().local_minus_utc()),
-            )
-        }
-        None => (utc.naive_utc(), String::new()),
-    };
-    let mut text = local.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
-    if text.ends_with(".000000") {
-        text.truncate(text.len() - ".000000".len());
-    } else {
-        text.truncate(text.trim_end_matches('0').len());
-    }
-    Some(text + &offset)
-}
-
-/// `+08`, `-03:30`, `+05:53:28`
-fn offset_text(seconds: i32) -> String {
-    let sign = if seconds < 0 { '-' } else { '+' };
-    let seconds = seconds.unsigned_abs();
-    let mut text = format!("{sign}{:02}", seconds / 3600);
-    if !seconds.is_multiple_of(3600) {
-        text.push_str(&format!(":{:02}", seconds / 60 % 60));
-    }
-    if !seconds.is_multiple_of(60) {
-        text.push_str(&format!(":{:02}", seconds % 60));
-    }
-    text
-}
-
-/// The shortest text that reads back as the same number, with an exponent where Postgres has one.
-fn double_text(value: f64) -> String {
-    match is_written_plainly(value, 1e15) {
-        true => value.to_string(),
-        false => exponent_text(value, &format!("{value:e}")),
-    }
-}
-
-fn real_text(value: f32) -> String {
-    match is_written_plainly(f64::from(value), 1e6) {
-        true => value.to_string(),
-        false => exponent_text(f64::from(value), &format!("{value:e}")),
-    }
-}
-
-/// %g's bounds, with the digits that a number of its width always has.
-fn is_written_plainly(value: f64, most: f64) -> bool {
-    value == 0.0 || (1e-4..most).contains(&value.abs())
-}
-
-/// `1.5e-7` as `1.5e-07`; the numbers that are none by their names.
-fn exponent_text(value: f64, scientific: &str) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    let Some((digits, exponent)) = scientific.split_once('e') else {
-        return scientific.to_owned();
-    };
-    match exponent.strip_prefix('-') {
-        Some(exponent) => format!("{digits}e-{exponent:0>2}"),
-        None => format!("{digits}e+{exponent:0>2}"),
-    }
+    let texts = cast(column, &DataType::Utf8)?;
+    let values: Vec<Option<Vec<u8>>> = texts
+        .as_string::<i32>()
+        .iter()
+        .map(|text| text.map(bytes))
+        .collect();
+    Ok(Some(Arc::new(
+        values.iter().map(Option::as_deref).collect::<BinaryArray>(),
+    )))
 }
 
 /// The rows of a batch as Postgres writes them in text; `None` is NULL.
@@ -207,9 +173,9 @@ pub fn text_rows(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
         message,
         position: None,
     };
-    let fields = arrow_schema_to_pg_fields(&batch.schema(), &Format::UnifiedText, None)
+    let texts = with_postgres_texts(batch, &NoNames, |_| true)?;
+    let fields = arrow_schema_to_pg_fields(&texts.schema(), &Format::UnifiedText, None)
         .map_err(|error| internal(error.to_string()))?;
-    let texts = with_postgres_texts(batch, |_| true)?;
     encode_recordbatch(Arc::new(fields), texts)
         .map(|row| {
             let row = row.map_err(|error| internal(error.to_string()))?;
@@ -238,56 +204,4 @@ fn decode_row(mut data: &[u8], columns: usize) -> Option<Vec<Option<String>>> {
         }
     }
     Some(row)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Expected: PostgreSQL 15.18, `SELECT x::float8`.
-    #[test]
-    fn numbers_are_written_as_postgres_writes_them() {
-        let cases = [
-            (1.0, "1"),
-            (-0.5, "-0.5"),
-            (0.1 + 0.2, "0.30000000000000004"),
-            (1e15, "1e+15"),
-            (123_456_789_012_345.0, "123456789012345"),
-            (1e-5, "1e-05"),
-            (0.0001, "0.0001"),
-            (1.5e300, "1.5e+300"),
-            (-0.0, "-0"),
-            (f64::NAN, "NaN"),
-            (f64::NEG_INFINITY, "-Infinity"),
-        ];
-        for (value, text) in cases {
-            assert_eq!(double_text(value), text);
-        }
-        assert_eq!(real_text(0.1), "0.1");
-        assert_eq!(real_text(1e6), "1e+06");
-    }
-
-    /// Expected: PostgreSQL 15.18, `SELECT to_timestamp(…)` in the zone.
-    #[test]
-    fn instants_are_written_as_postgres_writes_them() {
-        let shown =
-            |microseconds: i64, zone: &str| instant_text(microseconds, zone.parse::<Tz>().ok());
-        assert_eq!(shown(0, "UTC").as_deref(), Some("1970-01-01 00:00:00+00"));
-        assert_eq!(
-            shown(1_500_000, "Asia/Shanghai").as_deref(),
-            Some("1970-01-01 08:00:01.5+08")
-        );
-        assert_eq!(
-            shown(0, "Asia/Kolkata").as_deref(),
-            Some("1970-01-01 05:30:00+05:30")
-        );
-        assert_eq!(
-            shown(0, "-03:30").as_deref(),
-            Some("1969-12-31 20:30:00-03:30")
-        );
-        assert_eq!(
-            instant_text(10, None).as_deref(),
-            Some("1970-01-01 00:00:00.00001")
-        );
-    }
 }

@@ -267,7 +267,8 @@ pub fn inner(statement: &EngineStatement) -> Option<&Statement> {
     }
 }
 
-fn inner_mut(statement: &mut EngineStatement) -> Option<&mut Statement> {
+/// The same, to be changed.
+pub fn inner_mut(statement: &mut EngineStatement) -> Option<&mut Statement> {
     match statement {
         EngineStatement::Statement(statement) => Some(statement),
         EngineStatement::Explain(explain) => inner_mut(&mut explain.statement),

@@ -1,13 +1,15 @@
 //! Statements of DataFusion's: planned with the funnels that they name, described, run.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, RecordBatch, UInt64Array};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast;
 use datafusion_funnel::error::{FunnelError, Kind};
@@ -19,32 +21,32 @@ use super::session::Session;
 use super::{definitions, output, parameters, plan};
 use crate::catalog;
 use crate::error::{Error, Result};
+use crate::postgres::rewrite::{Scope, rewrite};
+use crate::postgres::{apply, columns};
 use crate::sql::Statement;
 
 impl Session {
-    /// Plans a statement of DataFusion's. Statements about the Postgres catalogs are rewritten first:
-    /// their spelling is Postgres' own, and no other statement may be touched by those rules.
+    /// Plans a statement of DataFusion's, in the meaning that Postgres gives it.
     pub(super) async fn plan(
         &self,
         statement: &Statement,
         engine_statement: &EngineStatement,
         values: Option<&[ScalarValue]>,
     ) -> Result<Planned> {
-        let rewritten = self.rewrite_catalog_statement(statement, engine_statement);
-        let is_rewritten = rewritten.is_some();
-        let engine_statement = rewritten.unwrap_or_else(|| engine_statement.clone());
+        let mut engine_statement = engine_statement.clone();
         let state = self.context.state();
+        if let Some(inner) = plan::inner_mut(&mut engine_statement) {
+            rewrite(
+                inner,
+                &Names {
+                    session: self,
+                    state: &state,
+                },
+            );
+        }
         plan::plan(state, &self.engine.catalog, engine_statement, values)
             .await
-            .map_err(|error| {
-                // A rewritten statement's places are not those of the user's text.
-                let sql = if is_rewritten {
-                    ""
-                } else {
-                    statement.sql.as_ref()
-                };
-                self.explain_error(Error::from_engine(&error, sql))
-            })
+            .map_err(|error| self.explain_error(Error::from_engine(&error, &statement.sql)))
     }
 
     /// The statement with the query that each table function stands for in the place of its call.
@@ -103,21 +105,6 @@ impl Session {
         }
     }
 
-    fn rewrite_catalog_statement(
-        &self,
-        statement: &Statement,
-        engine_statement: &EngineStatement,
-    ) -> Option<EngineStatement> {
-        if !catalog::is_catalog_statement(engine_statement) {
-            return None;
-        }
-        let mut statements = self.engine.compatibility.parse(&statement.text).ok()?;
-        match statements.len() {
-            1 => Some(EngineStatement::Statement(Box::new(statements.remove(0)))),
-            _ => None,
-        }
-    }
-
     pub(super) async fn prepare_engine(
         &self,
         statement: &Statement,
@@ -167,7 +154,10 @@ impl Session {
             | LogicalPlan::Dml(_)
             | LogicalPlan::Copy(_)
             | LogicalPlan::Statement(_) => Described::Nothing,
-            plan => Described::Rows(output::zoned_schema(plan.schema().as_arrow(), &self.zone())),
+            plan => {
+                let marked = columns::marked(plan, plan.schema().as_arrow());
+                Described::Rows(output::zoned_schema(&marked, &self.zone()))
+            }
         }
     }
 
@@ -215,23 +205,74 @@ impl Session {
                     LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => "EXPLAIN",
                     _ => "SELECT",
                 };
+                let marked = columns::marked(&plan, plan.schema().as_arrow());
                 let stream = self.stream(plan, sql).await?;
                 Ok(Outcome::Rows {
                     tag,
-                    stream: output::in_zone(stream, &self.zone()),
+                    stream: output::in_zone(output::with_marks(stream, &marked), &self.zone()),
                     notices: Vec::new(),
                 })
             }
         }
     }
 
-    async fn stream(&self, plan: LogicalPlan, sql: &str) -> Result<SendableRecordBatchStream> {
+    pub(super) async fn stream(
+        &self,
+        plan: LogicalPlan,
+        sql: &str,
+    ) -> Result<SendableRecordBatchStream> {
+        let physical = self.physical(plan, sql).await?;
         let state = self.context.state();
-        let physical = state
-            .create_physical_plan(&plan)
-            .await
-            .map_err(|error| self.explain_error(Error::from_engine(&error, sql)))?;
         execute_stream(physical, state.task_ctx()).map_err(|error| Error::from_engine(&error, sql))
+    }
+
+    /// The operators that run a plan.
+    pub(super) async fn physical(
+        &self,
+        plan: LogicalPlan,
+        sql: &str,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let state = self.context.state();
+        let explain = |error| self.explain_error(Error::from_engine(&error, sql));
+        match state.create_physical_plan(&plan).await {
+            Ok(physical) => Ok(physical),
+            // What DataFusion can't turn into joins is run row by row.
+            Err(error) if apply::depends(&plan) => {
+                let by_row = apply::by_row(plan, &state).map_err(explain)?;
+                state.create_physical_plan(&by_row).await.map_err(|second| {
+                    tracing::debug!(%error, "a dependent subquery can't be planned");
+                    explain(second)
+                })
+            }
+            Err(error) => Err(explain(error)),
+        }
+    }
+}
+
+/// What names mean to a statement of a session.
+struct Names<'a> {
+    session: &'a Session,
+    state: &'a SessionState,
+}
+
+impl Scope for Names<'_> {
+    fn schema_of(&self, relation: &str) -> Option<String> {
+        if catalog::is_system_relation(relation) {
+            return Some("pg_catalog".to_owned());
+        }
+        self.session.schema_of_relation(relation)
+    }
+
+    fn reads_its_arguments(&self, function: &str) -> bool {
+        datafusion_funnel::table::is_function(function)
+    }
+
+    fn is_table_function(&self, function: &str) -> bool {
+        self.state.table_functions().contains_key(function)
+    }
+
+    fn relation_oid(&self, relation: &str) -> Option<i32> {
+        self.session.engine.names().oid("regclass", relation)
     }
 }
 

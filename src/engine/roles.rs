@@ -153,7 +153,7 @@ impl Session {
         };
         let valid_until_us = match &options.valid_until {
             None => None,
-            Some(text) => Some(self.end(text)?),
+            Some(text) => Some(self.end_of_password(text)?),
         };
         let change = Change {
             superuser: options.superuser,
@@ -166,7 +166,7 @@ impl Session {
     }
 
     /// A time as `VALID UNTIL` takes it, in microseconds; nothing for `infinity`.
-    fn end(&self, text: &str) -> Result<Option<i64>> {
+    fn end_of_password(&self, text: &str) -> Result<Option<i64>> {
         if text.trim().eq_ignore_ascii_case("infinity") {
             return Ok(None);
         }

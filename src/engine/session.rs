@@ -1,6 +1,7 @@
 //! A session: who asks, with which settings, and the statements that they have prepared.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -13,13 +14,15 @@ use futures::TryStreamExt;
 
 use super::Engine;
 use super::changes::{CHANGES_COLUMNS, REVIEW_COLUMNS};
+use super::info::SessionInfo;
 use super::outcome::{Described, Notice, Outcome, Prepared};
-use super::settings::Settings;
+use super::settings::{self, Settings};
 use crate::catalog;
 use datafusion_funnel::definition::metric::unknown_metric;
 use datafusion_funnel::definition::text::literal;
 
 use crate::error::{Error, Result};
+use crate::postgres::names_of_objects::Names;
 use crate::sql::{self, CreateMetric, Statement, StatementKind};
 
 /// One user's conversation with an engine.
@@ -32,7 +35,11 @@ pub struct Session {
     /// The role that `SET ROLE` chose.
     pub(super) role: Mutex<Option<String>>,
     pub(super) context: SessionContext,
-    pub(super) settings: Mutex<Settings>,
+    pub(super) settings: Arc<Mutex<Settings>>,
+    /// What the catalogs know of it.
+    info: Arc<SessionInfo>,
+    /// Its number among the engine's sessions.
+    pub(super) number: u64,
     /// Statements prepared in SQL (`PREPARE`); those of the protocol are the server's.
     pub(super) prepared: Mutex<BTreeMap<String, Arc<Prepared>>>,
 }
@@ -47,19 +54,36 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     pub(super) fn new(engine: Arc<Engine>, user: &str) -> Self {
-        let state = SessionStateBuilder::new_from_existing(engine.base.clone())
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let settings = Arc::default();
+        let mut state = SessionStateBuilder::new_from_existing(engine.base.clone())
             .with_session_id(String::new())
             .build();
+        let activity = engine.activity.get().map(Arc::clone);
+        let info = Arc::new(SessionInfo::new(user, &settings, activity));
+        state.config_mut().set_extension(Arc::clone(&info));
         let context = SessionContext::new_with_state(state);
-        catalog::register_session_functions(&context, user);
+        catalog::register_session_functions(&context, user, &settings, &info);
         Self {
             engine,
             user: user.to_owned(),
             role: Mutex::default(),
             context,
-            settings: Mutex::default(),
+            settings,
+            info,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             prepared: Mutex::default(),
         }
+    }
+
+    /// The session is a connection's of that number.
+    pub fn set_connection(&self, number: i32) {
+        self.info.set_number(number);
+    }
+
+    /// The names that OIDs stand for.
+    pub fn names(&self) -> &Arc<dyn Names> {
+        self.engine.names()
     }
 
     /// Who asks.
@@ -142,11 +166,25 @@ impl Session {
             StatementKind::ShowChanges => Described::Rows(text_schema(&CHANGES_COLUMNS)),
             StatementKind::ReviewChange(_) => Described::Rows(text_schema(&REVIEW_COLUMNS)),
             StatementKind::ShowSql(_) => Described::Rows(text_schema(&["sql"])),
-            StatementKind::Show(name) => Described::Rows(text_schema(&[show_column(name)])),
+            StatementKind::Show(name) => {
+                Described::Rows(text_schema(&[&settings::written_name(name)]))
+            }
             StatementKind::ShowAll => {
                 Described::Rows(text_schema(&["name", "setting", "description"]))
             }
+            StatementKind::Explain { options, .. } => {
+                Described::Rows(super::explain::schema(*options))
+            }
             StatementKind::Execute { name, .. } => self.prepared_named(name)?.described.clone(),
+            StatementKind::Declare { query, .. } => {
+                // A cursor has the parameters of its query.
+                let inner = Box::pin(self.prepare(query.as_ref().clone(), declared)).await?;
+                return Ok(Prepared {
+                    statement,
+                    parameter_types: inner.parameter_types,
+                    described: Described::Nothing,
+                });
+            }
             _ => Described::Nothing,
         };
         Ok(Prepared {
@@ -178,6 +216,7 @@ impl Session {
     /// The statement's; those of its rows come with the stream.
     pub async fn execute(&self, prepared: &Prepared, values: Vec<ScalarValue>) -> Result<Outcome> {
         let statement = &prepared.statement;
+        self.check_writes(statement)?;
         match &statement.kind {
             StatementKind::Engine(engine_statement) => {
                 let planned = self
@@ -250,16 +289,48 @@ impl Session {
                 self.text_table(&["sql"], &[vec![sql]])
             }
             StatementKind::Role(role) => self.run_role(role),
-            StatementKind::Set { name, value } => self.set(name, value.as_deref()).await,
+            StatementKind::Set {
+                name,
+                value,
+                local,
+                tag,
+            } => self.set_for(name, value.as_deref(), *local, tag).await,
+            StatementKind::SetModes { modes, session } => self.set_modes(modes, *session).await,
+            StatementKind::Annotate(annotation) => self.annotate(annotation),
+            StatementKind::Explain {
+                options,
+                statement: explained,
+            } => self.explain(statement, explained, *options).await,
+            StatementKind::Nothing(tag) => Ok(Outcome::done(*tag)),
+            StatementKind::DiscardTemporary => {
+                self.drop_temporary();
+                Ok(Outcome::done("DISCARD TEMP"))
+            }
+            StatementKind::CreateTemporary(create) => {
+                self.create_temporary(statement, create).await
+            }
+            StatementKind::Savepoint(_) => Ok(Outcome::done("SAVEPOINT")),
+            StatementKind::Release(_) => Ok(Outcome::done("RELEASE")),
+            StatementKind::RollbackTo(_) => Ok(Outcome::done("ROLLBACK")),
+            StatementKind::Listen(_)
+            | StatementKind::Unlisten(_)
+            | StatementKind::Notify { .. }
+            | StatementKind::Declare { .. }
+            | StatementKind::Fetch { .. }
+            | StatementKind::CloseCursor(_)
+            | StatementKind::Copy(_) => Err(Error::Unsupported {
+                message: "this statement needs a connection to a server".to_owned(),
+                hint: Some("Connect with psql to funnelsql serve.".to_owned()),
+            }),
             StatementKind::ResetAll => self.reset_all().await,
             StatementKind::Show(name) => {
                 let value = self.setting(name)?;
-                self.text_table(&[show_column(name)], &[vec![value]])
+                self.text_table(&[&settings::written_name(name)], &[vec![value]])
             }
             StatementKind::ShowAll => self.show_all(),
-            StatementKind::Begin => Ok(Outcome::done("BEGIN")),
-            StatementKind::Commit => Ok(Outcome::done("COMMIT")),
-            StatementKind::Rollback => Ok(Outcome::done("ROLLBACK")),
+            StatementKind::Begin(modes) => self.begin(modes, statement),
+            StatementKind::Commit => self.end(false).await,
+            StatementKind::Rollback => self.end(true).await,
             StatementKind::Prepare {
                 name,
                 types,
@@ -273,6 +344,7 @@ impl Session {
             StatementKind::DiscardAll => {
                 lock(&self.prepared).clear();
                 self.set_role(None)?;
+                self.drop_temporary();
                 self.reset_all().await?;
                 Ok(Outcome::done("DISCARD ALL"))
             }
@@ -321,7 +393,7 @@ impl Session {
                 .unwrap_or_else(|| "none".to_owned())),
             "is_superuser" => Ok(if self.is_superuser() { "on" } else { "off" }.to_owned()),
             "password_encryption" => Ok("scram-sha-256".to_owned()),
-            _ => lock(&self.settings).get(name).map(str::to_owned),
+            _ => lock(&self.settings).get(name),
         }
     }
 
@@ -330,7 +402,16 @@ impl Session {
     /// # Errors
     /// 42704 for one that there isn't, 22023 for a value that it can't have.
     pub async fn set(&self, name: &str, value: Option<&str>) -> Result<Outcome> {
-        let tag = if value.is_some() { "SET" } else { "RESET" };
+        self.set_for(name, value, false, "SET").await
+    }
+
+    async fn set_for(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        local: bool,
+        tag: &'static str,
+    ) -> Result<Outcome> {
         if name.starts_with("datafusion.") {
             self.set_engine_option(name, value).await?;
             return Ok(Outcome::done(tag));
@@ -338,16 +419,36 @@ impl Session {
         if name.eq_ignore_ascii_case("role") {
             return self.set_role(value).map(|()| Outcome::done(tag));
         }
-        let reported = lock(&self.settings).set(name, value)?;
-        if name.eq_ignore_ascii_case("timezone") {
-            let zone = self.setting("timezone")?;
-            self.set_engine_option("datafusion.execution.time_zone", Some(&zone))
+        self.change_settings(tag, |settings| settings.set(name, value, local).map(drop))
+            .await
+    }
+
+    /// Changes settings, and tells what the client has to know of it.
+    pub(super) async fn change_settings(
+        &self,
+        tag: &str,
+        change: impl FnOnce(&mut Settings) -> Result<()>,
+    ) -> Result<Outcome> {
+        let before = self.reported_settings();
+        change(&mut lock(&self.settings))?;
+        self.settle(before, tag).await
+    }
+
+    /// The engine follows the session's time zone, and the client is told of settings that differ.
+    pub(super) async fn settle(
+        &self,
+        before: Vec<(&'static str, String)>,
+        tag: &str,
+    ) -> Result<Outcome> {
+        let after = self.reported_settings();
+        let reported: Vec<_> = after
+            .into_iter()
+            .filter(|setting| !before.contains(setting))
+            .collect();
+        if let Some((_, zone)) = reported.iter().find(|(name, _)| *name == "TimeZone") {
+            self.set_engine_option("datafusion.execution.time_zone", Some(zone))
                 .await?;
         }
-        let reported = match reported {
-            Some(wire_name) => vec![(wire_name, self.setting(name)?)],
-            None => Vec::new(),
-        };
         Ok(Outcome::Done {
             tag: tag.to_owned(),
             notices: Vec::new(),
@@ -369,20 +470,11 @@ impl Session {
     }
 
     async fn reset_all(&self) -> Result<Outcome> {
-        let before = self.reported_settings();
-        *lock(&self.settings) = Settings::default();
-        self.set_engine_option("datafusion.execution.time_zone", Some("UTC"))
-            .await?;
-        let after = self.reported_settings();
-        let reported = after
-            .into_iter()
-            .filter(|setting| !before.contains(setting))
-            .collect();
-        Ok(Outcome::Done {
-            tag: "RESET".to_owned(),
-            notices: Vec::new(),
-            reported,
+        self.change_settings("RESET", |settings| {
+            settings.reset();
+            Ok(())
         })
+        .await
     }
 
     /// Settings of the engine belong to the session as well: its context is its own.
@@ -408,9 +500,8 @@ impl Session {
         let settings = lock(&self.settings).clone();
         let rows: Vec<Vec<String>> = settings
             .all()
-            .map(|(name, value, description)| {
-                vec![name.to_owned(), value.to_owned(), description.to_owned()]
-            })
+            .into_iter()
+            .map(|(name, value, description)| vec![name, value, description])
             .collect();
         self.text_table(&["name", "setting", "description"], &rows)
     }
@@ -448,14 +539,4 @@ pub(super) fn text_schema(columns: &[&str]) -> SchemaRef {
         .map(|name| Field::new(*name, DataType::Utf8, true))
         .collect();
     Arc::new(Schema::new(fields))
-}
-
-/// Postgres heads a setting's value with its name as clients know it.
-fn show_column(name: &str) -> &str {
-    match name {
-        "timezone" => "TimeZone",
-        "datestyle" => "DateStyle",
-        "intervalstyle" => "IntervalStyle",
-        other => other,
-    }
 }

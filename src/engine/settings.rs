@@ -1,132 +1,104 @@
-//! A session's settings: the ones that Postgres clients set and read.
+//! A session's settings: those of Postgres, with its defaults, units and choices.
+//!
+//! Most of them change nothing here. Clients set and read them all the same, and what they read back is what they set.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
-
-/// A setting that a session knows.
-struct Known {
-    name: &'static str,
-    default: &'static str,
-    /// The client is told when it changes (ParameterStatus).
-    reported: bool,
-    /// It can be read and not set.
-    fixed: bool,
-    description: &'static str,
-}
-
-const fn known(name: &'static str, default: &'static str, description: &'static str) -> Known {
-    Known {
-        name,
-        default,
-        reported: false,
-        fixed: false,
-        description,
-    }
-}
-
-const fn reported(name: &'static str, default: &'static str, description: &'static str) -> Known {
-    Known {
-        name,
-        default,
-        reported: true,
-        fixed: false,
-        description,
-    }
-}
-
-const fn fixed(name: &'static str, default: &'static str, description: &'static str) -> Known {
-    Known {
-        name,
-        default,
-        reported: true,
-        fixed: true,
-        description,
-    }
-}
+use crate::postgres::casts::boolean;
 
 /// The version of Postgres whose behaviour is the model. Clients choose their catalog queries by it.
 pub const POSTGRES_VERSION: &str = "15.18";
 
-const KNOWN: [Known; 24] = [
-    reported("application_name", "", "The client's name for itself."),
-    known("bytea_output", "hex", "How bytea is shown."),
-    reported("client_encoding", "UTF8", "The client's character set."),
-    known(
-        "client_min_messages",
-        "notice",
-        "The least severe message that is sent.",
-    ),
-    reported("datestyle", "ISO, MDY", "How dates are shown and read."),
-    known(
-        "default_transaction_isolation",
-        "read committed",
-        "Isolation of new transactions.",
-    ),
-    known(
-        "default_transaction_read_only",
-        "off",
-        "Whether new transactions may write.",
-    ),
-    known(
-        "extra_float_digits",
-        "1",
-        "Digits of floating-point numbers.",
-    ),
-    known(
-        "idle_in_transaction_session_timeout",
-        "0",
-        "Longest idle time in a transaction.",
-    ),
-    fixed("integer_datetimes", "on", "Times are 64-bit integers."),
-    reported("intervalstyle", "postgres", "How intervals are shown."),
-    fixed("is_superuser", "off", "Whether the user is a superuser."),
-    known("lock_timeout", "0", "Longest wait for a lock."),
-    fixed(
-        "max_identifier_length",
-        "63",
-        "Longest identifier, in bytes.",
-    ),
-    known("row_security", "on", "Whether row policies hold."),
-    known(
-        "search_path",
-        "\"$user\", public",
-        "Schemas that are searched for a table.",
-    ),
-    fixed("server_encoding", "UTF8", "The server's character set."),
-    fixed(
-        "server_version",
-        POSTGRES_VERSION,
-        "The version of Postgres that is followed.",
-    ),
-    fixed("server_version_num", "150018", "The same as a number."),
-    fixed(
-        "standard_conforming_strings",
-        "on",
-        "Backslashes in strings are plain.",
-    ),
-    known("statement_timeout", "0", "Longest run of a statement."),
-    reported(
-        "timezone",
-        "UTC",
-        "Where a day begins, and how instants are shown.",
-    ),
-    known(
-        "transaction_isolation",
-        "read committed",
-        "Isolation of this transaction.",
-    ),
-    known(
-        "transaction_read_only",
-        "off",
-        "Whether this transaction may write.",
-    ),
+/// A setting that there is.
+#[derive(Debug)]
+pub struct Definition {
+    /// Its name, as Postgres writes it.
+    pub name: &'static str,
+    /// Its value where nothing was set.
+    pub default: &'static str,
+    /// What its number counts: `ms`, `kB`, `8kB`.
+    pub unit: &'static str,
+    /// Where it belongs.
+    pub category: &'static str,
+    /// What it is for.
+    pub description: &'static str,
+    /// Who can set it: `user`, `superuser`, `sighup`, `postmaster`, `internal`.
+    pub context: &'static str,
+    /// `bool`, `integer`, `real`, `string`, `enum`
+    pub kind: &'static str,
+    /// What it may be, in braces.
+    pub choices: &'static str,
+    /// The least that it may be.
+    pub least: &'static str,
+    /// The most that it may be.
+    pub most: &'static str,
+}
+
+/// The settings of Postgres.
+pub static DEFINITIONS: LazyLock<Vec<Definition>> = LazyLock::new(|| {
+    include_str!("settings.txt")
+        .lines()
+        .filter_map(definition)
+        .collect()
+});
+
+fn definition(line: &'static str) -> Option<Definition> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let mut parts = line.split('|');
+    let mut next = || parts.next();
+    Some(Definition {
+        name: next()?,
+        default: next()?,
+        unit: next()?,
+        category: next()?,
+        description: next()?,
+        context: next()?,
+        kind: next()?,
+        choices: next()?,
+        least: next()?,
+        most: next()?,
+    })
+}
+
+/// The settings whose changes a client is told (ParameterStatus).
+const REPORTED: [&str; 13] = [
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "default_transaction_read_only",
+    "in_hot_standby",
+    "integer_datetimes",
+    "IntervalStyle",
+    "is_superuser",
+    "server_encoding",
+    "server_version",
+    "standard_conforming_strings",
+    "TimeZone",
+    "max_identifier_length",
 ];
+
+impl Definition {
+    /// Its value as it is shown: in its largest unit.
+    fn shown_default(&self) -> String {
+        match (self.kind, self.default.parse::<i64>()) {
+            ("integer", Ok(number)) => shown(number, self.unit),
+            _ => self.default.to_owned(),
+        }
+    }
+}
 
 /// The values of one session.
 #[derive(Debug, Default, Clone)]
 pub struct Settings {
-    changed: BTreeMap<&'static str, String>,
+    changed: BTreeMap<String, String>,
+    /// Those of the transaction alone.
+    local: BTreeMap<String, String>,
+    /// What there was when the transaction began.
+    before: Option<BTreeMap<String, String>>,
 }
 
 impl Settings {
@@ -134,146 +106,384 @@ impl Settings {
     ///
     /// # Errors
     /// 42704 for one that there isn't.
-    pub fn get(&self, name: &str) -> Result<&str> {
-        let known = find(name)?;
-        Ok(self
-            .changed
-            .get(known.name)
-            .map_or(known.default, String::as_str))
+    pub fn get(&self, name: &str) -> Result<String> {
+        let key = name.to_lowercase();
+        if let Some(value) = self.local.get(&key).or_else(|| self.changed.get(&key)) {
+            return Ok(value.clone());
+        }
+        Ok(find(name)?.shown_default())
     }
 
     /// Sets a setting; `None` gives it back its default. Returns its name as clients know it when they
     /// have to be told.
     ///
     /// # Errors
-    /// 42704 for one that there isn't, 22023 for one that can't be set so.
-    pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<Option<&'static str>> {
-        let known = find(name)?;
-        let current = self.get(name)?;
-        if let Some(value) = value {
-            if known.fixed && value != current {
-                let message = format!("parameter \"{name}\" cannot be changed");
-                return Err(Error::InvalidSetting {
-                    message,
-                    hint: None,
-                });
+    /// 42704 for one that there isn't, 22023 for a value that it can't have, 55P02 for one that can't be set.
+    pub fn set(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        local: bool,
+    ) -> Result<Option<&'static str>> {
+        let key = name.to_lowercase();
+        let (value, reported) = match (find(name), value) {
+            // Applications keep values of their own under names with a point.
+            (Err(_), value) if is_custom(name) => (value.map(str::to_owned), None),
+            (Err(error), _) => return Err(error),
+            (Ok(definition), value) => {
+                if let Some(value) = value {
+                    check_context(definition, value, &self.get(name)?)?;
+                }
+                let value = value.map(|value| check(definition, value)).transpose()?;
+                (
+                    value,
+                    REPORTED
+                        .into_iter()
+                        .find(|reported| *reported == definition.name),
+                )
             }
-            let value = check(known.name, value)?;
-            self.changed.insert(known.name, value);
+        };
+        let values = if local {
+            &mut self.local
         } else {
-            self.changed.remove(known.name);
+            &mut self.changed
+        };
+        match value {
+            Some(value) => values.insert(key.clone(), value),
+            None => values.remove(&key),
+        };
+        if !local {
+            self.local.remove(&key);
         }
-        Ok(known.reported.then(|| wire_name(known.name)))
+        Ok(reported)
+    }
+
+    /// A transaction begins: what is set in it goes with it when it is rolled back.
+    pub fn begin(&mut self) {
+        self.before.get_or_insert_with(|| self.changed.clone());
+    }
+
+    /// The transaction ends.
+    pub fn end(&mut self, undo: bool) {
+        self.local.clear();
+        if let (Some(before), true) = (self.before.take(), undo) {
+            self.changed = before;
+        }
+    }
+
+    /// Whether a transaction block is open.
+    pub fn in_transaction(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// All settings have their defaults again.
+    pub fn reset(&mut self) {
+        self.changed.clear();
+        self.local.clear();
     }
 
     /// All names, values and descriptions.
-    pub fn all(&self) -> impl Iterator<Item = (&'static str, &str, &'static str)> {
-        KNOWN.iter().map(|known| {
-            let value = self
-                .changed
-                .get(known.name)
-                .map_or(known.default, String::as_str);
-            (known.name, value, known.description)
-        })
+    pub fn all(&self) -> Vec<(String, String, String)> {
+        DEFINITIONS
+            .iter()
+            .filter(|definition| {
+                !matches!(
+                    definition.name,
+                    "role" | "session_authorization" | "is_superuser"
+                )
+            })
+            .map(|definition| {
+                (
+                    definition.name.to_owned(),
+                    self.get(definition.name).unwrap_or_default(),
+                    definition.description.to_owned(),
+                )
+            })
+            .collect()
+    }
+
+    /// Name, value and default of each as `pg_settings` has them: in the setting's own unit.
+    pub fn rows(&self) -> Vec<(String, String, String)> {
+        let row = |definition: &Definition| {
+            let value = self.get(definition.name).unwrap_or_default();
+            let value = match definition.kind {
+                "integer" => {
+                    amount(&value, definition.unit).map_or(value, |number| number.to_string())
+                }
+                _ => value,
+            };
+            (
+                definition.name.to_owned(),
+                value,
+                definition.default.to_owned(),
+            )
+        };
+        DEFINITIONS
+            .iter()
+            .filter(|definition| {
+                !matches!(
+                    definition.name,
+                    "role" | "session_authorization" | "is_superuser"
+                )
+            })
+            .map(row)
+            .collect()
     }
 
     /// The names and values that a client is told when it connects.
     pub fn reported(&self) -> Vec<(&'static str, String)> {
-        KNOWN
-            .iter()
-            .filter(|known| known.reported)
-            .map(|known| {
-                let value = self
-                    .changed
-                    .get(known.name)
-                    .map_or(known.default, String::as_str);
-                (wire_name(known.name), value.to_owned())
-            })
+        REPORTED
+            .into_iter()
+            .map(|name| (name, self.get(name).unwrap_or_default()))
             .collect()
     }
 }
 
 /// Whether there is a setting of that name.
 pub fn exists(name: &str) -> bool {
-    find(name).is_ok()
+    find(name).is_ok() || is_custom(name)
 }
 
-fn find(name: &str) -> Result<&'static Known> {
-    let lower = name.to_lowercase();
-    KNOWN
+fn is_custom(name: &str) -> bool {
+    name.contains('.') && !name.starts_with("datafusion.")
+}
+
+fn find(name: &str) -> Result<&'static Definition> {
+    let found = DEFINITIONS
         .iter()
-        .find(|known| known.name == lower)
-        .ok_or_else(|| Error::UnknownSetting(name.to_owned()))
+        .find(|definition| definition.name.eq_ignore_ascii_case(name));
+    found.ok_or_else(|| Error::UnknownSetting(name.to_owned()))
 }
 
-/// Three settings have capitals in the protocol, and some clients look for them.
-fn wire_name(name: &'static str) -> &'static str {
-    match name {
-        "datestyle" => "DateStyle",
-        "intervalstyle" => "IntervalStyle",
-        "timezone" => "TimeZone",
-        other => other,
+/// The name of a setting as Postgres writes it: `TimeZone`.
+pub fn written_name(name: &str) -> String {
+    find(name).map_or_else(|_| name.to_owned(), |definition| definition.name.to_owned())
+}
+
+fn check_context(definition: &Definition, value: &str, current: &str) -> Result<()> {
+    let name = definition.name;
+    let message = match definition.context {
+        "internal" => format!("parameter \"{name}\" cannot be changed"),
+        "postmaster" => {
+            format!("parameter \"{name}\" cannot be changed without restarting the server")
+        }
+        "sighup" => format!("parameter \"{name}\" cannot be changed now"),
+        "backend" | "superuser-backend" => {
+            format!("parameter \"{name}\" cannot be set after connection start")
+        }
+        _ => return Ok(()),
+    };
+    match value == current {
+        true => Ok(()),
+        false => Err(Error::FixedSetting(message)),
     }
 }
 
-fn check(name: &str, value: &str) -> Result<String> {
+fn check(definition: &Definition, value: &str) -> Result<String> {
+    let name = definition.name;
     let invalid = |hint: Option<&str>| Error::InvalidSetting {
         message: format!("invalid value for parameter \"{name}\": \"{value}\""),
         hint: hint.map(str::to_owned),
     };
     match name {
-        "timezone" => {
+        "TimeZone" => {
             let zone = time_zone(value);
+            let hint = "Write a name such as Asia/Shanghai, or an offset such as +08:00.";
             zone.parse::<datafusion::arrow::array::timezone::Tz>()
-                .map_err(|_| {
-                    invalid(Some(
-                        "Write a name such as Asia/Shanghai, or an offset such as +08:00.",
-                    ))
-                })?;
-            Ok(zone)
+                .map_err(|_| invalid(Some(hint)))?;
+            return Ok(zone);
         }
         "client_encoding" => {
-            let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
-            match plain.to_lowercase().as_str() {
-                "utf8" | "unicode" => Ok("UTF8".to_owned()),
-                _ => Err(invalid(Some("UTF8 is supported."))),
+            return encoding(value).ok_or_else(|| invalid(Some("UTF8 is supported.")));
+        }
+        "DateStyle" => return date_style(value).ok_or_else(|| invalid(None)),
+        _ => {}
+    }
+    match definition.kind {
+        "bool" => match boolean(value) {
+            Some(value) => Ok(if value { "on" } else { "off" }.to_owned()),
+            None => Err(Error::InvalidSetting {
+                message: format!("parameter \"{name}\" requires a Boolean value"),
+                hint: None,
+            }),
+        },
+        "enum" => {
+            let choices: Vec<&str> = definition
+                .choices
+                .trim_matches(['{', '}'])
+                .split(',')
+                .map(|choice| choice.trim_matches('"'))
+                .collect();
+            // Truths are choices of some that have more than two.
+            let word = match (boolean(value), choices.contains(&"on")) {
+                (Some(true), true) => "on",
+                (Some(false), true) => "off",
+                _ => value,
+            };
+            let found = choices
+                .iter()
+                .find(|choice| choice.eq_ignore_ascii_case(word));
+            found
+                .map(|choice| (*choice).to_owned())
+                .ok_or_else(|| invalid(Some(&format!("Available values: {}.", choices.join(", ")))))
+        }
+        "integer" => {
+            let hint = match definition.unit {
+                "ms" | "s" | "min" => Some(
+                    "Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".",
+                ),
+                "" => None,
+                _ => Some(
+                    "Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".",
+                ),
+            };
+            let number = amount(value, definition.unit).ok_or_else(|| invalid(hint))?;
+            let bound = |text: &str| text.parse::<i64>().ok();
+            let low = bound(definition.least).is_some_and(|least| number < least);
+            let high = bound(definition.most).is_some_and(|most| number > most);
+            match low || high {
+                true => Err(Error::InvalidSetting {
+                    message: format!(
+                        "{number} is outside the valid range for parameter \"{name}\" ({} .. {})",
+                        definition.least, definition.most
+                    ),
+                    hint: None,
+                }),
+                false => Ok(shown(number, definition.unit)),
             }
         }
-        "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
-            milliseconds(value)
-                .map(|_| value.to_owned())
-                .ok_or_else(|| {
-                    invalid(Some(
-                        "Write milliseconds, or a number with a unit: 500ms, 30s, 5min, 1h.",
-                    ))
-                })
-        }
+        "real" => value
+            .trim()
+            .parse::<f64>()
+            .map(|_| value.trim().to_owned())
+            .map_err(|_| invalid(None)),
         _ => Ok(value.to_owned()),
     }
 }
 
-/// `utc` and `z` as arrow knows them; everything else as it is.
+/// Everything is sent as UTF-8; texts of plain letters are the same in the others that are taken.
+fn encoding(value: &str) -> Option<String> {
+    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+    match plain.to_lowercase().as_str() {
+        "utf8" | "unicode" => Some("UTF8".to_owned()),
+        "sqlascii" => Some("SQL_ASCII".to_owned()),
+        _ => None,
+    }
+}
+
+/// `ISO, MDY`: a format and an order, either of which may be left out.
+fn date_style(value: &str) -> Option<String> {
+    let (mut format, mut order) = ("ISO", "MDY");
+    for word in value.split(',') {
+        match word.trim().to_lowercase().as_str() {
+            "iso" => format = "ISO",
+            "default" => {}
+            "postgres" => format = "Postgres",
+            "sql" => format = "SQL",
+            "german" => (format, order) = ("German", "DMY"),
+            "mdy" | "us" | "noneuropean" | "noneuro" => order = "MDY",
+            "dmy" | "european" | "euro" => order = "DMY",
+            "ymd" => order = "YMD",
+            _ => return None,
+        }
+    }
+    Some(format!("{format}, {order}"))
+}
+
+/// `utc` and `z` as arrow knows them; a number as an offset in hours; everything else as it is.
 fn time_zone(value: &str) -> String {
     match value.to_lowercase().as_str() {
-        "utc" | "z" | "zulu" | "gmt" => "UTC".to_owned(),
+        "utc" | "z" | "zulu" | "gmt" => return "UTC".to_owned(),
+        _ => {}
+    }
+    match value.parse::<f64>() {
+        Ok(hours) if hours.abs() < 16.0 => {
+            let sign = if hours < 0.0 { '-' } else { '+' };
+            let minutes = (hours.abs() * 60.0).round();
+            format!(
+                "{sign}{:02}:{:02}",
+                (minutes / 60.0).floor(),
+                minutes % 60.0
+            )
+        }
         _ => value.to_owned(),
+    }
+}
+
+const TIMES: [(&str, i64); 6] = [
+    ("us", 1),
+    ("ms", 1_000),
+    ("s", 1_000_000),
+    ("min", 60_000_000),
+    ("h", 3_600_000_000),
+    ("d", 86_400_000_000),
+];
+const SIZES: [(&str, i64); 5] = [
+    ("B", 1),
+    ("kB", 1 << 10),
+    ("MB", 1 << 20),
+    ("GB", 1 << 30),
+    ("TB", 1 << 40),
+];
+
+/// How many of the smallest units one of `unit` is, and the units of its kind.
+fn units(unit: &str) -> Option<(i64, &'static [(&'static str, i64)])> {
+    if let Some((_, size)) = TIMES.iter().find(|(name, _)| *name == unit) {
+        return Some((*size, &TIMES));
+    }
+    if unit == "8kB" {
+        return Some((8 << 10, &SIZES));
+    }
+    SIZES
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .map(|(_, size)| (*size, SIZES.as_slice()))
+}
+
+/// A number in a setting's own unit: `30s` of a setting in milliseconds is 30000.
+fn amount(value: &str, unit: &str) -> Option<i64> {
+    let value = value.trim();
+    let digits = value.len()
+        - value
+            .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-' || c == '+')
+            .len();
+    let number: f64 = value[..digits].parse().ok()?;
+    let suffix = value[digits..].trim();
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "a number that is too large saturates"
+    )]
+    let whole = |number: f64| number.round() as i64;
+    if suffix.is_empty() {
+        return Some(whole(number));
+    }
+    let (own, all) = units(unit)?;
+    let (_, given) = all.iter().find(|(name, _)| *name == suffix)?;
+    #[allow(clippy::cast_precision_loss, reason = "units are small")]
+    let ratio = *given as f64 / own as f64;
+    Some(whole(number * ratio))
+}
+
+/// A number of units in the largest unit that it is whole in.
+fn shown(number: i64, unit: &str) -> String {
+    let Some((own, all)) = units(unit) else {
+        return number.to_string();
+    };
+    if number <= 0 {
+        return number.to_string();
+    }
+    let total = number.saturating_mul(own);
+    let fits = |(_, size): &&(&str, i64)| *size >= own.min(1 << 10) && total % size == 0;
+    match all.iter().rev().find(fits) {
+        Some((name, size)) => format!("{}{name}", total / size),
+        None => number.to_string(),
     }
 }
 
 /// A length of time as Postgres settings write it, in milliseconds.
 pub fn milliseconds(value: &str) -> Option<u64> {
-    let value = value.trim();
-    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let number: u64 = value[..digits].parse().ok()?;
-    let factor = match value[digits..].trim() {
-        "" | "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.checked_mul(factor)
+    amount(value, "ms").and_then(|number| u64::try_from(number).ok())
 }
 
 #[cfg(test)]
@@ -285,31 +495,57 @@ mod tests {
     fn a_setting_is_checked_kept_and_given_back() {
         let mut settings = Settings::default();
         assert_eq!(
-            settings.set("TimeZone", Some("Asia/Shanghai")).unwrap(),
+            settings
+                .set("TimeZone", Some("Asia/Shanghai"), false)
+                .unwrap(),
             Some("TimeZone")
         );
         assert_eq!(settings.get("timezone").unwrap(), "Asia/Shanghai");
-        assert_eq!(
-            settings
-                .set("timezone", Some("Mars/Base"))
-                .unwrap_err()
-                .code(),
-            "22023"
-        );
+        let code = |settings: &mut Settings, name: &str, value: &str| {
+            settings.set(name, Some(value), false).unwrap_err().code()
+        };
+        assert_eq!(code(&mut settings, "timezone", "Mars/Base"), "22023");
         assert_eq!(settings.get("timezone").unwrap(), "Asia/Shanghai");
-        settings.set("timezone", None).unwrap();
+        settings.set("timezone", None, false).unwrap();
         assert_eq!(settings.get("timezone").unwrap(), "UTC");
-        assert_eq!(
-            settings.set("no_such", Some("1")).unwrap_err().code(),
-            "42704"
-        );
-        assert_eq!(
-            settings
-                .set("server_version", Some("9"))
-                .unwrap_err()
-                .code(),
-            "22023"
-        );
+        assert_eq!(code(&mut settings, "no_such", "1"), "42704");
+        assert_eq!(code(&mut settings, "server_version", "9"), "55P02");
+        assert_eq!(code(&mut settings, "statement_timeout", "soon"), "22023");
+        assert_eq!(code(&mut settings, "bytea_output", "octal"), "22023");
+        settings.set("my.tenant", Some("7"), false).unwrap();
+        assert_eq!(settings.get("my.tenant").unwrap(), "7");
+    }
+
+    /// Expected: PostgreSQL 15.18, `SET x = …; SHOW x`.
+    #[test]
+    fn numbers_are_shown_in_their_largest_unit() {
+        let mut settings = Settings::default();
+        for (name, value, expected) in [
+            ("statement_timeout", "5000", "5s"),
+            ("statement_timeout", "0", "0"),
+            ("statement_timeout", "1min", "1min"),
+            ("statement_timeout", "1500", "1500ms"),
+            ("work_mem", "65536", "64MB"),
+            ("effective_cache_size", "524288", "4GB"),
+            ("extra_float_digits", "3", "3"),
+            ("enable_seqscan", "false", "off"),
+            ("DateStyle", "iso, dmy", "ISO, DMY"),
+        ] {
+            settings.set(name, Some(value), false).unwrap();
+            assert_eq!(settings.get(name).unwrap(), expected, "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn what_a_transaction_sets_goes_with_it() {
+        let mut settings = Settings::default();
+        settings.begin();
+        settings.set("work_mem", Some("8MB"), false).unwrap();
+        settings.set("application_name", Some("x"), true).unwrap();
+        assert_eq!(settings.get("application_name").unwrap(), "x");
+        settings.end(true);
+        assert_eq!(settings.get("work_mem").unwrap(), "4MB");
+        assert_eq!(settings.get("application_name").unwrap(), "");
     }
 
     #[test]
@@ -318,6 +554,5 @@ mod tests {
         assert_eq!(milliseconds("500"), Some(500));
         assert_eq!(milliseconds("1 min"), Some(60_000));
         assert_eq!(milliseconds("soon"), None);
-        assert_eq!(milliseconds("99999999999999999d"), None);
     }
 }

@@ -5,8 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgwire::messages::data::DataRow;
-use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQuery};
+use pgwire::messages::data::{DataRow, RowDescription};
+use pgwire::messages::response::{
+    CommandComplete, EmptyQueryResponse, NotificationResponse, ReadyForQuery,
+};
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use tokio::time::Instant;
@@ -14,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::cancel::Registration;
+use super::cursors::Cursor;
 use super::extended::{Portal, Stored};
 use super::failure::{Failure, notice_response};
 use super::limits::Limits;
+use super::notifications::{Ear, Notification};
 use super::rows::{CHUNK_ROWS, Rows};
 use super::socket::{Incoming, Socket};
 use super::transaction::Transaction;
@@ -38,6 +42,12 @@ pub struct Connection {
     pub(super) statements: HashMap<String, Arc<Stored>>,
     /// Portals that can still be run; they end with the transaction.
     pub(super) portals: HashMap<String, Portal>,
+    /// Cursors that can still be read, by name.
+    pub(super) cursors: HashMap<String, Cursor>,
+    /// What it hears of the others.
+    pub(super) ear: Ear,
+    /// Several statements in one text are a block of their own.
+    pub(super) in_block: bool,
     /// What cancels the request that is being answered.
     canceled: CancellationToken,
     /// When the time of the running statement is up.
@@ -50,6 +60,11 @@ pub struct Connection {
 pub(super) enum Started {
     /// Rows to be sent, and the command's first word.
     Rows(&'static str, Rows),
+    /// Rows that a cursor gave.
+    Fetched {
+        description: RowDescription,
+        rows: Vec<DataRow>,
+    },
     /// Nothing but the tag, which is still to be sent.
     Done(String),
 }
@@ -60,7 +75,9 @@ impl Connection {
         session: Session,
         shared: Arc<Shared>,
         registration: Registration,
+        number: i32,
     ) -> Self {
+        let ear = shared.exchange.listen(number);
         Self {
             socket,
             session: Arc::new(session),
@@ -69,6 +86,9 @@ impl Connection {
             transaction: Transaction::default(),
             statements: HashMap::new(),
             portals: HashMap::new(),
+            cursors: HashMap::new(),
+            ear,
+            in_block: false,
             canceled: CancellationToken::new(),
             deadline: None,
             skipping: false,
@@ -81,9 +101,21 @@ impl Connection {
     /// The socket's, when the client is gone.
     pub async fn run(mut self) -> io::Result<()> {
         loop {
+            let longest = self.longest_idle();
             let incoming = tokio::select! {
                 biased;
                 incoming = self.socket.receive() => incoming?,
+                Some(notification) = self.ear.heard.recv() => {
+                    self.hear(notification).await?;
+                    self.socket.flush().await?;
+                    continue;
+                }
+                () = self.registration.ended().cancelled() => {
+                    return self.farewell(&Error::ShuttingDown.into()).await;
+                }
+                error = idle(longest) => {
+                    return self.farewell(&error.into()).await;
+                }
                 () = self.shared.stopping.cancelled() => {
                     return self.farewell(&Error::ShuttingDown.into()).await;
                 }
@@ -143,11 +175,13 @@ impl Connection {
             ))
             .await?;
         }
+        self.in_block = statements.len() > 1;
         for statement in statements {
             self.start_clock();
             self.query_statement(statement).await?;
             self.socket.flush().await?;
         }
+        self.in_block = false;
         self.ready().await
     }
 
@@ -164,6 +198,13 @@ impl Connection {
                 let (sent, _) = self.send_rows(rows, usize::MAX).await?;
                 self.complete(rows_tag(tag, sent)).await
             }
+            Started::Fetched { description, rows } => {
+                self.feed(PgWireBackendMessage::RowDescription(description))
+                    .await?;
+                let tag = rows_tag("FETCH", rows.len());
+                self.send_chunk(rows).await?;
+                self.complete(tag).await
+            }
             Started::Done(tag) => self.complete(tag).await,
         }
     }
@@ -176,8 +217,40 @@ impl Connection {
         formats: &[i16],
     ) -> Result<Started, Failure> {
         self.transaction.admit(&prepared.statement.kind)?;
+        let application = self.session.setting("application_name").unwrap_or_default();
+        self.registration
+            .runs(&prepared.statement.text, &application);
         if self.forget_statements(&prepared.statement.kind) {
             return Ok(Started::Done("DEALLOCATE".to_owned()));
+        }
+        match &prepared.statement.kind {
+            StatementKind::Declare { .. } => return self.declare(&prepared, values).await,
+            StatementKind::Fetch {
+                cursor,
+                which,
+                moves,
+            } => return self.fetch(cursor, *which, *moves).await,
+            StatementKind::Copy(copy) => {
+                self.session.check_writes(&prepared.statement)?;
+                return self.copy(&prepared, copy).await;
+            }
+            StatementKind::CloseCursor(cursor) => return self.close_cursor(cursor.as_deref()),
+            StatementKind::Listen(channel) => {
+                self.ear.open(channel);
+                return Ok(Started::Done("LISTEN".to_owned()));
+            }
+            StatementKind::Unlisten(channel) => {
+                self.ear.close(channel.as_deref());
+                return Ok(Started::Done("UNLISTEN".to_owned()));
+            }
+            StatementKind::Notify { channel, payload } => {
+                self.ear.tell(channel, payload);
+                if !self.transaction.is_open() {
+                    self.ear.end(true);
+                }
+                return Ok(Started::Done("NOTIFY".to_owned()));
+            }
+            _ => {}
         }
         let session = Arc::clone(&self.session);
         let running = Arc::clone(&prepared);
@@ -191,7 +264,8 @@ impl Connection {
                 notices,
             } => {
                 self.tell(&notices, Vec::new()).await?;
-                let rows = Rows::new(stream, formats, Arc::clone(&prepared.statement.sql))?;
+                let names = Arc::clone(self.session.names());
+                let rows = Rows::new(stream, formats, Arc::clone(&prepared.statement.sql), names)?;
                 Ok(Started::Rows(tag, rows))
             }
             Outcome::Done {
@@ -202,6 +276,10 @@ impl Connection {
                 notices.extend(self.transaction.done(&prepared.statement.kind, &mut tag));
                 if !self.transaction.is_open() {
                     self.portals.clear();
+                    self.ear.end(tag != "ROLLBACK");
+                    if !self.in_block {
+                        self.cursors.retain(|_, cursor| cursor.hold);
+                    }
                 }
                 self.tell(&notices, reported).await?;
                 Ok(Started::Done(tag))
@@ -221,6 +299,8 @@ impl Connection {
             StatementKind::DiscardAll => {
                 self.statements.clear();
                 self.portals.clear();
+                self.cursors.clear();
+                self.ear.close(None);
                 false
             }
             _ => false,
@@ -247,7 +327,7 @@ impl Connection {
         Ok((sent, Some(rows)))
     }
 
-    async fn send_chunk(&mut self, chunk: Vec<DataRow>) -> Result<(), Failure> {
+    pub(super) async fn send_chunk(&mut self, chunk: Vec<DataRow>) -> Result<(), Failure> {
         for row in chunk {
             self.feed(PgWireBackendMessage::DataRow(row)).await?;
         }
@@ -298,6 +378,19 @@ impl Connection {
         Ok(self.socket.feed(message).await?)
     }
 
+    /// The client is told what was said on a channel.
+    async fn hear(&mut self, notification: Notification) -> io::Result<()> {
+        let Notification {
+            pid,
+            channel,
+            payload,
+        } = notification;
+        let message = NotificationResponse::new(pid, channel, payload);
+        self.socket
+            .feed(PgWireBackendMessage::NotificationResponse(message))
+            .await
+    }
+
     /// Does CPU work for the client, within its limits.
     pub(super) async fn work<T: Send + 'static>(
         &mut self,
@@ -306,10 +399,24 @@ impl Connection {
         let limits = Limits {
             canceled: self.canceled.clone(),
             killing: self.shared.killing.clone(),
+            ended: self.registration.ended().clone(),
             deadline: self.deadline,
         };
         let threads = &self.shared.threads;
         limits.work(threads, self.socket.stream(), work).await
+    }
+
+    /// How long the client may say nothing, and what it is told then.
+    fn longest_idle(&self) -> Option<(Duration, Error)> {
+        let (name, error) = match self.transaction.is_open() {
+            true => (
+                "idle_in_transaction_session_timeout",
+                Error::IdleInTransaction,
+            ),
+            false => ("idle_session_timeout", Error::IdleSession),
+        };
+        let most = milliseconds(&self.session.setting(name).ok()?)?;
+        (most > 0).then(|| (Duration::from_millis(most), error))
     }
 
     /// The time of a statement runs from here.
@@ -331,6 +438,10 @@ impl Connection {
     }
 
     async fn ready(&mut self) -> Result<(), Failure> {
+        while let Ok(notification) = self.ear.heard.try_recv() {
+            self.hear(notification).await?;
+        }
+        self.registration.waits(self.transaction.state_name());
         let ready = ReadyForQuery::new(self.transaction.status());
         self.feed(PgWireBackendMessage::ReadyForQuery(ready))
             .await?;
@@ -351,6 +462,8 @@ impl Connection {
             return Ok(());
         }
         self.transaction.fail();
+        self.registration.waits(self.transaction.state_name());
+        self.in_block = false;
         self.socket.feed(failure.response("ERROR")).await?;
         if extended {
             self.skipping = true;
@@ -369,6 +482,16 @@ impl Connection {
         log(failure);
         self.socket.feed(failure.response("FATAL")).await?;
         self.socket.flush().await
+    }
+}
+
+async fn idle(longest: Option<(Duration, Error)>) -> Error {
+    match longest {
+        Some((longest, error)) => {
+            tokio::time::sleep(longest).await;
+            error
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -152,6 +152,15 @@ impl Connection {
         let parameters = ParameterDescription::new(types);
         self.feed(PgWireBackendMessage::ParameterDescription(parameters))
             .await?;
+        let fetched = statement
+            .prepared
+            .as_ref()
+            .and_then(|prepared| self.cursor_description(&prepared.statement));
+        if let Some(description) = fetched {
+            return self
+                .feed(PgWireBackendMessage::RowDescription(description))
+                .await;
+        }
         let described = statement
             .prepared
             .as_ref()
@@ -162,9 +171,26 @@ impl Connection {
     }
 
     async fn describe_portal(&mut self, name: &str) -> Result<(), Failure> {
+        // A cursor is a portal: drivers describe it by its name.
         let Some(portal) = self.portals.get(name) else {
-            return Err(Failure::UnknownPortal(name.to_owned()));
+            let Some(cursor) = self.cursors.get(name) else {
+                return Err(Failure::UnknownPortal(name.to_owned()));
+            };
+            let description = cursor.description();
+            return self
+                .feed(PgWireBackendMessage::RowDescription(description))
+                .await;
         };
+        let fetched = portal
+            .statement
+            .prepared
+            .as_ref()
+            .and_then(|prepared| self.cursor_description(&prepared.statement));
+        if let Some(description) = fetched {
+            return self
+                .feed(PgWireBackendMessage::RowDescription(description))
+                .await;
+        }
         let formats = portal.formats.clone();
         let values = portal.values.clone();
         let described = match portal.statement.prepared.as_ref().map(Arc::clone) {
@@ -237,6 +263,12 @@ impl Connection {
         };
         match started {
             Started::Done(tag) => {
+                self.complete(tag).await?;
+                Ok(State::Done)
+            }
+            Started::Fetched { rows, .. } => {
+                let tag = rows_tag("FETCH", rows.len());
+                self.send_chunk(rows).await?;
                 self.complete(tag).await?;
                 Ok(State::Done)
             }

@@ -23,6 +23,8 @@ pub struct Limits {
     pub canceled: CancellationToken,
     /// Signaled by the server when the time to finish is over.
     pub killing: CancellationToken,
+    /// Signaled when somebody ends the connection.
+    pub ended: CancellationToken,
     /// When the time of the statement is up.
     pub deadline: Option<Instant>,
 }
@@ -44,6 +46,7 @@ impl Limits {
             biased;
             () = self.canceled.cancelled() => Err(Error::Canceled("user request").into()),
             () = self.killing.cancelled() => Err(Error::ShuttingDown.into()),
+            () = self.ended.cancelled() => Err(Error::ShuttingDown.into()),
             () = passed(self.deadline) => Err(Error::Canceled("statement timeout").into()),
             done = task => match done {
                 Ok(result) => Ok(result?),
@@ -101,6 +104,7 @@ mod tests {
     fn limits(deadline: Option<Instant>) -> Limits {
         let token = CancellationToken::new;
         Limits {
+            ended: CancellationToken::new(),
             canceled: token(),
             killing: token(),
             deadline,

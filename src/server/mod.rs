@@ -14,9 +14,12 @@ mod attempts;
 mod auth;
 mod cancel;
 mod connection;
+mod copy;
+mod cursors;
 mod extended;
 mod failure;
 mod limits;
+mod notifications;
 mod parameters;
 mod rows;
 pub mod rules;
@@ -42,10 +45,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::Engine;
+use crate::engine::{Activity, Engine};
 use crate::error::{Error, Result};
 use attempts::Attempts;
 use cancel::Registry;
+use notifications::Exchange;
 use rules::Rule;
 use slots::Slots;
 use threads::Threads;
@@ -117,6 +121,8 @@ struct Shared {
     engine: Arc<Engine>,
     /// The connections that a cancel request may name; each takes itself out when it ends.
     registry: Arc<Registry>,
+    /// What connections say to each other.
+    exchange: Arc<Exchange>,
     /// Where statements run; dropped with the last connection.
     threads: Threads,
     /// Numbers connections and draws their secrets.
@@ -152,6 +158,7 @@ impl Server {
         let shared = Shared {
             engine,
             registry: Arc::default(),
+            exchange: Arc::default(),
             threads: Threads::start()
                 .map_err(|error| Error::io("can't start the threads of queries", error))?,
             keys: RandomPidSecretKeyGenerator::default(),
@@ -173,6 +180,8 @@ impl Server {
             killing: CancellationToken::new(),
         };
         let shared = Arc::new(shared);
+        let activity = Arc::clone(&shared.registry) as Arc<dyn Activity>;
+        shared.engine.attach(activity);
         Ok(Self {
             listener,
             options,

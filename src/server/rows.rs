@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
+use arrow_pg::datatypes::{encode_recordbatch, field_into_pg_type};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::{FieldRef, Schema};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use pgwire::api::Type;
@@ -16,6 +16,8 @@ use pgwire::messages::data::{DataRow, FieldDescription, RowDescription};
 use super::failure::Failure;
 use crate::engine::with_postgres_texts;
 use crate::error::{Error, Fault, Result};
+use crate::postgres::names_of_objects::Names;
+use crate::postgres::{names, types};
 
 /// How many rows are encoded before they are sent; as many as DataFusion puts into a batch.
 pub const CHUNK_ROWS: usize = 8192;
@@ -24,10 +26,14 @@ pub const CHUNK_ROWS: usize = 8192;
 pub struct Rows {
     stream: SendableRecordBatchStream,
     fields: Arc<Vec<FieldInfo>>,
+    /// The same as they are encoded: a column in text is a text whatever its type is.
+    encoded: Arc<Vec<FieldInfo>>,
     /// What is left of the batch that is being sent.
     batch: Option<RecordBatch>,
     /// The text of the statement, for the places of its errors.
     sql: Arc<str>,
+    /// What OIDs stand for.
+    names: Arc<dyn Names>,
 }
 
 impl Rows {
@@ -39,14 +45,33 @@ impl Rows {
         stream: SendableRecordBatchStream,
         formats: &[i16],
         sql: Arc<str>,
+        names: Arc<dyn Names>,
     ) -> Result<Self, Failure> {
         let fields = Arc::new(fields(&stream.schema(), formats)?);
+        let encoded = |field: &FieldInfo| match field.format() {
+            FieldFormat::Text => FieldInfo::new(
+                field.name().to_owned(),
+                None,
+                None,
+                Type::TEXT,
+                FieldFormat::Text,
+            ),
+            FieldFormat::Binary => field.clone(),
+        };
+        let encoded = Arc::new(fields.iter().map(encoded).collect());
         Ok(Self {
             stream,
             fields,
+            encoded,
             batch: None,
             sql,
+            names,
         })
+    }
+
+    /// The columns.
+    pub fn fields(&self) -> Arc<Vec<FieldInfo>> {
+        Arc::clone(&self.fields)
     }
 
     /// Names and types of the columns.
@@ -67,8 +92,8 @@ impl Rows {
             self.batch = Some(batch.slice(count, batch.num_rows() - count));
         }
         let is_text = |at: usize| self.fields[at].format() == FieldFormat::Text;
-        let texts = with_postgres_texts(&batch.slice(0, count), is_text)?;
-        let rows = encode_recordbatch(Arc::clone(&self.fields), texts)
+        let texts = with_postgres_texts(&batch.slice(0, count), self.names.as_ref(), is_text)?;
+        let rows = encode_recordbatch(Arc::clone(&self.encoded), texts)
             .collect::<Result<_, _>>()
             .map_err(|error| encoding_error(&error))?;
         Ok((self, rows))
@@ -96,7 +121,8 @@ pub fn description(schema: &Schema, formats: &[i16]) -> Result<RowDescription, F
     Ok(describe(&fields(schema, formats)?))
 }
 
-fn describe(fields: &[FieldInfo]) -> RowDescription {
+/// Names and types of columns as a message.
+pub fn describe(fields: &[FieldInfo]) -> RowDescription {
     RowDescription::new(fields.iter().map(FieldDescription::from).collect())
 }
 
@@ -113,16 +139,19 @@ fn fields(schema: &Schema, formats: &[i16]) -> Result<Vec<FieldInfo>, Failure> {
         );
         return Err(Failure::Protocol(message));
     }
-    let fields =
-        arrow_schema_to_pg_fields(schema, &format, None).map_err(|error| Error::Unsupported {
-            message: error.to_string(),
-            hint: None,
-        })?;
-    Ok(fields
-        .into_iter()
-        .zip(schema.fields())
-        .map(|(field, column)| sized(field, column.data_type()))
-        .collect())
+    let field = |(at, column): (usize, &FieldRef)| {
+        let kind = match types::wire_type(column) {
+            Some(kind) => kind,
+            None => field_into_pg_type(column).map_err(|error| Error::Unsupported {
+                message: error.to_string(),
+                hint: None,
+            })?,
+        };
+        let name = names::shown(column.name()).to_owned();
+        let field = FieldInfo::new(name, None, None, kind, format.format_for(at));
+        Ok(sized(field, types::modifier(column)))
+    };
+    schema.fields().iter().enumerate().map(field).collect()
 }
 
 /// One code is for all columns, none means text.
@@ -136,19 +165,20 @@ fn format(codes: &[i16]) -> Format {
 }
 
 /// Adds the width of the type, and precision and scale of a number; drivers show columns by them.
-fn sized(field: FieldInfo, column: &DataType) -> FieldInfo {
+fn sized(field: FieldInfo, modifier: i32) -> FieldInfo {
     let width = match *field.datatype() {
         Type::BOOL | Type::CHAR => 1,
         Type::INT2 => 2,
-        Type::INT4 | Type::FLOAT4 | Type::DATE | Type::OID => 4,
+        Type::INT4
+        | Type::FLOAT4
+        | Type::DATE
+        | Type::OID
+        | Type::REGCLASS
+        | Type::REGTYPE
+        | Type::REGPROC => 4,
         Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
-        Type::INTERVAL => 16,
-        _ => -1,
-    };
-    let modifier = match column {
-        DataType::Decimal128(precision, scale) => {
-            ((i32::from(*precision) << 16) | (i32::from(*scale) & 0xffff)) + 4
-        }
+        Type::INTERVAL | Type::UUID => 16,
+        Type::NAME => 64,
         _ => -1,
     };
     field.with_type_size(width).with_type_modifier(modifier)
@@ -166,7 +196,7 @@ fn encoding_error(error: &PgWireError) -> Error {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use datafusion::arrow::array::Int64Array;
-    use datafusion::arrow::datatypes::Field;
+    use datafusion::arrow::datatypes::{DataType, Field};
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
     use super::*;
@@ -214,7 +244,13 @@ mod tests {
         let batches = [batch(3), batch(0), batch(2)].map(|batch| Ok(batch.unwrap()));
         let stream =
             RecordBatchStreamAdapter::new(Arc::clone(&schema), futures::stream::iter(batches));
-        let mut rows = Rows::new(Box::pin(stream), &[], "".into()).unwrap();
+        let mut rows = Rows::new(
+            Box::pin(stream),
+            &[],
+            "".into(),
+            Arc::new(crate::postgres::names_of_objects::NoNames),
+        )
+        .unwrap();
         let mut counts = Vec::new();
         loop {
             let (rest, chunk) = rows.next(2).await.unwrap();

@@ -82,6 +82,11 @@ impl Socket {
         SinkExt::<PgWireBackendMessage>::flush(&mut self.framed).await
     }
 
+    /// Where the client is.
+    pub fn peer(&self) -> Option<std::net::SocketAddr> {
+        self.stream()?.peer_addr().ok()
+    }
+
     /// The stream below, where its end can be watched.
     pub fn stream(&self) -> Option<&TcpStream> {
         match self.framed.get_ref() {

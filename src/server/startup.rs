@@ -21,6 +21,7 @@ use tokio_util::codec::Framed;
 
 use super::Shared;
 use super::auth;
+use super::cancel::Registry;
 use super::connection::{Connection, log};
 use super::failure::{Failure, notice_response};
 use super::rules::Caller;
@@ -67,7 +68,7 @@ async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<(Con
     };
     let started = match candidate.next().await {
         Some(Ok(PgWireFrontendMessage::CancelRequest(named))) => {
-            shared.registry.cancel(&named);
+            Registry::cancel(&shared.registry, &named);
             return Ok(None);
         }
         Some(Ok(PgWireFrontendMessage::Startup(startup))) => {
@@ -229,7 +230,11 @@ async fn welcome(
     (number, secret): (i32, SecretKey),
     shared: Arc<Shared>,
 ) -> io::Result<Connection> {
-    let registration = shared.registry.register(number, &secret);
+    session.set_connection(number);
+    let address = socket.peer();
+    let registration = shared
+        .registry
+        .register(number, &secret, session.user(), address);
     socket
         .feed(PgWireBackendMessage::Authentication(Authentication::Ok))
         .await?;
@@ -251,7 +256,13 @@ async fn welcome(
         .feed(PgWireBackendMessage::ReadyForQuery(ready))
         .await?;
     socket.flush().await?;
-    Ok(Connection::new(socket, session, shared, registration))
+    Ok(Connection::new(
+        socket,
+        session,
+        shared,
+        registration,
+        number,
+    ))
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ pub struct Transaction {
     status: TransactionStatus,
     /// How many statements of the block have changed something.
     changes: usize,
+    /// Its savepoints, oldest first.
+    savepoints: Vec<String>,
 }
 
 impl Default for Transaction {
@@ -21,6 +23,7 @@ impl Default for Transaction {
         Self {
             status: TransactionStatus::Idle,
             changes: 0,
+            savepoints: Vec::new(),
         }
     }
 }
@@ -31,6 +34,15 @@ impl Transaction {
         self.status
     }
 
+    /// The state as `pg_stat_activity` calls it, while nothing runs.
+    pub fn state_name(&self) -> &'static str {
+        match self.status {
+            TransactionStatus::Idle => "idle",
+            TransactionStatus::Transaction => "idle in transaction",
+            TransactionStatus::Error => "idle in transaction (aborted)",
+        }
+    }
+
     /// Whether a block is open, failed or not.
     pub fn is_open(&self) -> bool {
         self.status != TransactionStatus::Idle
@@ -39,11 +51,28 @@ impl Transaction {
     /// Refuses what can't run in a failed block.
     ///
     /// # Errors
-    /// 25P02.
+    /// 25P02; 25P01 and 3B001 for savepoints that can't be.
     pub fn admit(&self, kind: &StatementKind) -> Result<()> {
-        let ends = matches!(kind, StatementKind::Commit | StatementKind::Rollback);
-        match self.status {
-            TransactionStatus::Error if !ends => Err(Error::TransactionAborted),
+        let ends = matches!(
+            kind,
+            StatementKind::Commit | StatementKind::Rollback | StatementKind::RollbackTo(_)
+        );
+        if self.status == TransactionStatus::Error && !ends {
+            return Err(Error::TransactionAborted);
+        }
+        let (command, savepoint) = match kind {
+            StatementKind::Savepoint(_) => ("SAVEPOINT", None),
+            StatementKind::Release(name) => ("RELEASE SAVEPOINT", Some(name)),
+            StatementKind::RollbackTo(name) => ("ROLLBACK TO SAVEPOINT", Some(name)),
+            _ => return Ok(()),
+        };
+        if !self.is_open() {
+            return Err(Error::NoTransaction(command));
+        }
+        match savepoint {
+            Some(name) if !self.savepoints.contains(name) => {
+                Err(Error::UnknownSavepoint(name.clone()))
+            }
             _ => Ok(()),
         }
     }
@@ -57,7 +86,20 @@ impl Transaction {
     /// block is tagged as the rollback that it is.
     pub fn done(&mut self, kind: &StatementKind, tag: &mut String) -> Option<Notice> {
         match kind {
-            StatementKind::Begin => self.begin(),
+            StatementKind::Begin(_) => self.begin(),
+            StatementKind::Savepoint(name) => {
+                self.savepoints.push(name.clone());
+                None
+            }
+            StatementKind::Release(name) => {
+                self.forget_from(name, false);
+                None
+            }
+            StatementKind::RollbackTo(name) => {
+                self.forget_from(name, true);
+                self.status = TransactionStatus::Transaction;
+                None
+            }
             StatementKind::Commit if self.status == TransactionStatus::Error => {
                 "ROLLBACK".clone_into(tag);
                 self.end(true)
@@ -76,6 +118,13 @@ impl Transaction {
         }
     }
 
+    /// Forgets a savepoint and those behind it; the savepoint itself may stay.
+    fn forget_from(&mut self, name: &str, stays: bool) {
+        if let Some(at) = self.savepoints.iter().rposition(|known| known == name) {
+            self.savepoints.truncate(at + usize::from(stays));
+        }
+    }
+
     fn begin(&mut self) -> Option<Notice> {
         if self.is_open() {
             return Some(warning(
@@ -85,7 +134,7 @@ impl Transaction {
         }
         *self = Self {
             status: TransactionStatus::Transaction,
-            changes: 0,
+            ..Self::default()
         };
         None
     }
@@ -133,7 +182,7 @@ mod tests {
     #[test]
     fn a_failed_block_runs_nothing_until_it_ends_as_a_rollback() {
         let mut transaction = Transaction::default();
-        done(&mut transaction, &StatementKind::Begin);
+        done(&mut transaction, &StatementKind::Begin(Vec::new()));
         transaction.fail();
         assert_eq!(
             transaction
@@ -164,9 +213,12 @@ mod tests {
             done(&mut transaction, &StatementKind::Commit).1,
             Some("25P01")
         );
-        assert_eq!(done(&mut transaction, &StatementKind::Begin).1, None);
         assert_eq!(
-            done(&mut transaction, &StatementKind::Begin).1,
+            done(&mut transaction, &StatementKind::Begin(Vec::new())).1,
+            None
+        );
+        assert_eq!(
+            done(&mut transaction, &StatementKind::Begin(Vec::new())).1,
             Some("25001")
         );
     }
@@ -174,7 +226,7 @@ mod tests {
     #[test]
     fn a_rollback_says_what_it_could_not_undo() {
         let mut transaction = Transaction::default();
-        done(&mut transaction, &StatementKind::Begin);
+        done(&mut transaction, &StatementKind::Begin(Vec::new()));
         let drop = StatementKind::DropFunnel {
             names: Vec::new(),
             if_exists: true,

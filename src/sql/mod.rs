@@ -7,6 +7,7 @@ mod funnel;
 mod limits;
 mod metric;
 mod parametric;
+mod postgres;
 mod role;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use change::{CreateChange, ReviewChange};
 pub use datafusion_funnel::definition::template::FunnelBody;
 pub use funnel::{CreateFunnel, Part};
 pub use metric::CreateMetric;
+pub use postgres::{Annotation, Commented, CursorOptions, ExplainOptions, Which};
 pub use role::{NamedRole, Password, RoleOptions, RoleStatement};
 
 /// One statement of a text.
@@ -40,6 +42,9 @@ pub struct Statement {
     /// The statement's own text.
     pub text: String,
 }
+
+/// Settings of a transaction and their values: `transaction_read_only`, `on`.
+pub type Modes = Vec<(&'static str, String)>;
 
 /// What a statement says.
 #[derive(Debug, Clone)]
@@ -107,6 +112,17 @@ pub enum StatementKind {
         name: String,
         /// The value as text.
         value: Option<String>,
+        /// `SET LOCAL`: until the transaction ends.
+        local: bool,
+        /// The command's tag: `SET` or `RESET`.
+        tag: &'static str,
+    },
+    /// `SET TRANSACTION …`, and `SET SESSION CHARACTERISTICS AS TRANSACTION …` for those that follow.
+    SetModes {
+        /// Settings and their values.
+        modes: Modes,
+        /// For the transactions that follow.
+        session: bool,
     },
     /// `RESET ALL`.
     ResetAll,
@@ -114,8 +130,62 @@ pub enum StatementKind {
     Show(String),
     /// `SHOW ALL`.
     ShowAll,
-    /// `BEGIN`, `START TRANSACTION`.
-    Begin,
+    /// `BEGIN`, `START TRANSACTION`, and how the transaction is to be.
+    Begin(Modes),
+    /// `SAVEPOINT name`
+    Savepoint(String),
+    /// `RELEASE name`
+    Release(String),
+    /// `ROLLBACK TO name`
+    RollbackTo(String),
+    /// `LISTEN channel`
+    Listen(String),
+    /// `UNLISTEN channel | *`; all where it is absent.
+    Unlisten(Option<String>),
+    /// `NOTIFY channel, 'payload'`
+    Notify {
+        /// The channel.
+        channel: String,
+        /// What those who listen are told.
+        payload: String,
+    },
+    /// `DECLARE name CURSOR FOR query`
+    Declare {
+        /// The cursor.
+        cursor: String,
+        /// How it can be moved.
+        options: CursorOptions,
+        /// Its query.
+        query: Box<Statement>,
+    },
+    /// `FETCH` and `MOVE`
+    Fetch {
+        /// The cursor.
+        cursor: String,
+        /// Which rows.
+        which: Which,
+        /// `MOVE`: they are only passed.
+        moves: bool,
+    },
+    /// `CLOSE name | ALL`; all where it is absent.
+    CloseCursor(Option<String>),
+    /// Something said about an object.
+    Annotate(Annotation),
+    /// A statement of Postgres' that there is nothing to do for, and its tag.
+    Nothing(&'static str),
+    /// `EXPLAIN statement`
+    Explain {
+        /// How it is explained.
+        options: ExplainOptions,
+        /// What is explained.
+        statement: Box<EngineStatement>,
+    },
+    /// `DISCARD TEMP`
+    DiscardTemporary,
+    /// `CREATE TEMP TABLE`; the statement makes an ordinary one.
+    CreateTemporary(Box<EngineStatement>),
+    /// `COPY … TO STDOUT` and `COPY … FROM STDIN`
+    Copy(Box<ast::Statement>),
     /// `COMMIT`, `END`.
     Commit,
     /// `ROLLBACK`, `ABORT`.
@@ -219,6 +289,33 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
         let statement = parse_engine_statement(parser, sql)?;
         return Ok(StatementKind::ShowSql(Box::new(statement)));
     }
+    let in_sql = |error: ParserError| syntax_error(&error, sql);
+    if let Some(kind) = postgres::parse(&mut parser.parser).map_err(in_sql)? {
+        return Ok(kind);
+    }
+    if let Some(kind) = copy(&mut parser.parser) {
+        return Ok(kind);
+    }
+    if let Some(options) = postgres::explain(&mut parser.parser).map_err(in_sql)? {
+        let statement = Box::new(parse_engine_statement(parser, sql)?);
+        return Ok(StatementKind::Explain { options, statement });
+    }
+    let declared = postgres::declare(&mut parser.parser).map_err(in_sql)?;
+    if let Some((cursor, options)) = declared {
+        let start = parser.parser.peek_token().span.start;
+        let kind = parse_statement(parser, sql, source)?;
+        let text = slice(sql, start, parser.parser.peek_token().span.start);
+        let query = Box::new(Statement {
+            kind,
+            sql: Arc::clone(source),
+            text,
+        });
+        return Ok(StatementKind::Declare {
+            cursor,
+            options,
+            query,
+        });
+    }
     if let Some(kind) =
         parse_session(&mut parser.parser).map_err(|error| syntax_error(&error, sql))?
     {
@@ -276,8 +373,16 @@ fn parse_session(parser: &mut Parser) -> Result<Option<StatementKind>, ParserErr
         if parser.parse_keyword(Keyword::ALL) {
             return Ok(Some(StatementKind::ResetAll));
         }
+        if parser.parse_keywords(&[Keyword::SESSION, Keyword::AUTHORIZATION]) {
+            return Ok(Some(StatementKind::Nothing("RESET")));
+        }
         let name = setting_name(parser)?;
-        return Ok(Some(StatementKind::Set { name, value: None }));
+        return Ok(Some(StatementKind::Set {
+            name,
+            value: None,
+            local: false,
+            tag: "RESET",
+        }));
     }
     if word(parser, "abort") {
         let _ = parser.parse_one_of_keywords(&[Keyword::TRANSACTION, Keyword::WORK]);
@@ -321,7 +426,14 @@ fn setting_name(parser: &mut Parser) -> Result<String, ParserError> {
 fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKind> {
     Ok(match statement {
         ast::Statement::Set(set) => from_set(set)?,
-        ast::Statement::StartTransaction { .. } => StatementKind::Begin,
+        ast::Statement::StartTransaction { modes, .. } => {
+            StatementKind::Begin(transaction_modes(&modes))
+        }
+        ast::Statement::CreateTable(mut create) if create.temporary => {
+            create.temporary = false;
+            let create = ast::Statement::CreateTable(create);
+            StatementKind::CreateTemporary(Box::new(EngineStatement::Statement(Box::new(create))))
+        }
         ast::Statement::Commit { .. } => StatementKind::Commit,
         ast::Statement::Rollback {
             savepoint: None, ..
@@ -371,7 +483,10 @@ fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKin
 fn from_set(set: ast::Set) -> Result<StatementKind> {
     match set {
         ast::Set::SingleAssignment {
-            variable, values, ..
+            scope,
+            variable,
+            values,
+            ..
         } => {
             let name = variable.to_string().replace('"', "").to_lowercase();
             let values: Vec<String> = values.iter().map(setting_value).collect();
@@ -380,30 +495,83 @@ fn from_set(set: ast::Set) -> Result<StatementKind> {
             Ok(StatementKind::Set {
                 name,
                 value: (!default).then_some(value),
+                local: scope == Some(ast::ContextModifier::Local),
+                tag: "SET",
             })
         }
-        ast::Set::SetTimeZone { value, .. } => {
+        ast::Set::SetTimeZone { local, value } => {
             let value = setting_value(&value);
             let default = ["default", "local"].contains(&value.to_lowercase().as_str());
             Ok(StatementKind::Set {
                 name: "timezone".to_owned(),
                 value: (!default).then_some(value),
+                local,
+                tag: "SET",
             })
         }
         ast::Set::SetNames { charset_name, .. } => Ok(StatementKind::Set {
             name: "client_encoding".to_owned(),
             value: Some(charset_name.value),
+            local: false,
+            tag: "SET",
         }),
-        // Every statement is its own transaction, so its modes have nothing to change.
-        ast::Set::SetTransaction { .. } => Ok(StatementKind::Set {
-            name: "transaction_isolation".to_owned(),
+        ast::Set::SetNamesDefault {} => Ok(StatementKind::Set {
+            name: "client_encoding".to_owned(),
             value: None,
+            local: false,
+            tag: "SET",
         }),
+        ast::Set::SetTransaction { modes, session, .. } => Ok(StatementKind::SetModes {
+            modes: transaction_modes(&modes),
+            session,
+        }),
+        ast::Set::SetSessionAuthorization(authorization)
+            if matches!(
+                authorization.kind,
+                ast::SetSessionAuthorizationParamKind::Default
+            ) =>
+        {
+            Ok(StatementKind::Nothing("SET"))
+        }
+        ast::Set::SetRole {
+            role_name: None, ..
+        } => Ok(StatementKind::Nothing("SET")),
         other => Err(Error::Unsupported {
             message: format!("{other} is not supported"),
             hint: None,
         }),
     }
+}
+
+fn transaction_modes(modes: &[ast::TransactionMode]) -> Modes {
+    let mode = |mode: &ast::TransactionMode| match mode {
+        ast::TransactionMode::AccessMode(access) => {
+            let read_only = *access == ast::TransactionAccessMode::ReadOnly;
+            (
+                "transaction_read_only",
+                if read_only { "on" } else { "off" }.to_owned(),
+            )
+        }
+        ast::TransactionMode::IsolationLevel(level) => {
+            ("transaction_isolation", level.to_string().to_lowercase())
+        }
+    };
+    modes.iter().map(mode).collect()
+}
+
+/// `COPY … TO STDOUT` and `COPY … FROM STDIN`, which DataFusion's own COPY doesn't know.
+fn copy(parser: &mut Parser) -> Option<StatementKind> {
+    if !is_word(&parser.peek_token().token, "copy") {
+        return None;
+    }
+    let read = |parser: &mut Parser| match parser.parse_statement()? {
+        copy @ ast::Statement::Copy {
+            target: ast::CopyTarget::Stdin | ast::CopyTarget::Stdout,
+            ..
+        } => Ok(StatementKind::Copy(Box::new(copy))),
+        other => Err(ParserError::ParserError(other.to_string())),
+    };
+    parser.try_parse(read).ok()
 }
 
 fn setting_value(value: &ast::Expr) -> String {
@@ -458,7 +626,9 @@ mod tests {
     #[test]
     fn other_engines_calls_are_resolved_wherever_they_stand() {
         let planned = |sql: &str| match parse(sql).unwrap().remove(0).kind {
-            StatementKind::Engine(statement) => statement.to_string(),
+            StatementKind::Engine(statement) | StatementKind::Explain { statement, .. } => {
+                statement.to_string()
+            }
             StatementKind::Prepare { statement, .. } => match statement.kind {
                 StatementKind::Engine(statement) => statement.to_string(),
                 _ => panic!("{sql}"),
@@ -502,7 +672,7 @@ mod tests {
             "SET TimeZone = 'Asia/Shanghai'",
             "set time zone 'Asia/Shanghai'",
         ] {
-            let StatementKind::Set { name, value } = kind(sql) else {
+            let StatementKind::Set { name, value, .. } = kind(sql) else {
                 panic!("{sql}")
             };
             assert_eq!(

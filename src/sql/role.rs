@@ -160,6 +160,8 @@ pub fn parse(parser: &mut Parser, sql: &str) -> Result<Option<StatementKind>> {
             return Ok(Some(StatementKind::Set {
                 name: "role".to_owned(),
                 value: Some(value),
+                local: false,
+                tag: "SET",
             }));
         }
     };
@@ -543,7 +545,7 @@ mod tests {
             ("set role = 'Sales'", "Sales"),
             ("SET ROLE NONE", "none"),
         ] {
-            let StatementKind::Set { name, value } = parse(sql).unwrap().remove(0).kind else {
+            let StatementKind::Set { name, value, .. } = parse(sql).unwrap().remove(0).kind else {
                 panic!("{sql}");
             };
             assert_eq!(

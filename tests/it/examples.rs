@@ -328,7 +328,7 @@ type Chapter = (
     &'static [(&'static [&'static str], &'static str)],
 );
 
-const REFERENCE: [Chapter; 7] = [
+const REFERENCE: &[Chapter] = &[
     (
         "Table functions",
         &[
@@ -348,6 +348,10 @@ const REFERENCE: [Chapter; 7] = [
             (&["stage_logrank"], "table/stage_logrank.rs"),
             (&["cycle_drivers"], "table/cycle_drivers.rs"),
             (&["cycle_bands"], "table/cycle_bands.rs"),
+            (&["ab_test"], "table/ab_test.rs"),
+            (&["ab_cuped"], "table/ab_cuped.rs"),
+            (&["channel_attribution"], "table/channel_attribution.rs"),
+            (&["channel_roi"], "table/channel_roi.rs"),
             (&["funnel_bottleneck"], "table/funnel_bottleneck.rs"),
             (&["eb_rate"], "table/eb_rate.rs"),
             (&["loss_reasons"], "table/loss_reasons.rs"),
@@ -385,6 +389,34 @@ const REFERENCE: [Chapter; 7] = [
             (&["eb_prior"], "aggregate/eb_prior.rs"),
             (&["eb_interval"], "scalar/eb_interval.rs"),
             (&["bottleneck_gains"], "scalar/bottleneck_gains.rs"),
+        ],
+    ),
+    (
+        "Tests of two groups and more",
+        &[
+            (&["z_test_p"], "scalar/z_test_p.rs"),
+            (&["fisher_p"], "scalar/fisher_p.rs"),
+            (&["mean_diff_ci"], "scalar/mean_diff_ci.rs"),
+            (&["ab_looks"], "aggregate/ab_looks.rs"),
+            (&["ab_sequential"], "scalar/ab_sequential.rs"),
+            (&["ab_bayes"], "scalar/ab_bayes.rs"),
+            (&["ab_best", "ab_best_mean"], "scalar/ab_best.rs"),
+            (
+                &["ab_sample_size", "ab_power", "ab_mde"],
+                "scalar/ab_sample_size.rs",
+            ),
+            (&["srm_check"], "scalar/srm_check.rs"),
+            (&["p_adjust", "p_adjust_level"], "window/p_adjust.rs"),
+            (&["norm_quantile"], "scalar/norm_quantile.rs"),
+        ],
+    ),
+    (
+        "Attribution and return",
+        &[
+            (&["channel_credits"], "scalar/channel_credits.rs"),
+            (&["attribution"], "aggregate/attribution.rs"),
+            (&["bootstrap_sum"], "aggregate/bootstrap_sum.rs"),
+            (&["slope_ci"], "scalar/slope_ci.rs"),
         ],
     ),
     (
@@ -571,7 +603,7 @@ fn the_reference_is_the_functions_own_documentation() {
     let mut documented = Vec::new();
     for (title, pages) in REFERENCE {
         reference.push_str(&format!("\n## {title}\n"));
-        for (names, file) in pages {
+        for (names, file) in pages.iter() {
             let source = fs::read_to_string(project().join("udfs/src").join(file)).unwrap();
             reference.push_str(&signatures(names));
             reference.push_str(&page(&source));

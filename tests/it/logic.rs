@@ -229,15 +229,17 @@ fn every_example_of_the_documentation_is_true() {
 
 async fn documentation_examples() {
     let mut count = 0;
+    let mut failed = Vec::new();
     for path in files(&project().join("udfs/src"), "rs") {
         let source = fs::read_to_string(&path).expect("a readable source");
         for (at, example) in examples(&source).iter().enumerate() {
             let name = format!("{} example {}", path.display(), at + 1);
-            run(example)
-                .await
-                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            if let Err(error) = run(example).await {
+                failed.push(format!("{name}: {error}"));
+            }
             count += 1;
         }
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(count >= 5, "only {count} examples found");
 }

@@ -16,6 +16,7 @@ mod examples;
 mod logic;
 mod peers;
 mod plans;
+mod postgres;
 mod real_data;
 mod support;
 mod wire;

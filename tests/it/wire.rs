@@ -377,7 +377,7 @@ async fn a_portal_is_read_in_parts_while_others_run() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
     let transaction = client.transaction().await.unwrap();
-    let sql = "SELECT value FROM generate_series(1, 100000) AS g";
+    let sql = "SELECT g FROM generate_series(1, 100000) AS g";
     let portal = transaction.bind(sql, &[]).await.unwrap();
     let mut first = Vec::new();
     for most in [3, 10_000] {
@@ -403,7 +403,7 @@ async fn the_first_rows_of_an_endless_result_come_at_once() {
     let server = TestServer::start().await;
     let mut client = RawClient::start(server.address).await;
     client
-        .parse("SELECT value FROM generate_series(1, 1000000000000) AS g")
+        .parse("SELECT g FROM generate_series(1, 1000000000000) AS g")
         .await;
     client.bind(&[], &[1]).await;
     client.execute(2).await;
@@ -543,7 +543,7 @@ async fn a_cancel_request_stops_a_statement_wherever_it_is() {
     let client = server.client().await;
     let cross_join = "SELECT count(*) FROM generate_series(1, 100000) AS a
                       CROSS JOIN generate_series(1, 1000000) AS b";
-    let streamed = "SELECT value FROM generate_series(1, 1000000000000) AS g";
+    let streamed = "SELECT g FROM generate_series(1, 1000000000000) AS g";
     for sql in [ENDLESS, cross_join, streamed] {
         let token = client.cancel_token();
         let cancel = async {
@@ -666,7 +666,7 @@ async fn a_server_that_stops_lets_statements_finish() {
     let mut server = TestServer::start().await;
     let busy = server.client().await;
     let mut idle = RawClient::start(server.address).await;
-    let sql = "SELECT count(*) FROM generate_series(1, 30000000) AS g WHERE value % 7 = 0";
+    let sql = "SELECT count(*) FROM generate_series(1, 30000000) AS g WHERE g % 7 = 0";
     let work = tokio::spawn(async move { text(&busy, sql).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.stop();
@@ -691,7 +691,7 @@ async fn a_server_that_stops_ends_what_does_not_finish() {
     let mut deaf = RawClient::start(server.address).await;
     deaf.send(
         b'Q',
-        b"SELECT value FROM generate_series(1, 1000000000000) AS g\0",
+        b"SELECT g FROM generate_series(1, 1000000000000) AS g\0",
     )
     .await;
     tokio::time::sleep(Duration::from_millis(300)).await;

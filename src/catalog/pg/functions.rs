@@ -1,134 +1,651 @@
-//! Functions of `pg_catalog` that clients call beside its relations, and that datafusion-pg-catalog lacks.
+//! Functions of `pg_catalog` that clients call beside its relations.
 //!
 //! They take any arguments: what tells an overload of Postgres from another never changes the answer here.
 //! One about an object that there is none of answers NULL, as Postgres does for an unknown OID.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanArray, Int32Array, StringArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringArray,
+    TimestampMicrosecondArray, new_null_array,
 };
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int64Type};
-use datafusion::common::cast::{as_int32_array, as_primitive_array};
-use datafusion::error::DataFusionError;
-use datafusion::logical_expr::expr_fn::SimpleScalarUDF;
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, Volatility};
+use datafusion::arrow::datatypes::{DataType, Int32Type};
+use datafusion::catalog::CatalogProviderList;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
 use datafusion_funnel::FunctionInfo;
+use datafusion_funnel::definition::text::identifier;
 
-/// Everything can be seen: a name without a schema is found in `public`, and clients list the rest as well.
-const VISIBILITY: [&str; 5] = [
+use super::super::Catalog;
+use super::names::{CatalogNames, is_visible};
+use super::relations::StaticFunctions;
+use super::rows;
+use super::snapshot::{Relation, Snapshot, named_oid};
+use crate::engine::{DATABASE, DEFAULT_SCHEMA};
+use crate::postgres::function::{Call, Result, Returns, function};
+use crate::postgres::names_of_objects::Names;
+use crate::postgres::types;
+
+/// Objects that are seen wherever they are: clients list them all.
+const VISIBLE: [&str; 9] = [
     "pg_function_is_visible",
     "pg_type_is_visible",
     "pg_operator_is_visible",
     "pg_opclass_is_visible",
+    "pg_opfamily_is_visible",
     "pg_collation_is_visible",
+    "pg_conversion_is_visible",
+    "pg_ts_config_is_visible",
+    "pg_statistics_obj_is_visible",
+];
+
+/// Whoever asks may do everything: nobody is refused anything yet.
+const PRIVILEGES: [&str; 15] = [
+    "has_table_privilege",
+    "has_schema_privilege",
+    "has_database_privilege",
+    "has_any_column_privilege",
+    "has_column_privilege",
+    "has_function_privilege",
+    "has_sequence_privilege",
+    "has_tablespace_privilege",
+    "has_type_privilege",
+    "has_language_privilege",
+    "has_foreign_data_wrapper_privilege",
+    "has_server_privilege",
+    "pg_has_role",
+    "pg_is_publishable",
+    "pg_relation_is_publishable",
 ];
 
 /// Texts about objects that there are none of, or that have none.
-const NO_TEXT: [&str; 9] = [
+const NO_TEXT: [&str; 14] = [
     "pg_get_function_sqlbody",
-    "pg_get_functiondef",
-    "pg_get_viewdef",
-    "pg_get_indexdef",
     "pg_get_triggerdef",
     "pg_get_ruledef",
-    "pg_tablespace_location",
-    "col_description",
     "shobj_description",
+    "pg_get_serial_sequence",
+    "pg_get_partkeydef",
+    "pg_get_statisticsobjdef",
+    "pg_get_statisticsobjdef_columns",
+    "pg_get_partition_constraintdef",
+    "pg_relation_filepath",
+    "pg_export_snapshot",
+    "inet_client_addr",
+    "inet_server_addr",
+    "pg_get_statisticsobjdef_expressions",
 ];
 
 /// Sizes on disk, which only the files' owner knows.
-const NO_SIZE: [&str; 4] = [
+const SIZES: [&str; 7] = [
     "pg_table_size",
     "pg_indexes_size",
     "pg_database_size",
     "pg_tablespace_size",
+    "pg_relation_size",
+    "pg_total_relation_size",
+    "pg_stat_get_numscans",
 ];
 
+/// Answers that are always the same.
+const NEVER: [&str; 6] = [
+    "pg_is_in_recovery",
+    "pg_is_wal_replay_paused",
+    "pg_is_other_temp_schema",
+    "pg_is_in_backup",
+    "row_security_active",
+    "pg_jit_available",
+];
+
+/// Locks that nobody waits for: they are taken at once.
+const LOCKS: [&str; 6] = [
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+    "pg_advisory_unlock",
+    "pg_advisory_unlock_shared",
+    "pg_try_advisory_xact_lock",
+    "pg_try_advisory_xact_lock_shared",
+];
+const VOID: [&str; 7] = [
+    "pg_advisory_unlock_all",
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_advisory_xact_lock",
+    "pg_advisory_xact_lock_shared",
+    "pg_stat_clear_snapshot",
+    "pg_stat_reset",
+];
+
+/// What the functions about objects look at.
+#[derive(Debug)]
+struct Objects {
+    catalogs: Arc<dyn CatalogProviderList>,
+    catalog: Arc<Catalog>,
+    names: Arc<CatalogNames>,
+}
+
+impl Objects {
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.catalogs, self.catalog.annotations())
+    }
+}
+
 /// Registers them.
-pub fn register(context: &SessionContext) {
-    for name in VISIBILITY {
-        let visible = |arguments: &[ArrayRef]| -> Result<ArrayRef, DataFusionError> {
-            Ok(Arc::new(BooleanArray::from(vec![true; rows(arguments)])))
-        };
-        context.register_udf(function(name, DataType::Boolean, visible));
+pub fn register(
+    context: &SessionContext,
+    catalogs: &Arc<dyn CatalogProviderList>,
+    catalog: &Arc<Catalog>,
+    names: &Arc<CatalogNames>,
+) {
+    let objects = Arc::new(Objects {
+        catalogs: Arc::clone(catalogs),
+        catalog: Arc::clone(catalog),
+        names: Arc::clone(names),
+    });
+    let mut functions = constants();
+    functions.extend(about_objects(&objects));
+    functions.extend(conversions(&objects));
+    for function in functions {
+        context.register_udf(function);
     }
-    for (names, returns) in [
-        (NO_TEXT.as_slice(), DataType::Utf8),
-        (&NO_SIZE, DataType::Int64),
-    ] {
-        for name in names {
-            let kind = returns.clone();
-            let none = move |arguments: &[ArrayRef]| Ok(new_null_array(&kind, rows(arguments)));
-            context.register_udf(function(name, returns.clone(), none));
+}
+
+fn constants() -> Vec<ScalarUDF> {
+    let (text, boolean) = (Returns::Type("text"), Returns::Type("bool"));
+    let same = |value: bool| {
+        move |call: &Call| -> Result<ArrayRef> {
+            Ok(Arc::new(BooleanArray::from(vec![value; call.rows])))
         }
-    }
-    context.register_udf(about_function("pg_get_function_result", |info| info.result));
-    context.register_udf(about_function("pg_get_function_arguments", |info| {
-        info.arguments
+    };
+    let mut functions = Vec::new();
+    functions.extend(VISIBLE.map(|name| function(name, boolean, same(true))));
+    functions.extend(PRIVILEGES.map(|name| function(name, boolean, same(true))));
+    functions.extend(LOCKS.map(|name| function(name, boolean, same(true))));
+    functions.extend(NEVER.map(|name| function(name, boolean, same(false))));
+    functions.extend(NO_TEXT.map(|name| {
+        let kind = if name.starts_with("inet") {
+            Returns::Type("inet")
+        } else {
+            text
+        };
+        function(name, kind, |call| {
+            Ok(new_null_array(&DataType::Utf8, call.rows))
+        })
     }));
-    context.register_udf(about_function(
-        "pg_get_function_identity_arguments",
-        |info| info.arguments,
+    functions.extend(VOID.map(|name| {
+        function(name, Returns::Type("void"), |call| {
+            Ok(Arc::new(StringArray::from(vec![""; call.rows])))
+        })
+    }));
+    functions.extend(SIZES.map(|name| {
+        function(name, Returns::Type("int8"), |call| {
+            Ok(Arc::new(Int64Array::from(vec![0; call.rows])))
+        })
+    }));
+    let fixed_text = |name: &str, kind: &'static str, value: &'static str| {
+        function(name, Returns::Type(kind), move |call| {
+            Ok(Arc::new(StringArray::from(vec![value; call.rows])))
+        })
+    };
+    functions.extend([
+        fixed_text("getdatabaseencoding", "name", "UTF8"),
+        fixed_text("pg_client_encoding", "name", "UTF8"),
+        fixed_text("current_database", "name", DATABASE),
+        fixed_text("current_catalog", "name", DATABASE),
+        fixed_text("current_schema", "name", DEFAULT_SCHEMA),
+        fixed_text("pg_tablespace_location", "text", ""),
+        function("pg_encoding_to_char", Returns::Type("name"), |call| {
+            let names = call.integers(0)?;
+            let name = |number: i64| match number {
+                0 => "SQL_ASCII",
+                6 => "UTF8",
+                8 => "LATIN1",
+                _ => "",
+            };
+            Ok(Arc::new(
+                names
+                    .iter()
+                    .map(|number| number.map(name))
+                    .collect::<StringArray>(),
+            ))
+        }),
+        function("pg_char_to_encoding", Returns::Type("int4"), |call| {
+            let names = call.texts(0)?;
+            let number = |name: &str| match name.to_uppercase().replace('-', "").as_str() {
+                "UTF8" | "UNICODE" => 6,
+                "SQL_ASCII" => 0,
+                "LATIN1" => 8,
+                _ => -1,
+            };
+            Ok(Arc::new(
+                names
+                    .iter()
+                    .map(|name| name.map(number))
+                    .collect::<Int32Array>(),
+            ))
+        }),
+        function("current_schemas", Returns::Type("_name"), |call| {
+            use datafusion::arrow::array::{ListBuilder, StringBuilder};
+            let implicit = call.texts(0)?;
+            let mut lists = ListBuilder::new(StringBuilder::new());
+            for flag in &implicit {
+                match flag {
+                    Some("t") => lists.append_value(["pg_catalog", DEFAULT_SCHEMA].map(Some)),
+                    _ => lists.append_value([Some(DEFAULT_SCHEMA)]),
+                }
+            }
+            Ok(Arc::new(lists.finish()))
+        }),
+        function("pg_size_pretty", text, |call| {
+            let sizes = call.integers(0)?;
+            Ok(Arc::new(
+                sizes
+                    .iter()
+                    .map(|size| size.map(pretty_size))
+                    .collect::<StringArray>(),
+            ))
+        }),
+        function("pg_get_expr", text, |call| Ok(Arc::new(call.texts(0)?))),
+        function("pg_my_temp_schema", Returns::Type("oid"), |call| {
+            Ok(Arc::new(Int32Array::from(vec![0; call.rows])))
+        }),
+        function("inet_server_port", Returns::Type("int4"), |call| {
+            Ok(new_null_array(&DataType::Int32, call.rows))
+        }),
+        function("inet_client_port", Returns::Type("int4"), |call| {
+            Ok(new_null_array(&DataType::Int32, call.rows))
+        }),
+        function("txid_current", Returns::Type("int8"), |call| {
+            Ok(Arc::new(Int64Array::from(vec![1; call.rows])))
+        }),
+        function("pg_current_xact_id", Returns::Type("xid8"), |call| {
+            Ok(Arc::new(Int64Array::from(vec![1; call.rows])))
+        }),
+        function(
+            "pg_postmaster_start_time",
+            Returns::Type("timestamptz"),
+            started,
+        ),
+        function("pg_conf_load_time", Returns::Type("timestamptz"), started),
+        function("pg_blocking_pids", Returns::Type("_int4"), |call| {
+            Ok(new_null_array(call.returns.data_type(), call.rows))
+        }),
+    ]);
+    functions
+}
+
+fn started(call: &Call) -> Result<ArrayRef> {
+    static STARTED: LazyLock<i64> = LazyLock::new(|| chrono::Utc::now().timestamp_micros());
+    Ok(Arc::new(
+        TimestampMicrosecondArray::from(vec![*STARTED; call.rows]).with_timezone("UTC"),
+    ))
+}
+
+/// An answer for each OID of the first argument, which may be a name of that kind instead.
+fn by_oid(
+    call: &Call,
+    objects: &Objects,
+    kind: &str,
+    answer: impl Fn(i32) -> Option<String>,
+) -> Result<ArrayRef> {
+    let oids = oids(call, objects, kind)?;
+    Ok(Arc::new(
+        oids.iter()
+            .map(|oid| oid.and_then(&answer))
+            .collect::<StringArray>(),
+    ))
+}
+
+fn oids(call: &Call, objects: &Objects, kind: &str) -> Result<Int32Array> {
+    match call.arrays.first() {
+        Some(first) if *first.data_type() == DataType::Utf8 => {
+            let read = |text: &str| text.parse().ok().or_else(|| objects.names.oid(kind, text));
+            Ok(call
+                .texts(0)?
+                .iter()
+                .map(|text| text.and_then(read))
+                .collect())
+        }
+        Some(first) => Ok(cast(first, &DataType::Int32)?
+            .as_primitive::<Int32Type>()
+            .clone()),
+        None => Ok(Int32Array::new_null(call.rows)),
+    }
+}
+
+fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
+    let text = Returns::Type("text");
+    let with = |answer: fn(&Call, &Objects) -> Result<ArrayRef>| {
+        let objects = Arc::clone(objects);
+        move |call: &Call| answer(call, &objects)
+    };
+    let about = |answer: fn(FunctionInfo) -> String| {
+        let objects = Arc::clone(objects);
+        move |call: &Call| {
+            let functions = datafusion_funnel::functions();
+            by_oid(call, &objects, "regproc", |oid| {
+                functions
+                    .iter()
+                    .find(|info| function_oid(&info.name) == oid)
+                    .cloned()
+                    .map(answer)
+            })
+        }
+    };
+    vec![
+        function(
+            "pg_get_userbyid",
+            Returns::Type("name"),
+            with(|call, objects| {
+                let name = |oid: i64| {
+                    let known = i32::try_from(oid)
+                        .ok()
+                        .and_then(|oid| objects.names.role(oid));
+                    known.unwrap_or_else(|| format!("unknown (OID={oid})"))
+                };
+                let oids = call.integers(0)?;
+                Ok(Arc::new(
+                    oids.iter()
+                        .map(|oid| oid.map(name))
+                        .collect::<StringArray>(),
+                ))
+            }),
+        ),
+        function(
+            "pg_table_is_visible",
+            Returns::Type("bool"),
+            with(|call, objects| {
+                let visible = |oid: i32| {
+                    objects
+                        .names
+                        .relation(oid)
+                        .map(|(schema, _)| is_visible(&schema))
+                };
+                let oids = oids(call, objects, "regclass")?;
+                // An index is seen where its table is; nothing is known of it by its OID alone.
+                Ok(Arc::new(
+                    oids.iter()
+                        .map(|oid| oid.map(|oid| visible(oid).unwrap_or(true)))
+                        .collect::<BooleanArray>(),
+                ))
+            }),
+        ),
+        function(
+            "pg_get_viewdef",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot();
+                by_oid(call, objects, "regclass", |oid| {
+                    rows::definition(snapshot.relation(oid)?)
+                })
+            }),
+        ),
+        function(
+            "pg_get_constraintdef",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot();
+                by_oid(call, objects, "none", |oid| {
+                    snapshot
+                        .relations
+                        .iter()
+                        .find_map(|relation| constraint_definition(relation, oid))
+                })
+            }),
+        ),
+        function(
+            "pg_get_indexdef",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot();
+                let oids = oids(call, objects, "regclass")?;
+                let columns = call.integers(1)?;
+                let definition = |row: usize| {
+                    let oid = oids.is_valid(row).then(|| oids.value(row))?;
+                    let (relation, key) = snapshot.relations.iter().find_map(|relation| {
+                        Some((relation, relation.keys.iter().find(|key| key.oid == oid)?))
+                    })?;
+                    match columns
+                        .is_valid(row)
+                        .then(|| columns.value(row))
+                        .filter(|column| *column > 0)
+                    {
+                        Some(column) => rows::key_columns(relation, key)
+                            .get(usize::try_from(column - 1).ok()?)
+                            .cloned(),
+                        None => Some(rows::index_definition(relation, key)),
+                    }
+                };
+                Ok(Arc::new(
+                    (0..call.rows).map(definition).collect::<StringArray>(),
+                ))
+            }),
+        ),
+        function(
+            "obj_description",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot();
+                let functions = datafusion_funnel::functions();
+                by_oid(call, objects, "regclass", |oid| {
+                    if let Some(relation) = snapshot.relation(oid) {
+                        return relation.notes.comment.clone();
+                    }
+                    if let Some((schema, _)) =
+                        snapshot.schemas.iter().find(|(_, schema)| *schema == oid)
+                    {
+                        return objects.catalog.annotations().of_schema(schema);
+                    }
+                    functions
+                        .iter()
+                        .find(|info| function_oid(&info.name) == oid)
+                        .map(|info| info.description.clone())
+                })
+            }),
+        ),
+        function(
+            "col_description",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot();
+                let oids = oids(call, objects, "regclass")?;
+                let numbers = call.integers(1)?;
+                let description = |row: usize| {
+                    let relation =
+                        snapshot.relation(oids.is_valid(row).then(|| oids.value(row))?)?;
+                    let number =
+                        usize::try_from(numbers.is_valid(row).then(|| numbers.value(row))?).ok()?;
+                    let column = relation.columns.get(number.checked_sub(1)?)?;
+                    relation.notes.columns.get(&column.name).cloned()
+                };
+                Ok(Arc::new(
+                    (0..call.rows).map(description).collect::<StringArray>(),
+                ))
+            }),
+        ),
+        function(
+            "pg_describe_object",
+            text,
+            with(|call, objects| {
+                let oids = call.integers(1)?;
+                let described = |oid: i64| {
+                    let oid = i32::try_from(oid).ok()?;
+                    Some(format!("table {}", objects.names.name("regclass", oid)?))
+                };
+                Ok(Arc::new(
+                    oids.iter()
+                        .map(|oid| oid.and_then(described))
+                        .collect::<StringArray>(),
+                ))
+            }),
+        ),
+        function("pg_get_function_result", text, about(|info| info.result)),
+        function(
+            "pg_get_function_arguments",
+            text,
+            about(|info| info.arguments),
+        ),
+        function(
+            "pg_get_function_identity_arguments",
+            text,
+            about(|info| info.arguments),
+        ),
+        function(
+            "pg_get_functiondef",
+            text,
+            about(|info| {
+                format!(
+                    "CREATE OR REPLACE FUNCTION public.{}({})\n RETURNS {}\n LANGUAGE internal\nAS '{}'\n",
+                    identifier(&info.name),
+                    info.arguments,
+                    info.result,
+                    info.name
+                )
+            }),
+        ),
+    ]
+}
+
+/// `PRIMARY KEY (lead_id)`, `FOREIGN KEY (lead_id) REFERENCES leads(lead_id)`
+fn constraint_definition(relation: &Relation, oid: i32) -> Option<String> {
+    if let Some(key) = relation
+        .keys
+        .iter()
+        .find(|key| key.constraint && rows::constraint_oid(relation, &key.name) == oid)
+    {
+        let kind = if key.primary { "PRIMARY KEY" } else { "UNIQUE" };
+        return Some(format!(
+            "{kind} ({})",
+            rows::key_columns(relation, key).join(", ")
+        ));
+    }
+    let reference = relation
+        .foreign_keys
+        .iter()
+        .find(|reference| rows::constraint_oid(relation, &reference.name) == oid)?;
+    let quoted = |names: &[String]| {
+        names
+            .iter()
+            .map(|name| identifier(name).to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let schema = match is_visible(&reference.schema) {
+        true => String::new(),
+        false => format!("{}.", identifier(&reference.schema)),
+    };
+    Some(format!(
+        "FOREIGN KEY ({}) REFERENCES {schema}{}({})",
+        quoted(&reference.columns),
+        identifier(&reference.relation),
+        quoted(&reference.referred)
+    ))
+}
+
+fn conversions(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
+    let mut functions = Vec::new();
+    for kind in [
+        "regclass",
+        "regtype",
+        "regproc",
+        "regprocedure",
+        "regnamespace",
+        "regrole",
+        "regcollation",
+        "regoper",
+        "regoperator",
+    ] {
+        let objects = Arc::clone(objects);
+        functions.push(function(
+            &format!("to_{kind}"),
+            Returns::Type(kind),
+            move |call| {
+                let read = |text: &str| objects.names.oid(kind, text);
+                Ok(Arc::new(
+                    call.texts(0)?
+                        .iter()
+                        .map(|text| text.and_then(read))
+                        .collect::<Int32Array>(),
+                ))
+            },
+        ));
+    }
+    let names = Arc::clone(objects);
+    functions.push(function(
+        "format_type",
+        Returns::Type("text"),
+        move |call| {
+            let oids = oids(call, &names, "regtype")?;
+            let modifiers = call.integers(1)?;
+            let format = |row: usize| {
+                let oid = oids.is_valid(row).then(|| oids.value(row))?;
+                let modifier = if modifiers.is_valid(row) {
+                    i32::try_from(modifiers.value(row)).ok()?
+                } else {
+                    -1
+                };
+                Some(match types::name_of(oid.cast_unsigned()) {
+                    Some(name) => types::sql_name(&name, modifier),
+                    None if oid == 0 => "-".to_owned(),
+                    None => names
+                        .names
+                        .name("regtype", oid)
+                        .unwrap_or_else(|| "???".to_owned()),
+                })
+            };
+            Ok(Arc::new(
+                (0..call.rows).map(format).collect::<StringArray>(),
+            ))
+        },
     ));
-    context.register_udf(about_function("obj_description", |info| info.description));
-    context.register_udf(function("pg_size_pretty", DataType::Utf8, pretty_sizes));
-    context.register_udf(function("pg_get_userbyid", DataType::Utf8, |arguments| {
-        Ok(Arc::new(StringArray::from(vec![
-            "funnelsql";
-            rows(arguments)
+    functions.push(function("pg_typeof", Returns::Type("regtype"), |call| {
+        let oid = call
+            .fields
+            .first()
+            .map_or(705, |field| types::oid(&types::type_of(field)));
+        Ok(Arc::new(Int32Array::from(vec![
+            oid.cast_signed();
+            call.rows
         ])))
     }));
+    functions
 }
 
 /// The OID of one of FunnelSQL's functions: made from its name, so that clients find it again after a
 /// restart, and above the OIDs that the other objects are numbered with.
 pub fn function_oid(name: &str) -> i32 {
-    // FNV-1a; the two highest bits are fixed, which keeps it positive and high.
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    (hash & 0x3fff_ffff | 0x4000_0000).cast_signed()
+    named_oid("function", name, 0x4000_0000)
 }
 
-/// What `text` says of the function whose OID is the first argument; NULL for any other object.
-fn about_function(name: &str, text: fn(FunctionInfo) -> String) -> ScalarUDF {
-    function(name, DataType::Utf8, move |arguments| {
-        let oids = oids(arguments)?;
-        let functions = datafusion_funnel::functions();
-        let find = |oid: i32| {
-            functions
-                .iter()
-                .find(|info| function_oid(&info.name) == oid)
-        };
-        let texts = oids.iter().map(|oid| oid.and_then(find).cloned().map(text));
-        Ok(Arc::new(texts.collect::<StringArray>()))
-    })
+static FUNCTIONS: OnceLock<StaticFunctions> = OnceLock::new();
+
+/// Postgres' own functions, once they are read.
+pub fn static_functions() -> Option<&'static StaticFunctions> {
+    FUNCTIONS.get()
 }
 
-/// The first argument as OIDs; it comes as a number of any width, or as text.
-fn oids(arguments: &[ArrayRef]) -> Result<Int32Array, DataFusionError> {
-    let Some(first) = arguments.first() else {
-        return Ok(Int32Array::new_null(1));
-    };
-    let numbers = cast(first, &DataType::Int32)?;
-    Ok(as_int32_array(&numbers)?.clone())
+/// Where they are read into.
+pub fn static_functions_cell() -> &'static OnceLock<StaticFunctions> {
+    &FUNCTIONS
 }
 
-fn pretty_sizes(arguments: &[ArrayRef]) -> Result<ArrayRef, DataFusionError> {
-    let Some(first) = arguments.first() else {
-        return Ok(new_null_array(&DataType::Utf8, 1));
-    };
-    let sizes = cast(first, &DataType::Int64)?;
-    let sizes = as_primitive_array::<Int64Type>(&sizes)?;
-    Ok(Arc::new(
-        sizes
-            .iter()
-            .map(|bytes| bytes.map(pretty_size))
-            .collect::<StringArray>(),
-    ))
+/// The name of the function of that OID.
+pub fn function_name(oid: i32) -> Option<String> {
+    let own = datafusion_funnel::functions()
+        .into_iter()
+        .find(|info| function_oid(&info.name) == oid);
+    own.map(|info| info.name)
+        .or_else(|| static_functions()?.by_oid.get(&oid).cloned())
+}
+
+/// The OID of the function of that name.
+pub fn function_named(name: &str) -> Option<i32> {
+    let own = datafusion_funnel::functions()
+        .into_iter()
+        .find(|info| info.name == name);
+    own.map(|info| function_oid(&info.name))
+        .or_else(|| static_functions()?.by_name.get(name).copied())
 }
 
 /// A size in the largest unit that leaves at least ten of it, as Postgres writes sizes.
@@ -143,24 +660,6 @@ fn pretty_size(bytes: i64) -> String {
         unit = larger;
     }
     format!("{size} {unit}")
-}
-
-fn rows(arguments: &[ArrayRef]) -> usize {
-    arguments.first().map_or(1, |first| first.len())
-}
-
-fn function(
-    name: &str,
-    returns: DataType,
-    answer: impl Fn(&[ArrayRef]) -> Result<ArrayRef, DataFusionError> + Send + Sync + 'static,
-) -> ScalarUDF {
-    let invoke = move |arguments: &[ColumnarValue]| {
-        let arrays = ColumnarValue::values_to_arrays(arguments)?;
-        Ok(ColumnarValue::Array(answer(&arrays)?))
-    };
-    let signature = Signature::variadic_any(Volatility::Stable);
-    let function = SimpleScalarUDF::new_with_signature(name, signature, returns, Arc::new(invoke));
-    ScalarUDF::from(function)
 }
 
 #[cfg(test)]

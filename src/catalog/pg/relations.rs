@@ -1,124 +1,102 @@
-//! `pg_catalog`: the relations that come with datafusion-pg-catalog, amended where clients trip over them.
+//! `pg_catalog` and `information_schema` as schemas: Postgres' columns, and rows about what exists here.
 //!
-//! - `pg_proc` and `pg_description` list FunnelSQL's functions behind Postgres' own.
-//! - Access privileges are lists, as in Postgres, and not texts: `psql`'s `+` commands join their elements.
+//! What is the same in every database (types, operators, functions) comes with datafusion-pg-catalog.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Int32Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
-    new_null_array,
+    Array, ArrayRef, AsArray, Int32Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
 };
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use datafusion::catalog::{MemTable, SchemaProvider, Session, TableProvider};
-use datafusion::common::ScalarValue;
-use datafusion::common::cast::{as_int32_array, as_string_array};
+use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::catalog::{CatalogProviderList, MemTable, SchemaProvider, Session, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::{ExecutionPlan, collect};
-use datafusion_funnel::{FunctionInfo, FunctionKind};
+use tokio::sync::OnceCell;
 
-use super::functions::function_oid;
-use crate::engine::DEFAULT_SCHEMA;
+use super::super::Catalog;
+use super::dictionary::{RELATIONS, SystemRelation, find};
+use super::functions::static_functions;
+use super::roles;
+use super::rows::{Source, connections, further, of};
+use super::snapshot::{Snapshot, schema_oid};
+use super::values::batch;
+use crate::engine::SessionInfo;
+use crate::postgres::casts::array_elements;
+use crate::postgres::types;
 
-/// The user whom everything belongs to; datafusion-pg-catalog's relations have the same.
-pub const OWNER_OID: i32 = 10;
-/// `pg_language`: compiled into the server.
-const INTERNAL_LANGUAGE_OID: i32 = 12;
-/// `pg_class`: the relation `pg_proc`, which a description of a function belongs to.
-const PG_PROC_OID: i32 = 1255;
-/// `pg_type`: `record`, what a table function returns rows of.
-const RECORD_OID: i32 = 2249;
-
-/// The relations of `pg_catalog`, some of them amended.
+/// One of the two schemas.
 #[derive(Debug)]
-pub struct PgCatalog {
-    relations: Arc<dyn SchemaProvider>,
+pub struct SystemSchema {
+    name: &'static str,
+    shared: Arc<Shared>,
 }
 
-impl PgCatalog {
-    /// Over the relations as they come.
-    pub fn new(relations: Arc<dyn SchemaProvider>) -> Self {
-        Self { relations }
+/// What both have.
+#[derive(Debug)]
+pub struct Shared {
+    /// The relations that are the same everywhere.
+    pub fixed: Arc<dyn SchemaProvider>,
+    /// Where tables, schemas and views are.
+    pub catalogs: Arc<dyn CatalogProviderList>,
+    /// What is said about them.
+    pub catalog: Arc<Catalog>,
+}
+
+impl SystemSchema {
+    /// The schema of that name.
+    pub fn new(name: &'static str, shared: Arc<Shared>) -> Self {
+        Self { name, shared }
     }
 }
 
 #[async_trait]
-impl SchemaProvider for PgCatalog {
+impl SchemaProvider for SystemSchema {
     fn table_names(&self) -> Vec<String> {
-        self.relations.table_names()
+        RELATIONS
+            .values()
+            .filter(|relation| relation.schema == self.name)
+            .map(|relation| relation.name.to_owned())
+            .collect()
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.relations.table_exist(name)
+        find(self.name, name).is_some()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let Some(relation) = self.relations.table(name).await? else {
-            return Ok(None);
-        };
-        let namespaces = match name {
-            "pg_proc" | "pg_description" => self.relations.table("pg_namespace").await?,
-            _ => None,
-        };
-        if namespaces.is_none() && !relation.schema().fields().iter().any(is_text_of_privileges) {
-            return Ok(Some(relation));
-        }
-        Ok(Some(Arc::new(Amended::new(relation, namespaces))))
+        Ok(find(self.name, name).map(|relation| {
+            Arc::new(SystemTable {
+                relation,
+                schema: relation.schema(),
+                shared: Arc::clone(&self.shared),
+                read: OnceCell::new(),
+            }) as Arc<dyn TableProvider>
+        }))
     }
 }
 
-/// A relation with lists of privileges, and with a row for each of FunnelSQL's functions where it has any.
+/// A relation of a catalog; its rows are made when it is read.
 #[derive(Debug)]
-struct Amended {
-    relation: Arc<dyn TableProvider>,
+struct SystemTable {
+    relation: &'static SystemRelation,
     schema: SchemaRef,
-    /// `pg_namespace`, where the relation is about functions: the OID of their schema is given out when it
-    /// is first asked for.
-    namespaces: Option<Arc<dyn TableProvider>>,
-}
-
-impl Amended {
-    fn new(relation: Arc<dyn TableProvider>, namespaces: Option<Arc<dyn TableProvider>>) -> Self {
-        let listed = |field: &FieldRef| match is_text_of_privileges(field) {
-            true => Arc::new(field.as_ref().clone().with_data_type(privileges_type())),
-            false => Arc::clone(field),
-        };
-        let fields: Vec<FieldRef> = relation.schema().fields().iter().map(listed).collect();
-        Self {
-            relation,
-            schema: Arc::new(Schema::new(fields)),
-            namespaces,
-        }
-    }
-
-    fn amend(&self, batch: &RecordBatch) -> Result<RecordBatch, DataFusionError> {
-        let column = |(values, field): (&ArrayRef, &FieldRef)| match values.data_type()
-            == field.data_type()
-        {
-            true => Ok(Arc::clone(values)),
-            false => privileges(values),
-        };
-        let columns: Result<Vec<_>, DataFusionError> = batch
-            .columns()
-            .iter()
-            .zip(self.schema.fields())
-            .map(column)
-            .collect();
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns?)?)
-    }
+    shared: Arc<Shared>,
+    /// Its rows once a statement has read them, so that the statement sees the same when it reads again.
+    read: OnceCell<Vec<RecordBatch>>,
 }
 
 #[async_trait]
-impl TableProvider for Amended {
+impl TableProvider for SystemTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
-        self.relation.table_type()
+        TableType::Base
     }
 
     async fn scan(
@@ -128,192 +106,211 @@ impl TableProvider for Amended {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let batches = read(self.relation.as_ref(), state).await?;
-        let mut batches = batches
-            .iter()
-            .map(|batch| self.amend(batch))
-            .collect::<Result<Vec<_>, _>>()?;
-        if let Some(namespaces) = &self.namespaces {
-            let namespaces = read(namespaces.as_ref(), state).await?;
-            let functions = datafusion_funnel::functions();
-            batches.push(rows(&self.schema, &functions, namespace_oid(&namespaces)?)?);
-        }
+        let batches = self
+            .read
+            .get_or_try_init(|| self.batches(state))
+            .await?
+            .clone();
         let table = MemTable::try_new(self.schema(), vec![batches])?;
         table.scan(state, projection, &[], limit).await
     }
 }
 
-/// Columns of access privileges have names such as `proacl`.
-fn is_text_of_privileges(field: &FieldRef) -> bool {
-    field.name().ends_with("acl") && *field.data_type() == DataType::Utf8
-}
-
-fn privileges_type() -> DataType {
-    DataType::new_list(DataType::Utf8, true)
-}
-
-/// Lists of what Postgres prints as `{a,b}`; a privilege has neither comma nor quote in it.
-fn privileges(texts: &ArrayRef) -> Result<ArrayRef, DataFusionError> {
-    let mut lists = ListBuilder::new(StringBuilder::new());
-    for text in as_string_array(texts)? {
-        let elements = text.map(|text| text.trim_matches(['{', '}']));
-        lists.append_option(elements.map(|elements| elements.split(',').map(Some)));
-    }
-    Ok(Arc::new(lists.finish()))
-}
-
-async fn read(
-    table: &dyn TableProvider,
-    state: &dyn Session,
-) -> Result<Vec<RecordBatch>, DataFusionError> {
-    let plan = table.scan(state, None, &[], None).await?;
-    collect(plan, state.task_ctx()).await
-}
-
-fn namespace_oid(namespaces: &[RecordBatch]) -> Result<i32, DataFusionError> {
-    for batch in namespaces {
-        let (Some(oids), Some(names)) =
-            (batch.column_by_name("oid"), batch.column_by_name("nspname"))
-        else {
-            continue;
-        };
-        let named = as_int32_array(oids)?
+impl SystemTable {
+    async fn batches(&self, state: &dyn Session) -> Result<Vec<RecordBatch>, DataFusionError> {
+        let info = state.config().get_extension::<SessionInfo>();
+        let annotations = self.shared.catalog.annotations();
+        let snapshot = Snapshot::of(&self.shared.catalogs, annotations);
+        let settings = info
+            .as_ref()
+            .map(|info| info.settings_rows())
+            .unwrap_or_default();
+        let schema_comments = snapshot
+            .schemas
             .iter()
-            .zip(as_string_array(names)?.iter());
-        if let Some((Some(oid), _)) = named
-            .into_iter()
-            .find(|(_, name)| *name == Some(DEFAULT_SCHEMA))
-        {
-            return Ok(oid);
+            .filter_map(|(name, _)| Some((schema_oid(name), annotations.of_schema(name)?)))
+            .collect();
+        let user = info.as_ref().map_or("", |info| info.user());
+        let source = Source {
+            snapshot: &snapshot,
+            user,
+            roles: roles::all(self.shared.catalog.roles(), user),
+            settings: &settings,
+            activity: info
+                .as_ref()
+                .and_then(|info| info.activity())
+                .map(|activity| connections(&activity.connections()))
+                .unwrap_or_default(),
+            schema_comments,
+        };
+        if let Some(rows) = of(self.relation.schema, self.relation.name, &source) {
+            return Ok(vec![batch(self.relation, rows)?]);
         }
+        let mut batches = self.fixed(state).await?;
+        let rows = further(self.relation.name, &source);
+        if !rows.is_empty() {
+            batches.push(batch(self.relation, rows)?);
+        }
+        Ok(batches)
     }
-    Err(DataFusionError::Internal(format!(
-        "schema {DEFAULT_SCHEMA} has no row in pg_namespace"
-    )))
+
+    /// The rows that are the same everywhere, with the columns that Postgres has.
+    async fn fixed(&self, state: &dyn Session) -> Result<Vec<RecordBatch>, DataFusionError> {
+        let Some(table) = self.shared.fixed.table(self.relation.name).await? else {
+            return Ok(vec![batch(self.relation, Vec::new())?]);
+        };
+        let plan = table.scan(state, None, &[], None).await?;
+        let read = collect(plan, state.task_ctx()).await?;
+        let convert = |rows: &RecordBatch| -> Result<RecordBatch, DataFusionError> {
+            let empty = batch(self.relation, vec![Vec::new(); rows.num_rows()])?;
+            let columns = self.schema.fields().iter().enumerate().map(|(at, field)| {
+                match rows.column_by_name(field.name()) {
+                    Some(column) => converted(column, field),
+                    None => Ok(Arc::clone(empty.column(at))),
+                }
+            });
+            Ok(RecordBatch::try_new(
+                Arc::clone(&self.schema),
+                columns.collect::<Result<_, _>>()?,
+            )?)
+        };
+        read.iter().map(convert).collect()
+    }
 }
 
-fn rows(
-    schema: &SchemaRef,
-    functions: &[FunctionInfo],
-    namespace_oid: i32,
-) -> Result<RecordBatch, DataFusionError> {
-    let columns: Result<Vec<ArrayRef>, DataFusionError> = schema
-        .fields()
-        .iter()
-        .map(|field| column(field, functions, namespace_oid))
-        .collect();
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns?)?)
-}
-
-/// A column of `pg_proc` or `pg_description`; what says nothing about functions is NULL, 0 or empty.
-fn column(
-    field: &Field,
-    functions: &[FunctionInfo],
-    namespace_oid: i32,
-) -> Result<ArrayRef, DataFusionError> {
-    let numbers = |number: fn(&FunctionInfo) -> i32| -> ArrayRef {
-        Arc::new(Int32Array::from_iter_values(functions.iter().map(number)))
-    };
-    let same =
-        |number: i32| -> ArrayRef { Arc::new(Int32Array::from_value(number, functions.len())) };
-    let texts = |text: fn(&FunctionInfo) -> &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(functions.iter().map(text)))
-    };
-    let values = match field.name().as_str() {
-        "oid" | "objoid" => numbers(|function| function_oid(&function.name)),
-        "proname" | "prosrc" => texts(|function| &function.name),
-        "pronamespace" => same(namespace_oid),
-        "proowner" => same(OWNER_OID),
-        "prolang" => same(INTERNAL_LANGUAGE_OID),
-        "prokind" => texts(|function| match function.kind {
-            FunctionKind::Aggregate => "a",
-            FunctionKind::Window => "w",
-            FunctionKind::Scalar | FunctionKind::Table => "f",
-        }),
-        "proretset" => {
-            let is_table = |function: &FunctionInfo| Some(function.kind == FunctionKind::Table);
-            Arc::new(functions.iter().map(is_table).collect::<BooleanArray>())
-        }
-        // A table function reads tables, so that its answer is good for one statement.
-        "provolatile" => texts(|function| match function.kind {
-            FunctionKind::Table => "s",
-            FunctionKind::Scalar | FunctionKind::Aggregate | FunctionKind::Window => "i",
-        }),
-        "proparallel" => texts(|_| "s"),
-        "pronargs" => numbers(|function| argument_count(&function.arguments)),
-        "prorettype" => numbers(|function| match function.kind {
-            FunctionKind::Table => RECORD_OID,
-            FunctionKind::Scalar | FunctionKind::Aggregate | FunctionKind::Window => {
-                type_oid(&function.result)
+/// A column as the type that Postgres has for it: lists and OIDs may have been written as texts.
+fn converted(column: &ArrayRef, field: &Field) -> Result<ArrayRef, DataFusionError> {
+    if column.data_type() == field.data_type() {
+        return Ok(Arc::clone(column));
+    }
+    let is_text = matches!(
+        column.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    );
+    match field.data_type() {
+        DataType::List(_) if is_text => {
+            let texts = cast(column, &DataType::Utf8)?;
+            let mut lists = ListBuilder::new(StringBuilder::new());
+            for text in texts.as_string::<i32>() {
+                match text {
+                    None => lists.append_null(),
+                    Some(text) if text.trim_start().starts_with('{') => {
+                        lists.append_value(array_elements(text).unwrap_or_default())
+                    }
+                    // A list in square brackets, or a vector.
+                    Some(text) => {
+                        let words = text
+                            .trim_matches(['[', ']'])
+                            .split([' ', ','])
+                            .filter(|word| !word.is_empty());
+                        lists.append_value(words.map(|word| Some(word.to_owned())));
+                    }
+                }
             }
-        }),
-        "classoid" => same(PG_PROC_OID),
-        "description" => texts(|function| &function.description),
-        _ if field.is_nullable() => new_null_array(field.data_type(), functions.len()),
-        _ => ScalarValue::new_default(field.data_type())?.to_array_of_size(functions.len())?,
-    };
-    Ok(cast(&values, field.data_type())?)
-}
-
-/// The number of arguments in a list as Postgres prints it; commas in brackets are a type's or a default's.
-fn argument_count(arguments: &str) -> i32 {
-    let mut depth = 0;
-    let mut count = i32::from(!arguments.is_empty());
-    for character in arguments.chars() {
-        match character {
-            '(' | '{' | '[' => depth += 1,
-            ')' | '}' | ']' => depth -= 1,
-            ',' if depth == 0 => count += 1,
-            _ => {}
+            let lists: ArrayRef = Arc::new(lists.finish());
+            Ok(cast(&lists, field.data_type())?)
         }
+        DataType::Int32 if is_text => {
+            let texts = cast(column, &DataType::Utf8)?;
+            let oids = texts
+                .as_string::<i32>()
+                .iter()
+                .map(|text| text.map(|text| oid_of(text, &types::type_of(field))));
+            Ok(Arc::new(oids.collect::<Int32Array>()))
+        }
+        DataType::Utf8 if matches!(column.data_type(), DataType::List(_)) => {
+            let texts = crate::postgres::text::texts(
+                column,
+                field,
+                &crate::postgres::names_of_objects::NoNames,
+            )?;
+            Ok(Arc::new(texts))
+        }
+        // An OID above the middle is a negative Int32.
+        DataType::Int32
+            if *column.data_type() == DataType::Int64
+                || *column.data_type() == DataType::UInt32 =>
+        {
+            let numbers = cast(column, &DataType::Int64)?;
+            let numbers = numbers.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
+            let narrow = |number: i64| {
+                i32::try_from(number)
+                    .ok()
+                    .or_else(|| u32::try_from(number).ok().map(u32::cast_signed))
+            };
+            Ok(Arc::new(
+                numbers
+                    .iter()
+                    .map(|number| number.and_then(narrow))
+                    .collect::<Int32Array>(),
+            ))
+        }
+        target => Ok(cast(column, target)?),
     }
-    count
 }
 
-/// The OID of a type by the name that Postgres prints; 0, which is no type, for one that isn't known.
-fn type_oid(name: &str) -> i32 {
-    match name {
-        "boolean" => 16,
-        "bigint" => 20,
-        "integer" => 23,
-        "text" => 25,
-        "double precision" => 701,
-        "timestamp with time zone" => 1184,
-        "numeric" => 1700,
-        "record" => RECORD_OID,
-        "record[]" => 2287,
+fn oid_of(text: &str, kind: &str) -> i32 {
+    if let Ok(oid) = text.parse::<i64>() {
+        return i32::try_from(oid).unwrap_or(0);
+    }
+    match kind {
+        "regproc" | "regprocedure" => static_functions()
+            .and_then(|functions| functions.by_name.get(text).copied())
+            .unwrap_or(0),
+        "regtype" => types::oid(types::alias(text)).cast_signed(),
         _ => 0,
     }
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use datafusion::arrow::array::Array;
+/// Postgres' own functions, read once.
+#[derive(Debug)]
+pub struct StaticFunctions {
+    /// OIDs by name.
+    pub by_name: HashMap<String, i32>,
+    /// Names by OID.
+    pub by_oid: HashMap<i32, String>,
+}
 
-    use super::*;
-
-    #[test]
-    fn arguments_are_counted_at_the_outermost_commas() {
-        assert_eq!(argument_count(""), 0);
-        assert_eq!(argument_count("funnel text"), 1);
-        assert_eq!(
-            argument_count("funnel text, ages bigint[] DEFAULT '{30,60}', rate numeric(18,4)"),
-            3
-        );
+/// Reads them from the relation that comes with datafusion-pg-catalog.
+pub async fn read_functions(
+    fixed: &dyn SchemaProvider,
+    state: &dyn Session,
+    into: &OnceLock<StaticFunctions>,
+) -> Result<(), DataFusionError> {
+    if into.get().is_some() {
+        return Ok(());
     }
-
-    #[test]
-    fn a_column_that_says_nothing_about_functions_is_empty() {
-        let fields = vec![
-            Field::new("proname", DataType::Utf8, false),
-            Field::new("pronargs", DataType::Int16, false),
-            Field::new("procost", DataType::Float32, false),
-            Field::new("proacl", DataType::Utf8, true),
-        ];
-        let functions = datafusion_funnel::functions();
-        let batch = rows(&Arc::new(Schema::new(fields)), &functions, 1).unwrap();
-        assert_eq!(batch.num_rows(), functions.len());
-        assert_eq!(batch.column(3).null_count(), functions.len());
+    let Some(table) = fixed.table("pg_proc").await? else {
+        return Ok(());
+    };
+    let plan = table.scan(state, None, &[], None).await?;
+    let mut functions = StaticFunctions {
+        by_name: HashMap::new(),
+        by_oid: HashMap::new(),
+    };
+    for rows in collect(plan, state.task_ctx()).await? {
+        let (Some(oids), Some(names)) =
+            (rows.column_by_name("oid"), rows.column_by_name("proname"))
+        else {
+            continue;
+        };
+        let oids = cast(oids, &DataType::Int32)?;
+        let names = cast(names, &DataType::Utf8)?;
+        let oids = oids.as_primitive::<datafusion::arrow::datatypes::Int32Type>();
+        let names: &StringArray = names.as_string::<i32>();
+        for row in 0..rows.num_rows() {
+            if oids.is_valid(row) && names.is_valid(row) {
+                functions
+                    .by_name
+                    .entry(names.value(row).to_owned())
+                    .or_insert(oids.value(row));
+                functions
+                    .by_oid
+                    .insert(oids.value(row), names.value(row).to_owned());
+            }
+        }
     }
+    // Another engine of this process has read the same.
+    let _ = into.set(functions);
+    Ok(())
 }

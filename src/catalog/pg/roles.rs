@@ -1,187 +1,82 @@
-//! `pg_roles`, `pg_authid`, `pg_auth_members` and `pg_user` as the roles are. Nobody sees a password's verifier.
+//! `pg_roles`, `pg_authid`, `pg_user`, `pg_auth_members` and `pg_group` as the roles are. Nobody sees a verifier of a
+//! password.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-    new_null_array,
-};
-use datafusion::arrow::datatypes::DataType;
-use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
-use datafusion::error::DataFusionError;
+use super::names::{OWNER_OID, role_oid};
+use super::values::{Row, row};
+use crate::catalog::roles::{OWNER, Role, Roles};
 
-use super::functions::function_oid;
-use super::relations::OWNER_OID;
-use crate::catalog::Catalog;
-use crate::catalog::roles::{OWNER, Role};
-
-/// Relations, and those about roles in the place of what stands there.
-#[derive(Debug)]
-pub struct RoleRelations {
-    relations: Arc<dyn SchemaProvider>,
-    catalog: Arc<Catalog>,
-}
-
-impl RoleRelations {
-    /// Over other relations.
-    pub fn new(relations: Arc<dyn SchemaProvider>, catalog: Arc<Catalog>) -> Self {
-        Self { relations, catalog }
+/// The owner of everything, the roles that were made, and whoever asks: in an open directory any name may.
+pub fn all(roles: &Roles, user: &str) -> Vec<Arc<Role>> {
+    let mut all = vec![Arc::new(Role {
+        superuser: true,
+        ..Role::new(OWNER)
+    })];
+    all.extend(roles.all());
+    if !user.is_empty() && all.iter().all(|role| role.name != user) {
+        all.push(Arc::new(Role {
+            superuser: roles.is_superuser(user),
+            login: true,
+            ..Role::new(user)
+        }));
     }
-
-    /// The owner of everything, and the roles that were made.
-    fn roles(&self) -> Vec<Arc<Role>> {
-        let owner = Role {
-            superuser: true,
-            ..Role::new(OWNER)
-        };
-        let made = self.catalog.roles().all();
-        std::iter::once(Arc::new(owner)).chain(made).collect()
-    }
+    all
 }
 
-#[async_trait]
-impl SchemaProvider for RoleRelations {
-    fn table_names(&self) -> Vec<String> {
-        let mut names = self.relations.table_names();
-        for name in ["pg_roles", "pg_authid", "pg_auth_members", "pg_user"] {
-            if !names.iter().any(|found| found == name) {
-                names.push(name.to_owned());
-            }
-        }
-        names
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        self.table_names().iter().any(|found| found == name)
-    }
-
-    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let columns = match name {
-            "pg_roles" | "pg_authid" => roles_columns(&self.roles()),
-            "pg_user" => users_columns(&self.roles()),
-            "pg_auth_members" => members_columns(&self.roles()),
-            _ => return self.relations.table(name).await,
-        };
-        let batch = RecordBatch::try_from_iter_with_nullable(
-            columns
-                .into_iter()
-                .map(|(name, values)| (name, values, true)),
-        )?;
-        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
-        Ok(Some(Arc::new(table)))
-    }
-}
-
-type Columns = Vec<(&'static str, ArrayRef)>;
-
-/// The OID of a role: made from its name, so that clients find it again after a restart.
-fn role_oid(name: &str) -> i32 {
-    match name {
-        OWNER => OWNER_OID,
-        name => function_oid(&format!("role {name}")),
-    }
-}
-
-fn names(roles: &[Arc<Role>]) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(
-        roles.iter().map(|role| &role.name),
-    ))
-}
-
-fn numbers(roles: &[Arc<Role>], number: impl Fn(&Role) -> i32) -> ArrayRef {
-    Arc::new(Int32Array::from_iter_values(
-        roles.iter().map(|role| number(role)),
-    ))
-}
-
-fn truths(roles: &[Arc<Role>], is_it: impl Fn(&Role) -> bool) -> ArrayRef {
-    Arc::new(BooleanArray::from_iter(
-        roles.iter().map(|role| Some(is_it(role))),
-    ))
-}
-
-fn hidden(roles: &[Arc<Role>]) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(
-        roles.iter().map(|_| "********"),
-    ))
-}
-
-fn ends(roles: &[Arc<Role>]) -> ArrayRef {
-    let ends = roles.iter().map(|role| role.valid_until_us);
-    Arc::new(
-        ends.collect::<TimestampMicrosecondArray>()
-            .with_timezone("UTC"),
-    )
-}
-
-fn no_settings(roles: &[Arc<Role>]) -> ArrayRef {
-    new_null_array(&DataType::new_list(DataType::Utf8, true), roles.len())
-}
-
-fn roles_columns(roles: &[Arc<Role>]) -> Columns {
-    vec![
-        ("rolname", names(roles)),
-        ("rolsuper", truths(roles, |role| role.superuser)),
-        ("rolinherit", truths(roles, |_| true)),
-        ("rolcreaterole", truths(roles, |role| role.superuser)),
-        ("rolcreatedb", truths(roles, |_| false)),
-        ("rolcanlogin", truths(roles, |role| role.login)),
-        ("rolreplication", truths(roles, |_| false)),
-        ("rolconnlimit", numbers(roles, limit)),
-        ("rolpassword", hidden(roles)),
-        ("rolvaliduntil", ends(roles)),
-        ("rolbypassrls", truths(roles, |_| false)),
-        ("rolconfig", no_settings(roles)),
-        ("oid", numbers(roles, |role| role_oid(&role.name))),
-    ]
-}
-
-fn limit(role: &Role) -> i32 {
-    role.connection_limit
-        .and_then(|limit| i32::try_from(limit).ok())
-        .unwrap_or(-1)
-}
-
-/// In Postgres as well, a user is a role that may connect.
-fn users_columns(roles: &[Arc<Role>]) -> Columns {
-    let users: Vec<Arc<Role>> = roles
-        .iter()
-        .filter(|role| role.login)
-        .map(Arc::clone)
-        .collect();
-    vec![
-        ("usename", names(&users)),
-        ("usesysid", numbers(&users, |role| role_oid(&role.name))),
-        ("usecreatedb", truths(&users, |_| false)),
-        ("usesuper", truths(&users, |role| role.superuser)),
-        ("userepl", truths(&users, |_| false)),
-        ("usebypassrls", truths(&users, |_| false)),
-        ("passwd", hidden(&users)),
-        ("valuntil", ends(&users)),
-        ("useconfig", no_settings(&users)),
-    ]
-}
-
-fn members_columns(roles: &[Arc<Role>]) -> Columns {
-    let memberships: Vec<(i32, i32)> = roles
-        .iter()
-        .flat_map(|role| {
-            role.member_of
-                .iter()
-                .map(|group| (role_oid(group), role_oid(&role.name)))
-        })
-        .collect();
-    let column = |of: fn(&(i32, i32)) -> i32| -> ArrayRef {
-        Arc::new(Int32Array::from_iter_values(memberships.iter().map(of)))
+/// The rows of one of these relations; `None` for any other.
+pub fn rows(relation: &str, roles: &[Arc<Role>]) -> Option<Vec<Row>> {
+    let of = |row: fn(&Role) -> Row, is_it: fn(&Role) -> bool| {
+        let chosen = roles.iter().filter(|role| is_it(role));
+        chosen.map(|role| row(role)).collect()
     };
-    vec![
-        ("roleid", column(|(group, _)| *group)),
-        ("member", column(|(_, member)| *member)),
-        ("grantor", column(|_| OWNER_OID)),
-        (
-            "admin_option",
-            Arc::new(BooleanArray::from(vec![false; memberships.len()])),
-        ),
-    ]
+    Some(match relation {
+        "pg_roles" | "pg_authid" => of(role_row, |_| true),
+        // In Postgres as well, a user is a role that may connect, and a group one that may not.
+        "pg_user" | "pg_shadow" => of(user_row, |role| role.login),
+        "pg_group" => roles
+            .iter()
+            .filter(|role| !role.login)
+            .map(|group| {
+                let members = roles
+                    .iter()
+                    .filter(|role| role.member_of.contains(&group.name));
+                let oids: Vec<String> = members
+                    .map(|member| role_oid(&member.name).to_string())
+                    .collect();
+                row! { "groname": group.name.as_str(), "grosysid": role_oid(&group.name), "grolist": oids }
+            })
+            .collect(),
+        "pg_auth_members" => roles
+            .iter()
+            .flat_map(|role| {
+                role.member_of.iter().map(|group| {
+                    row! {
+                        "roleid": role_oid(group), "member": role_oid(&role.name), "grantor": OWNER_OID, "admin_option": false,
+                    }
+                })
+            })
+            .collect(),
+        _ => return None,
+    })
+}
+
+fn role_row(role: &Role) -> Row {
+    row! {
+        "oid": role_oid(&role.name), "rolname": role.name.as_str(), "rolsuper": role.superuser, "rolinherit": true,
+        "rolcreaterole": role.superuser, "rolcreatedb": role.superuser, "rolcanlogin": role.login,
+        "rolconnlimit": limit(role), "rolpassword": "********", "rolvaliduntil": role.valid_until_us,
+    }
+}
+
+fn user_row(role: &Role) -> Row {
+    row! {
+        "usename": role.name.as_str(), "usesysid": role_oid(&role.name), "usecreatedb": role.superuser,
+        "usesuper": role.superuser, "passwd": "********", "valuntil": role.valid_until_us,
+    }
+}
+
+/// As many connections as there are, is -1 in Postgres.
+fn limit(role: &Role) -> i64 {
+    role.connection_limit.map_or(-1, i64::from)
 }

@@ -44,8 +44,8 @@ const PARAMETERS: Parameters = Parameters {
 /// - `status`: `ok`; `no_heterogeneity` (the rates differ by no more than chance: the best estimate of each is `k / n`);
 ///   `one_group`; `separated` (each segment succeeds always or never); `no_data`
 /// - errors: 22023 when `k > n` or a count is negative
-/// - source: D. A. Griffiths, Biometrics 29 (1973), 637–648; the example equals scipy 1.17.1, the sum of
-///   `stats.betabinom.logpmf(k, n, a, b)` maximised by `optimize.minimize`
+/// - source: D. A. Griffiths, Biometrics 29 (1973), 637–648; the example is the root of the likelihood's
+///   derivatives by mpmath 1.3 with 30 digits, 3.21874959 and 12.05391018
 /// ```slt
 /// query RRIIIT
 /// SELECT round(p['alpha'], 4), round(p['beta'], 4), p['k'], p['n'], p['groups'], p['status']
@@ -54,7 +54,7 @@ const PARAMETERS: Parameters = Parameters {
 ///   FROM (VALUES (12, 100), (30, 120), (9, 80), (55, 200), (3, 40), (25, 60)) AS segments(k, n)
 /// )
 /// ----
-/// 3.2188 12.0539 134 600 6 ok
+/// 3.2187 12.0539 134 600 6 ok
 /// ```
 pub fn eb_prior_udaf() -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::from(EbPrior {

@@ -32,7 +32,7 @@ const PARAMETERS: Parameters = Parameters {
 /// query RRR
 /// SELECT round(log_mean(50, 20), 6), log_mean(7, 7), log_mean(0, 7)
 /// ----
-/// 32.740700 7.0 0.0
+/// 32.7407 7 0
 /// ```
 pub fn log_mean_udf() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(LogMean {

@@ -34,9 +34,9 @@ const SYNTAX: &str = "mix_rate_effects(cells)";
 ///   named_struct('id', 1, 'base_k', 450, 'base_n', 750, 'current_k', 195, 'current_n', 300),
 ///   named_struct('id', 2, 'base_k', 50, 'base_n', 250, 'current_k', 425, 'current_n', 1700)])) AS e)
 /// ----
-/// NULL 0.05 -0.24 -0.19 true
-/// 1 0.0225 -0.132 -0.1095 true
-/// 2 0.0275 -0.108 -0.0805 true
+/// NULL 0.05 -0.24 -0.19 t
+/// 1 0.0225 -0.132 -0.1095 t
+/// 2 0.0275 -0.108 -0.0805 t
 /// ```
 pub fn mix_rate_effects_udf() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(MixRateEffects {

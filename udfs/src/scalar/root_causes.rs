@@ -56,7 +56,7 @@ const BETWEEN: &str = " · ";
 ///   named_struct('dimension', 1, 'elements', ['south'], 'base_k', 500, 'base_n', 1000, 'current_k', 200, 'current_n', 1000)],
 ///   ['region'], 'rate', 'adtributor', 0.1, 0.67, 3)) AS c)
 /// ----
-/// 1 region [south] 1.0 -0.15 ok
+/// 1 region {south} 1 -0.15 ok
 /// ```
 pub fn root_causes_udf() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(RootCauses {

@@ -38,7 +38,7 @@ use super::language::Language;
 use super::population::Population;
 use super::segments::text_of;
 use super::sql::{self, lines};
-use super::wording::{count, decimal, in_percent, signed};
+use super::wording::{count, decimal, in_percent, signed, verdict_column};
 use crate::definition::metric::Words;
 use crate::definition::text::literal;
 use crate::{FunctionInfo, FunctionKind};
@@ -340,7 +340,7 @@ impl Decomposed {
         let mut columns = self.call.segments.shown(&COLUMNS);
         let text = text_of(&self.call.segments.grouped());
         columns.extend([
-            format!("CASE WHEN id IS NULL THEN 'all' ELSE {text} END AS segment"),
+            format!("CAST(CASE WHEN id IS NULL THEN 'all' ELSE {text} END AS text) AS segment"),
             "id IS NULL AS is_total".to_owned(),
         ]);
         let own = [
@@ -363,7 +363,7 @@ impl Decomposed {
             format!("{} AS method", literal(self.method)),
             "status".to_owned(),
             format!("{decision} AS decision"),
-            format!("{} AS verdict", self.verdict(decision)),
+            verdict_column(&self.verdict(decision)),
             format!("{} AS drill_key", self.drill_key()),
         ]);
         columns

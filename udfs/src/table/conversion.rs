@@ -29,7 +29,7 @@ impl Conversion {
     /// As [`Call::take`]; 42704 for an unknown stage, 22023 where `to_stage` doesn't come after `stage`.
     pub fn take(arguments: &mut Arguments) -> Result<(Self, Call)> {
         let to_stage = arguments.take_text("to_stage")?;
-        Self::take_to(arguments, to_stage, "to_stage")
+        Self::take_to(arguments, to_stage.as_deref(), "to_stage")
     }
 
     /// As [`Conversion::take`], with the stage to reach from an argument of another name.
@@ -38,7 +38,7 @@ impl Conversion {
     /// As [`Conversion::take`].
     pub fn take_to(
         arguments: &mut Arguments,
-        to_stage: Option<String>,
+        to_stage: Option<&str>,
         argument: &str,
     ) -> Result<(Self, Call)> {
         let age = arguments.take_days("age")?;
@@ -52,7 +52,7 @@ impl Conversion {
         let from = stage.map(|stage| stage_idx(&call, Some(&stage)));
         let from = from.transpose()?.unwrap_or(0);
         arguments.look_at(argument);
-        let to = stage_idx(&call, to_stage.as_deref())?;
+        let to = stage_idx(&call, to_stage)?;
         if to < from || (to == from && to_stage.is_some()) {
             let name = &call.funnel.definition.stages[to].name;
             let wanted = "a stage that comes after stage";

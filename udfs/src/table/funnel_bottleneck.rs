@@ -68,6 +68,7 @@ use super::compared::Compared;
 use super::language::Language;
 use super::population::Population;
 use super::sql::{self, lines};
+use super::wording::verdict_column;
 use crate::definition::text::literal;
 use crate::error::FunnelError;
 use crate::{FunctionInfo, FunctionKind};
@@ -377,7 +378,7 @@ impl Bottleneck {
             format!("{} AS method", literal(self.benchmark.name())),
             "status".to_owned(),
             format!("{decision} AS decision"),
-            format!("{} AS verdict", self.verdict(&decision)),
+            verdict_column(&self.verdict(&decision)),
             format!("{} AS drill_key", self.drill_key()),
         ]
     }

@@ -47,7 +47,7 @@ use super::compared::Compared;
 use super::language::Language;
 use super::population::Population;
 use super::sql::{self, lines};
-use super::wording::{count, name, percent, points, probability, quantity, ratio};
+use super::wording::{count, name, percent, points, probability, quantity, ratio, verdict_column};
 use crate::definition::metric::Words;
 use crate::definition::related::RelatedKind;
 use crate::definition::text::{identifier, literal};
@@ -455,7 +455,7 @@ impl Reasons {
             ),
             "status".to_owned(),
             "decision".to_owned(),
-            format!("{} AS verdict", self.verdict()),
+            verdict_column(&self.verdict()),
             format!("{} AS drill_key", self.drill_key()),
         ]);
         columns

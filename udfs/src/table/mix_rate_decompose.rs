@@ -34,7 +34,7 @@ use super::language::Language;
 use super::population::Population;
 use super::segments::{Segments, text_of};
 use super::sql::{self, lines};
-use super::wording::{in_percent, signed_points};
+use super::wording::{in_percent, signed_points, verdict_column};
 use crate::definition::metric::Words;
 use crate::error::FunnelError;
 use crate::statistics::root_cause::Measure;
@@ -211,38 +211,24 @@ fn result(segments: &Segments, key: &str, language: Language) -> Vec<String> {
     let mut columns = segments.shown(&COLUMNS);
     columns.extend([
         format!(
-            "CASE WHEN id = 0 THEN 'all' ELSE {} END AS segment",
+            "CAST(CASE WHEN id = 0 THEN 'all' ELSE {} END AS text) AS segment",
             text_of(&segments.grouped())
         ),
         "id = 0 AS is_total".to_owned(),
     ]);
-    let own = [
-        "base_k",
-        "base_n",
-        "current_k",
-        "current_n",
-        "base_rate",
-        "current_rate",
-        "base_weight",
-        "current_weight",
-        "rate_effect",
-        "rate_lo",
-        "rate_hi",
-        "mix_effect",
-        "mix_lo",
-        "mix_hi",
-        "total",
-        "lo",
-        "hi",
-    ];
-    columns.extend(own.map(str::to_owned));
+    // The numbers are `mix_rate_effects`' own.
+    let numbers = COLUMNS
+        .iter()
+        .skip_while(|name| **name != "base_k")
+        .take_while(|name| **name != "share");
+    columns.extend(numbers.map(|name| (*name).to_owned()));
     columns.extend([
         "CASE WHEN change <> 0 THEN total / change END AS share".to_owned(),
         "simpson".to_owned(),
         "'kitagawa' AS method".to_owned(),
         "status".to_owned(),
         format!("{decision} AS decision"),
-        format!("{} AS verdict", verdict(decision, segments, language)),
+        verdict_column(&verdict(decision, segments, language)),
         format!("{key} AS drill_key"),
     ]);
     columns

@@ -248,6 +248,11 @@ impl RelationPlanner for FunnelPlanner {
     }
 }
 
+/// Whether there is a table function of that name.
+pub fn is_function(name: &str) -> bool {
+    FUNCTIONS.iter().any(|function| function.name == name)
+}
+
 fn function_of(name: &ObjectName) -> Option<&'static TableFunction> {
     let parts: Vec<String> = name
         .0

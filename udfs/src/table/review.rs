@@ -64,6 +64,7 @@ use super::conversion::first_entry;
 use super::language::Language;
 use super::population::Population;
 use super::sql::{self, lines};
+use super::wording::verdict_column;
 use crate::definition::change::ChangeDefinition;
 use crate::definition::resolve::parse_expression;
 use crate::definition::text::{folded, identifier, literal};
@@ -608,7 +609,7 @@ FROM (\nSELECT\n{}\nFROM estimated\n) AS weighed",
             "status".to_owned(),
             "decision".to_owned(),
         ]);
-        columns.push(format!("{} AS verdict", verdict::verdict(self)));
+        columns.push(verdict_column(&verdict::verdict(self)));
         columns.push(format!("{} AS notes", verdict::notes(self)));
         columns.push(format!("{} AS evidence", verdict::evidence()));
         columns.push(format!("{} AS drill_key", self.drill_key()));

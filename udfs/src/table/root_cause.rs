@@ -40,7 +40,7 @@ use super::language::Language;
 use super::population::Population;
 use super::segments::Segments;
 use super::sql::{self, lines};
-use super::wording::{decimal, in_percent, signed, signed_points};
+use super::wording::{decimal, in_percent, signed, signed_points, verdict_column};
 use crate::definition::metric::Words;
 use crate::definition::text::{identifier, literal};
 use crate::error::FunnelError;
@@ -430,7 +430,7 @@ impl Cause {
             format!("{} AS method", literal(self.method)),
             "status".to_owned(),
             format!("{decision} AS decision"),
-            format!("{} AS verdict", self.verdict(&decision)),
+            verdict_column(&self.verdict(&decision)),
             format!("{} AS drill_key", self.drill_key()),
         ]);
         columns

@@ -1,6 +1,6 @@
 //! The aggregates of journeys against counting them one by one.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -121,7 +121,8 @@ fn definition() -> FunnelDefinition {
 async fn query(context: &SessionContext, sql: &str) -> RecordBatch {
     let frame = context.sql(sql).await.unwrap();
     let schema = Arc::clone(frame.schema().inner());
-    concat_batches(&schema, &frame.collect().await.unwrap()).unwrap()
+    let batches = frame.collect().await.unwrap();
+    concat_batches(&schema, &batches).unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
 
 fn as_of() -> String {

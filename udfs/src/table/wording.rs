@@ -1,4 +1,9 @@
-//! Numbers as a verdict writes them, as SQL of texts.
+//! A verdict's column, and numbers as it writes them, as SQL of texts.
+
+/// The column `verdict` of this SQL. Its cases have texts of two types, and the plan should name the one that comes.
+pub fn verdict_column(verdict: &str) -> String {
+    format!("CAST({verdict} AS text) AS verdict")
+}
 
 /// A fraction in percent with one decimal: `12.5`.
 pub fn percent(fraction: &str) -> String {

@@ -326,9 +326,10 @@ mod tests {
                     .unwrap();
                 matrix.swap(pivot, best);
                 for row in (0..n).filter(|row| *row != pivot) {
-                    let factor = matrix[row][pivot] / matrix[pivot][pivot];
-                    for column in pivot..n + 2 {
-                        matrix[row][column] -= factor * matrix[pivot][column];
+                    let of_pivot = matrix[pivot].clone();
+                    let factor = matrix[row][pivot] / of_pivot[pivot];
+                    for (value, subtracted) in matrix[row].iter_mut().zip(of_pivot).skip(pivot) {
+                        *value -= factor * subtracted;
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! The comparison of each arm with the baseline, as SQL over the results.
 
+use super::super::wording::verdict_column;
 use super::{Mode, Test};
 use crate::definition::text::literal;
 use crate::statistics::sequential::Sequence;
@@ -325,7 +326,7 @@ impl Test {
         );
         columns.push(format!("{} AS baseline", literal(&self.baseline)));
         columns.extend(["method", "status", "decision"].map(str::to_owned));
-        columns.push(format!("{} AS verdict", self.verdict()));
+        columns.push(verdict_column(&self.verdict()));
         columns.push(format!("{} AS drill_key", self.results.drill_key()));
         columns
     }

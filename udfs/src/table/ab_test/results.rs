@@ -71,7 +71,7 @@ impl Results {
         if has_by && given_arm.is_some() {
             return Err(wrong("arm", "can't stand beside by", "Write one of both."));
         }
-        let (conversion, call) = Conversion::take_to(arguments, goal, "metric")?;
+        let (conversion, call) = Conversion::take_to(arguments, goal.as_deref(), "metric")?;
         if of_values && call.funnel.definition.value.is_none() {
             let wanted = "a stage; the funnel has no VALUE";
             return Err(arguments.invalid("metric", "\"value\"", wanted));

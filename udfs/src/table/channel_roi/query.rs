@@ -1,5 +1,6 @@
 //! The SQL of `channel_roi`.
 
+use super::super::wording::verdict_column;
 use super::{Roi, Spending, local_day};
 use crate::definition::text::{identifier, literal};
 use crate::table::conversion::first_entry;
@@ -75,33 +76,10 @@ impl Roi {
         let mut shown = segments.shown(&COLUMNS);
         shown.push(format!("{} AS segment", segments.text()));
         shown.push("__channel AS channel".to_owned());
-        let plain = [
-            "cost",
-            "journeys",
-            "leads",
-            "cost_per_lead",
-            "qualified",
-            "wins",
-            "won_journeys",
-            "cost_per_win",
-            "revenue",
-            "margin",
-            "roi",
-            "roi_lo",
-            "roi_hi",
-            "payback_days",
-            "mature",
-            "young_leads",
-            "young_cost",
-            "marginal_leads",
-            "marginal_lo",
-            "marginal_hi",
-            "budget",
-            "status",
-            "decision",
-        ];
-        shown.extend(plain.map(str::to_owned));
-        shown.push(format!("{} AS verdict", self.verdict()));
+        let written = ["segment", "channel", "verdict", "drill_key"];
+        let plain = COLUMNS.iter().filter(|name| !written.contains(*name));
+        shown.extend(plain.map(|name| (*name).to_owned()));
+        shown.push(verdict_column(&self.verdict()));
         shown.push(format!("{} AS drill_key", self.drill_key()));
         format!(
             "WITH cohort AS (\n{cohort}\n),\ncredited AS (\n{credited}\n),\nspent AS (\n{spent}\n),\nlead_numbers AS (\n{leads}\n),\n\

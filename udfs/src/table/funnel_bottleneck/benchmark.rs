@@ -349,7 +349,7 @@ fn best_rates(of: &Bottleneck) -> String {
          rate_ci(CASE WHEN {pooled} THEN prior['k'] ELSE k END, CASE WHEN {pooled} THEN prior['n'] ELSE n END, 0.95, 'jeffreys')['lo']) AS benchmark,\n         \
          coalesce({deviation}, CASE WHEN {pooled} THEN {of_all} ELSE {of_one} END) AS benchmark_se\n  \
          FROM segments JOIN priors ON priors.stage = segments.stage\n  WHERE n > 0\n),\n\
-         benchmarks AS (\n  SELECT stage, benchmark, benchmark_se, CASE WHEN status = 'no_heterogeneity' THEN 'all' ELSE benchmark_source END AS benchmark_source, status\n  \
+         benchmarks AS (\n  SELECT stage, benchmark, benchmark_se, CAST(CASE WHEN status = 'no_heterogeneity' THEN 'all' ELSE benchmark_source END AS text) AS benchmark_source, status\n  \
          FROM (\n    SELECT *, row_number() OVER (PARTITION BY stage ORDER BY benchmark DESC, benchmark_source) AS choice FROM shrunk\n  ) AS ranked\n  \
          WHERE choice = 1\n)",
         counted = lines(&counted),

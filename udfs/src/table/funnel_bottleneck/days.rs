@@ -1,6 +1,7 @@
 //! `value => 'days'`: at which stage time is lost.
 
 use super::super::sql::lines;
+use super::super::wording::verdict_column;
 use super::Bottleneck;
 use crate::definition::text::literal;
 
@@ -73,7 +74,7 @@ impl Bottleneck {
             format!("{} AS method", literal(self.benchmark.name())),
             "status".to_owned(),
             format!("{decision} AS decision"),
-            format!("{} AS verdict", self.days_verdict(&decision)),
+            verdict_column(&self.days_verdict(&decision)),
             format!("{} AS drill_key", self.drill_key()),
         ]
     }

@@ -10,6 +10,7 @@ use super::super::arguments::Arguments;
 use super::super::call;
 use super::super::language::Language;
 use super::super::sql::lines;
+use super::super::wording::verdict_column;
 use super::{Drivers, NAME, verdict};
 use crate::definition::resolve::parse_expression;
 use crate::definition::text::{identifier, literal, written};
@@ -65,7 +66,7 @@ fn compared(with: &str, drill_key: &str, has_tags: bool, language: Language) -> 
         "'haldane' AS method".to_owned(),
         "status".to_owned(),
         "decision".to_owned(),
-        format!("{} AS verdict", verdict::verdict(language)),
+        verdict_column(&verdict::verdict(language)),
         format!("{drill_key} AS drill_key"),
     ];
     format!(

@@ -1,0 +1,622 @@
+//! The rows of the catalogs that are about what exists here.
+
+use std::sync::Arc;
+
+use datafusion_funnel::{FunctionInfo, FunctionKind};
+
+use super::dictionary::{RELATIONS, SCHEMAS};
+use super::functions::function_oid;
+use super::names::{OWNER_OID, role_oid};
+use super::roles;
+use super::settings_rows;
+use super::snapshot::{
+    DATABASE_OID, Key, Relation, Snapshot, named_oid, relation_oid, row_type_oid, schema_oid,
+};
+use super::values::{Row, Value, row};
+use crate::catalog::roles::{OWNER, Role};
+use crate::engine::{ConnectionInfo, DATABASE, DEFAULT_SCHEMA};
+use crate::postgres::types;
+
+/// What the rows are made of.
+pub struct Source<'a> {
+    /// What exists.
+    pub snapshot: &'a Snapshot,
+    /// Who asks.
+    pub user: &'a str,
+    /// The roles that there are: see [`roles::all`].
+    pub roles: Vec<Arc<Role>>,
+    /// The session's settings: name, value, default.
+    pub settings: &'a [(String, String, String)],
+    /// The connections: see [`crate::engine::activity`].
+    pub activity: Vec<Row>,
+    /// The comments on schemas.
+    pub schema_comments: Vec<(i32, String)>,
+}
+
+/// `pg_class`, the relation that tables, views and indexes belong to.
+const PG_CLASS_OID: i32 = 1259;
+/// `pg_namespace`
+const PG_NAMESPACE_OID: i32 = 2615;
+/// `pg_proc`
+const PG_PROC_OID: i32 = 1255;
+/// `pg_language`: compiled into the server.
+const INTERNAL_LANGUAGE_OID: i32 = 12;
+/// `pg_type`: `record`, what a table function returns rows of.
+const RECORD_OID: i32 = 2249;
+/// The collation of texts.
+const DEFAULT_COLLATION_OID: i32 = 100;
+
+/// The rows of a relation; nothing for one that is the same everywhere.
+pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
+    if schema == SCHEMAS[1] {
+        return super::information::of(name, source);
+    }
+    let snapshot = source.snapshot;
+    Some(match name {
+        "pg_namespace" => namespaces(snapshot),
+        "pg_class" => classes(snapshot),
+        "pg_attribute" => attributes(snapshot),
+        "pg_index" => snapshot
+            .relations
+            .iter()
+            .flat_map(|relation| relation.keys.iter().map(move |key| index(relation, key)))
+            .collect(),
+        "pg_constraint" => constraints(snapshot),
+        "pg_attrdef" => defaults(snapshot),
+        "pg_database" => databases(),
+        "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" | "pg_group" | "pg_auth_members" => {
+            return roles::rows(name, &source.roles);
+        }
+        "pg_tables" => tables(snapshot),
+        "pg_views" => views(snapshot, "v"),
+        "pg_matviews" => views(snapshot, "m"),
+        "pg_indexes" => indexes(snapshot),
+        "pg_settings" => settings_rows::rows(source.settings),
+        "pg_stat_activity" => source.activity.clone(),
+        "pg_stat_user_tables"
+        | "pg_stat_all_tables"
+        | "pg_statio_user_tables"
+        | "pg_statio_all_tables" => table_statistics(snapshot),
+        "pg_stat_database" => vec![
+            row! { "datid": DATABASE_OID, "datname": DATABASE, "numbackends": source.activity.len() as i64 },
+        ],
+        "pg_timezone_names" => time_zones(),
+        "pg_tablespace" => vec![
+            row! { "oid": 1663, "spcname": "pg_default", "spcowner": OWNER_OID },
+            row! { "oid": 1664, "spcname": "pg_global", "spcowner": OWNER_OID },
+        ],
+        "pg_extension" => vec![row! {
+            "oid": 13_823, "extname": "plpgsql", "extowner": OWNER_OID, "extnamespace": 11, "extrelocatable": false, "extversion": "1.0",
+        }],
+        "pg_rules"
+        | "pg_policies"
+        | "pg_sequences"
+        | "pg_locks"
+        | "pg_prepared_xacts"
+        | "pg_prepared_statements"
+        | "pg_cursors"
+        | "pg_stats" => Vec::new(),
+        // Postgres' own triggers, statistics, dependencies and rewrite rules are about its own tables.
+        "pg_trigger" | "pg_statistic" | "pg_depend" | "pg_shdepend" | "pg_rewrite"
+        | "pg_init_privs" | "pg_inherits" | "pg_sequence" | "pg_enum" | "pg_policy"
+        | "pg_foreign_table" => Vec::new(),
+        _ => return None,
+    })
+}
+
+/// Rows that stand behind those that are the same everywhere.
+pub fn further(name: &str, source: &Source) -> Vec<Row> {
+    match name {
+        "pg_type" => source
+            .snapshot
+            .relations
+            .iter()
+            .flat_map(row_types)
+            .collect(),
+        "pg_proc" => datafusion_funnel::functions()
+            .iter()
+            .map(function)
+            .collect(),
+        "pg_description" => descriptions(source),
+        _ => Vec::new(),
+    }
+}
+
+/// `pg_stat_activity`: a row for each connection.
+pub fn connections(connections: &[ConnectionInfo]) -> Vec<Row> {
+    let row = |info: &ConnectionInfo| {
+        row! {
+            "datid": DATABASE_OID, "datname": DATABASE, "pid": info.number, "usesysid": role_oid(&info.user), "usename": info.user.as_str(),
+            "application_name": info.application.as_str(), "client_addr": info.address.map(|address| address.ip().to_string()),
+            "client_port": info.address.map(|address| i32::from(address.port())), "backend_start": info.started_us,
+            "xact_start": info.state.starts_with("idle in").then_some(info.request_started_us).flatten(), "query_start": info.request_started_us,
+            "state_change": info.changed_us, "wait_event_type": (info.state != "active").then_some("Client"),
+            "wait_event": (info.state != "active").then_some("ClientRead"), "state": info.state, "query": info.query.as_str(), "backend_type": "client backend",
+        }
+    };
+    connections.iter().map(row).collect()
+}
+
+fn namespaces(snapshot: &Snapshot) -> Vec<Row> {
+    let system = [
+        ("pg_catalog", 11),
+        ("information_schema", schema_oid("information_schema")),
+        ("pg_toast", 99),
+    ];
+    let own = snapshot
+        .schemas
+        .iter()
+        .map(|(name, oid)| (name.as_str(), *oid));
+    system
+        .into_iter()
+        .chain(own)
+        .map(|(name, oid)| row! { "oid": oid, "nspname": name, "nspowner": OWNER_OID })
+        .collect()
+}
+
+fn classes(snapshot: &Snapshot) -> Vec<Row> {
+    let system = RELATIONS.values().map(|relation| {
+        class(
+            relation.oid,
+            relation.name,
+            schema_oid(relation.schema),
+            relation.kind,
+            relation.columns.len(),
+            "p",
+            false,
+        )
+    });
+    let own = snapshot.relations.iter().flat_map(|relation| {
+        let persistence = if relation.temporary { "t" } else { "p" };
+        let table = class(
+            relation.oid,
+            &relation.name,
+            schema_oid(&relation.schema),
+            relation.kind,
+            relation.columns.len(),
+            persistence,
+            !relation.keys.is_empty(),
+        );
+        let indexes = relation.keys.iter().map(|key| {
+            class(
+                key.oid,
+                &key.name,
+                schema_oid(&relation.schema),
+                "i",
+                key.columns.len(),
+                persistence,
+                false,
+            )
+        });
+        std::iter::once(table).chain(indexes)
+    });
+    system.chain(own).collect()
+}
+
+fn class(
+    oid: i32,
+    name: &str,
+    schema: i32,
+    kind: &str,
+    columns: usize,
+    persistence: &str,
+    has_index: bool,
+) -> Row {
+    // Tables are heaps and indexes b-trees to those who ask.
+    let method = match kind {
+        "r" | "m" => 2,
+        "i" => 403,
+        _ => 0,
+    };
+    let row_type = if kind == "i" { 0 } else { row_type_oid(oid) };
+    row! {
+        "oid": oid, "relname": name, "relnamespace": schema, "reltype": row_type, "relowner": OWNER_OID, "relam": method,
+        "relfilenode": if kind == "v" { 0 } else { oid }, "reltuples": -1, "relhasindex": has_index, "relpersistence": persistence, "relkind": kind,
+        "relnatts": i32::try_from(columns).unwrap_or(0), "relhasrules": kind == "v", "relispopulated": true,
+        "relreplident": if kind == "r" { "d" } else { "n" }, "relfrozenxid": if kind == "r" { 1 } else { 0 },
+        "relminmxid": if kind == "r" { 1 } else { 0 },
+    }
+}
+
+fn attributes(snapshot: &Snapshot) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for relation in RELATIONS.values() {
+        for (at, column) in relation.columns.iter().enumerate() {
+            rows.push(attribute(
+                relation.oid,
+                at,
+                column.name,
+                column.kind,
+                -1,
+                column.required,
+                false,
+            ));
+        }
+    }
+    for relation in &snapshot.relations {
+        for (at, column) in relation.columns.iter().enumerate() {
+            rows.push(attribute(
+                relation.oid,
+                at,
+                &column.name,
+                &column.kind,
+                column.modifier,
+                !column.nullable,
+                column.default.is_some(),
+            ));
+        }
+        for key in &relation.keys {
+            for (at, number) in key.columns.iter().enumerate() {
+                if let Some(column) = relation.columns.get(number - 1) {
+                    rows.push(attribute(
+                        key.oid,
+                        at,
+                        &column.name,
+                        &column.kind,
+                        column.modifier,
+                        false,
+                        false,
+                    ));
+                }
+            }
+        }
+    }
+    rows
+}
+
+fn attribute(
+    relation: i32,
+    at: usize,
+    name: &str,
+    kind: &str,
+    modifier: i32,
+    required: bool,
+    has_default: bool,
+) -> Row {
+    let (length, by_value, align, storage) = physical(kind);
+    let collation = match kind.trim_start_matches('_') {
+        "text" | "varchar" | "bpchar" => DEFAULT_COLLATION_OID,
+        "name" => 950,
+        _ => 0,
+    };
+    row! {
+        "attrelid": relation, "attname": name, "atttypid": types::oid(kind).cast_signed(), "attstattarget": -1, "attlen": length,
+        "attnum": i32::try_from(at + 1).unwrap_or(0), "attndims": i32::from(kind.starts_with('_')), "attcacheoff": -1,
+        "atttypmod": modifier, "attbyval": by_value, "attalign": align, "attstorage": storage, "attnotnull": required,
+        "atthasdef": has_default, "attislocal": true, "attcollation": collation,
+    }
+}
+
+/// Width, whether it is passed by value, alignment and storage of a type, as Postgres keeps it.
+fn physical(kind: &str) -> (i32, bool, &'static str, &'static str) {
+    match kind {
+        "bool" | "char" => (1, true, "c", "p"),
+        "int2" => (2, true, "s", "p"),
+        "int4" | "float4" | "date" | "oid" | "xid" | "cid" => (4, true, "i", "p"),
+        kind if kind.starts_with("reg") => (4, true, "i", "p"),
+        "int8" | "float8" | "timestamp" | "timestamptz" | "time" | "money" => (8, true, "d", "p"),
+        "name" => (64, false, "c", "p"),
+        "uuid" => (16, false, "c", "p"),
+        "interval" => (16, false, "d", "p"),
+        "numeric" => (-1, false, "i", "m"),
+        _ => (-1, false, "i", "x"),
+    }
+}
+
+fn numbers(columns: &[usize]) -> Vec<String> {
+    columns.iter().map(ToString::to_string).collect()
+}
+
+fn index(relation: &Relation, key: &Key) -> Row {
+    let count = i32::try_from(key.columns.len()).unwrap_or(0);
+    let zeros = vec!["0".to_owned(); key.columns.len()];
+    row! {
+        "indexrelid": key.oid, "indrelid": relation.oid, "indnatts": count, "indnkeyatts": count, "indisunique": key.unique,
+        "indisprimary": key.primary, "indimmediate": true, "indisvalid": true, "indisready": true, "indislive": true,
+        "indkey": numbers(&key.columns), "indcollation": zeros.clone(), "indclass": vec!["1978".to_owned(); key.columns.len()], "indoption": zeros,
+    }
+}
+
+fn constraints(snapshot: &Snapshot) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for relation in &snapshot.relations {
+        let schema = schema_oid(&relation.schema);
+        for key in relation.keys.iter().filter(|key| key.constraint) {
+            let kind = if key.primary { "p" } else { "u" };
+            rows.push(row! {
+                "oid": constraint_oid(relation, &key.name), "conname": key.name.as_str(), "connamespace": schema, "contype": kind, "convalidated": true,
+                "conrelid": relation.oid, "conindid": key.oid, "conislocal": true, "connoinherit": true, "conkey": numbers(&key.columns),
+            });
+        }
+        for reference in &relation.foreign_keys {
+            let referred = snapshot.named(&reference.schema, &reference.relation);
+            let referred_numbers = referred
+                .map(|referred| column_numbers(referred, &reference.referred))
+                .unwrap_or_default();
+            let index = referred
+                .and_then(|referred| {
+                    referred
+                        .keys
+                        .iter()
+                        .find(|key| key.columns == referred_numbers)
+                })
+                .map_or(0, |key| key.oid);
+            let operators = vec!["410".to_owned(); referred_numbers.len()];
+            rows.push(row! {
+                "oid": constraint_oid(relation, &reference.name), "conname": reference.name.as_str(), "connamespace": schema, "contype": "f",
+                "convalidated": true, "conrelid": relation.oid, "conindid": index, "confrelid": relation_oid(&reference.schema, &reference.relation),
+                "confupdtype": "a", "confdeltype": "a", "confmatchtype": "s", "conislocal": true, "connoinherit": true,
+                "conkey": numbers(&column_numbers(relation, &reference.columns)), "confkey": numbers(&referred_numbers),
+                "conpfeqop": operators.clone(), "conppeqop": operators.clone(), "conffeqop": operators,
+            });
+        }
+    }
+    rows
+}
+
+/// The OID of a constraint.
+pub fn constraint_oid(relation: &Relation, name: &str) -> i32 {
+    named_oid(
+        "constraint",
+        &format!("{}.{}.{name}", relation.schema, relation.name),
+        0x2000_0000,
+    )
+}
+
+fn column_numbers(relation: &Relation, columns: &[String]) -> Vec<usize> {
+    let position = |name: &String| {
+        relation
+            .columns
+            .iter()
+            .position(|column| column.name == *name)
+            .map(|at| at + 1)
+    };
+    columns.iter().filter_map(position).collect()
+}
+
+fn defaults(snapshot: &Snapshot) -> Vec<Row> {
+    let of = |relation: &Relation| -> Vec<Row> {
+        let columns = relation.columns.iter().enumerate();
+        let with_default = columns.filter_map(|(at, column)| Some((at, column.default.clone()?)));
+        with_default
+            .map(|(at, default)| {
+                let oid = named_oid("default", &format!("{}.{}.{at}", relation.schema, relation.name), 0x2000_0000);
+                row! { "oid": oid, "adrelid": relation.oid, "adnum": i32::try_from(at + 1).unwrap_or(0), "adbin": default }
+            })
+            .collect()
+    };
+    snapshot.relations.iter().flat_map(of).collect()
+}
+
+fn databases() -> Vec<Row> {
+    vec![row! {
+        "oid": DATABASE_OID, "datname": DATABASE, "datdba": OWNER_OID, "encoding": 6, "datlocprovider": "c", "datistemplate": false,
+        "datallowconn": true, "datconnlimit": -1, "datfrozenxid": 1, "datminmxid": 1, "dattablespace": 1663, "datcollate": "C.UTF-8", "datctype": "C.UTF-8",
+    }]
+}
+
+fn tables(snapshot: &Snapshot) -> Vec<Row> {
+    let system = RELATIONS.values().filter(|relation| relation.kind == "r").map(|relation| row! {
+        "schemaname": relation.schema, "tablename": relation.name, "tableowner": OWNER, "hasindexes": true, "hasrules": false, "hastriggers": false, "rowsecurity": false,
+    });
+    let own = snapshot.relations.iter().filter(|relation| relation.kind == "r").map(|relation| row! {
+        "schemaname": relation.schema.as_str(), "tablename": relation.name.as_str(), "tableowner": OWNER, "hasindexes": !relation.keys.is_empty(),
+        "hasrules": false, "hastriggers": false, "rowsecurity": false,
+    });
+    system.chain(own).collect()
+}
+
+fn views(snapshot: &Snapshot, kind: &str) -> Vec<Row> {
+    let view = |relation: &Relation| {
+        let owner = if kind == "v" {
+            "viewowner"
+        } else {
+            "matviewowner"
+        };
+        let name = if kind == "v" {
+            "viewname"
+        } else {
+            "matviewname"
+        };
+        let mut row = row! {
+            "schemaname": relation.schema.as_str(), "hasindexes": false, "ispopulated": true, "definition": definition(relation),
+        };
+        row.extend([
+            (owner, Value::from(OWNER)),
+            (name, Value::from(relation.name.as_str())),
+        ]);
+        row
+    };
+    snapshot
+        .relations
+        .iter()
+        .filter(|relation| relation.kind == kind)
+        .map(view)
+        .collect()
+}
+
+/// A view's query, as it was written.
+pub fn definition(relation: &Relation) -> Option<String> {
+    let query = relation.definition.as_ref()?;
+    let query = query.trim().trim_end_matches(';');
+    Some(format!(" {query};"))
+}
+
+fn indexes(snapshot: &Snapshot) -> Vec<Row> {
+    let of = |relation: &Relation| -> Vec<Row> {
+        let index = |key: &Key| {
+            row! {
+                "schemaname": relation.schema.as_str(), "tablename": relation.name.as_str(), "indexname": key.name.as_str(), "indexdef": index_definition(relation, key),
+            }
+        };
+        relation.keys.iter().map(index).collect()
+    };
+    snapshot.relations.iter().flat_map(of).collect()
+}
+
+/// `CREATE UNIQUE INDEX leads_pkey ON public.leads USING btree (lead_id)`
+pub fn index_definition(relation: &Relation, key: &Key) -> String {
+    use datafusion_funnel::definition::text::identifier;
+    let unique = if key.unique { "UNIQUE " } else { "" };
+    format!(
+        "CREATE {unique}INDEX {} ON {}.{} USING btree ({})",
+        identifier(&key.name),
+        identifier(&relation.schema),
+        identifier(&relation.name),
+        key_columns(relation, key).join(", ")
+    )
+}
+
+/// The names of a key's columns, in quotes where they need them.
+pub fn key_columns(relation: &Relation, key: &Key) -> Vec<String> {
+    let name = |number: &usize| {
+        let column = relation.columns.get(number.checked_sub(1)?)?;
+        Some(datafusion_funnel::definition::text::identifier(&column.name).to_string())
+    };
+    key.columns.iter().filter_map(name).collect()
+}
+
+fn table_statistics(snapshot: &Snapshot) -> Vec<Row> {
+    snapshot
+        .relations
+        .iter()
+        .filter(|relation| relation.kind == "r")
+        .map(|relation| row! {
+            "relid": relation.oid, "schemaname": relation.schema.as_str(), "relname": relation.name.as_str(), "seq_scan": 0, "n_live_tup": 0, "n_dead_tup": 0,
+        })
+        .collect()
+}
+
+fn time_zones() -> Vec<Row> {
+    const ZONES: [&str; 24] = [
+        "UTC",
+        "Etc/UTC",
+        "Africa/Cairo",
+        "Africa/Johannesburg",
+        "America/Chicago",
+        "America/Denver",
+        "America/Los_Angeles",
+        "America/Mexico_City",
+        "America/New_York",
+        "America/Sao_Paulo",
+        "Asia/Dubai",
+        "Asia/Hong_Kong",
+        "Asia/Kolkata",
+        "Asia/Seoul",
+        "Asia/Shanghai",
+        "Asia/Singapore",
+        "Asia/Taipei",
+        "Asia/Tokyo",
+        "Australia/Sydney",
+        "Europe/Berlin",
+        "Europe/London",
+        "Europe/Moscow",
+        "Europe/Paris",
+        "Pacific/Auckland",
+    ];
+    ZONES
+        .iter()
+        .map(|zone| row! { "name": *zone, "abbrev": *zone, "is_dst": false })
+        .collect()
+}
+
+/// A relation's rows are of a type of its name, and so are arrays of them.
+fn row_types(relation: &Relation) -> Vec<Row> {
+    let oid = row_type_oid(relation.oid);
+    vec![row! {
+        "oid": oid, "typname": relation.name.as_str(), "typnamespace": schema_oid(&relation.schema), "typowner": OWNER_OID, "typlen": -1,
+        "typbyval": false, "typtype": "c", "typcategory": "C", "typispreferred": false, "typisdefined": true, "typdelim": ",",
+        "typrelid": relation.oid, "typinput": 2290, "typoutput": 2291, "typreceive": 2402, "typsend": 2403, "typalign": "d", "typstorage": "x", "typtypmod": -1,
+    }]
+}
+
+fn function(info: &FunctionInfo) -> Row {
+    let kind = match info.kind {
+        FunctionKind::Aggregate => "a",
+        FunctionKind::Window => "w",
+        FunctionKind::Scalar | FunctionKind::Table => "f",
+    };
+    let is_table = info.kind == FunctionKind::Table;
+    let result = if is_table {
+        RECORD_OID
+    } else {
+        sql_type_oid(&info.result)
+    };
+    row! {
+        "oid": function_oid(&info.name), "proname": info.name.as_str(), "pronamespace": schema_oid(DEFAULT_SCHEMA), "proowner": OWNER_OID,
+        "prolang": INTERNAL_LANGUAGE_OID, "procost": 1, "prorows": if is_table { 1000 } else { 0 }, "prokind": kind, "proretset": is_table,
+        // A table function reads tables, so that its answer is good for one statement.
+        "provolatile": if is_table { "s" } else { "i" }, "proparallel": "s", "pronargs": argument_count(&info.arguments), "prorettype": result,
+        "prosrc": info.name.as_str(),
+    }
+}
+
+/// The number of arguments in a list as Postgres prints it; commas in brackets are a type's or a default's.
+fn argument_count(arguments: &str) -> i32 {
+    let mut depth = 0;
+    let mut count = i32::from(!arguments.is_empty());
+    for character in arguments.chars() {
+        match character {
+            '(' | '{' | '[' => depth += 1,
+            ')' | '}' | ']' => depth -= 1,
+            ',' if depth == 0 => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+/// The OID of a type by the name that Postgres prints; 0, which is no type, for one that isn't known.
+fn sql_type_oid(name: &str) -> i32 {
+    match name.strip_suffix("[]") {
+        Some(element) => types::oid(&format!("_{}", types::alias(element))).cast_signed(),
+        None => types::oid(types::alias(name)).cast_signed(),
+    }
+}
+
+fn descriptions(source: &Source) -> Vec<Row> {
+    let about = |object: i32, class: i32, part: i32, text: &str| row! { "objoid": object, "classoid": class, "objsubid": part, "description": text };
+    let mut rows = Vec::new();
+    for info in datafusion_funnel::functions() {
+        rows.push(about(
+            function_oid(&info.name),
+            PG_PROC_OID,
+            0,
+            &info.description,
+        ));
+    }
+    for (oid, comment) in &source.schema_comments {
+        rows.push(about(*oid, PG_NAMESPACE_OID, 0, comment));
+    }
+    for relation in &source.snapshot.relations {
+        if let Some(comment) = &relation.notes.comment {
+            rows.push(about(relation.oid, PG_CLASS_OID, 0, comment));
+        }
+        for (at, column) in relation.columns.iter().enumerate() {
+            if let Some(comment) = relation.notes.columns.get(&column.name) {
+                rows.push(about(
+                    relation.oid,
+                    PG_CLASS_OID,
+                    i32::try_from(at + 1).unwrap_or(0),
+                    comment,
+                ));
+            }
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_counted_at_the_outermost_commas() {
+        assert_eq!(argument_count(""), 0);
+        assert_eq!(argument_count("funnel text"), 1);
+        assert_eq!(
+            argument_count("funnel text, ages bigint[] DEFAULT '{30,60}', rate numeric(18,4)"),
+            3
+        );
+    }
+}

@@ -1,0 +1,293 @@
+//! What exists: schemas, relations with their columns, and what was said about them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProviderList, TableProvider};
+use datafusion::common::{Constraint, Constraints};
+use datafusion::logical_expr::TableType;
+use futures::FutureExt;
+
+use super::super::annotations::{Annotations, ForeignKey, RelationNotes};
+use super::dictionary::{RELATIONS, SCHEMAS};
+use crate::engine::{DATABASE, DEFAULT_SCHEMA};
+use crate::postgres::types;
+
+/// The OID of the database.
+pub const DATABASE_OID: i32 = 16_384;
+/// The OID of `pg_catalog`.
+pub const PG_CATALOG_OID: i32 = 11;
+/// The OID of `information_schema`.
+pub const INFORMATION_SCHEMA_OID: i32 = 13_382;
+/// The OID of `public`.
+pub const PUBLIC_OID: i32 = 2200;
+
+/// A relation that somebody made.
+#[derive(Debug)]
+pub struct Relation {
+    /// Its OID.
+    pub oid: i32,
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// `r` for a table, `v` for a view, `m` for a materialized one.
+    pub kind: &'static str,
+    /// It goes with its session.
+    pub temporary: bool,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// What a view was defined as.
+    pub definition: Option<String>,
+    /// Its keys.
+    pub keys: Vec<Key>,
+    /// What it refers to.
+    pub foreign_keys: Vec<ForeignKey>,
+    /// What was said about it.
+    pub notes: RelationNotes,
+}
+
+/// A column of a relation.
+#[derive(Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type's name in `pg_type`.
+    pub kind: String,
+    /// The type's modifier; -1 for none.
+    pub modifier: i32,
+    /// It can be NULL.
+    pub nullable: bool,
+    /// What it is where nothing is given.
+    pub default: Option<String>,
+}
+
+/// A key of a relation, which in Postgres is an index too.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name, the index's and the constraint's.
+    pub name: String,
+    /// The index's OID.
+    pub oid: i32,
+    /// The numbers of its columns, from 1.
+    pub columns: Vec<usize>,
+    /// It is the primary one.
+    pub primary: bool,
+    /// No two rows have the same.
+    pub unique: bool,
+    /// It is a constraint, and not only an index.
+    pub constraint: bool,
+}
+
+/// Schemas and relations at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Schemas that somebody made, and `public`: name and OID.
+    pub schemas: Vec<(String, i32)>,
+    /// Their relations.
+    pub relations: Vec<Relation>,
+}
+
+/// An OID that is made of an object's name, so that it is the same after a restart: from `low` on, in a range of its own.
+pub fn named_oid(kind: &str, name: &str, low: i32) -> i32 {
+    // FNV-1a
+    let hash = kind
+        .bytes()
+        .chain([0])
+        .chain(name.bytes())
+        .fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+    low + (hash & 0x0fff_ffff).cast_signed()
+}
+
+/// The OID of a relation somebody made.
+pub fn relation_oid(schema: &str, name: &str) -> i32 {
+    named_oid("relation", &format!("{schema}.{name}"), 0x1000_0000)
+}
+
+/// The OID of a schema.
+pub fn schema_oid(name: &str) -> i32 {
+    match name {
+        "pg_catalog" => PG_CATALOG_OID,
+        "information_schema" => INFORMATION_SCHEMA_OID,
+        DEFAULT_SCHEMA => PUBLIC_OID,
+        name => named_oid("schema", name, 0x2000_0000),
+    }
+}
+
+/// The OID of the type of a relation's rows.
+pub fn row_type_oid(relation: i32) -> i32 {
+    relation + 0x2000_0000
+}
+
+/// Schemas and the names of their relations, which are known without looking at any.
+pub fn names(catalogs: &Arc<dyn CatalogProviderList>) -> Vec<(String, Vec<String>)> {
+    let Some(database) = catalogs.catalog(DATABASE) else {
+        return Vec::new();
+    };
+    let mut names: Vec<(String, Vec<String>)> = database
+        .schema_names()
+        .into_iter()
+        .filter(|name| !SCHEMAS.contains(&name.as_str()))
+        .filter_map(|name| {
+            let mut relations = database.schema(&name)?.table_names();
+            relations.sort();
+            Some((name, relations))
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+impl Snapshot {
+    /// What exists now.
+    pub fn of(catalogs: &Arc<dyn CatalogProviderList>, annotations: &Annotations) -> Self {
+        let mut snapshot = Self::default();
+        let Some(database) = catalogs.catalog(DATABASE) else {
+            return snapshot;
+        };
+        for (schema, relations) in names(catalogs) {
+            let oid = schema_oid(&schema);
+            for name in relations {
+                // The tables are in memory: nobody waits for one.
+                let table = database
+                    .schema(&schema)
+                    .and_then(|provider| provider.table(&name).now_or_never()?.ok()?);
+                if let Some(table) = table {
+                    let notes = annotations.of(&schema, &name);
+                    snapshot
+                        .relations
+                        .push(relation(&schema, name, table.as_ref(), notes));
+                }
+            }
+            snapshot.schemas.push((schema, oid));
+        }
+        snapshot
+    }
+
+    /// The relation of that OID.
+    pub fn relation(&self, oid: i32) -> Option<&Relation> {
+        self.relations.iter().find(|relation| relation.oid == oid)
+    }
+
+    /// The relation of that name.
+    pub fn named(&self, schema: &str, name: &str) -> Option<&Relation> {
+        self.relations
+            .iter()
+            .find(|relation| relation.schema == schema && relation.name == name)
+    }
+}
+
+fn relation(
+    schema: &str,
+    name: String,
+    table: &dyn TableProvider,
+    notes: RelationNotes,
+) -> Relation {
+    let oid = relation_oid(schema, &name);
+    let fields = table.schema();
+    let columns: Vec<Column> = fields
+        .fields()
+        .iter()
+        .map(|field| Column {
+            name: field.name().clone(),
+            kind: types::type_of(field),
+            modifier: types::modifier(field),
+            nullable: field.is_nullable(),
+            default: notes.defaults.get(field.name()).cloned(),
+        })
+        .collect();
+    let mut keys = table
+        .constraints()
+        .map(|constraints| keys(schema, &name, constraints))
+        .unwrap_or_default();
+    let position = |column: &String| {
+        columns
+            .iter()
+            .position(|known| known.name == *column)
+            .map(|at| at + 1)
+    };
+    for key in &notes.keys {
+        keys.push(Key {
+            name: key.name.clone(),
+            oid: named_oid("index", &format!("{schema}.{}", key.name), 0x1000_0000),
+            columns: key.columns.iter().filter_map(position).collect(),
+            primary: key.primary,
+            unique: key.unique,
+            constraint: key.constraint,
+        });
+    }
+    let kind = match table.table_type() {
+        TableType::View if notes.materialized => "m",
+        TableType::View => "v",
+        _ if notes.materialized => "m",
+        _ => "r",
+    };
+    let definition = notes
+        .definition
+        .clone()
+        .or_else(|| table.get_table_definition().map(view_query));
+    Relation {
+        oid,
+        schema: schema.to_owned(),
+        name,
+        kind,
+        temporary: schema.starts_with("pg_temp"),
+        columns,
+        definition,
+        keys,
+        foreign_keys: notes.foreign_keys.clone(),
+        notes,
+    }
+}
+
+/// What stands behind the first AS.
+fn view_query(definition: &str) -> String {
+    let lower = definition.to_lowercase();
+    match lower.find(" as ") {
+        Some(at) if lower.starts_with("create") => definition[at + 4..].to_owned(),
+        _ => definition.to_owned(),
+    }
+}
+
+fn keys(schema: &str, relation: &str, constraints: &Constraints) -> Vec<Key> {
+    let mut count = 0;
+    let key = |constraint: &Constraint| {
+        let (columns, primary) = match constraint {
+            Constraint::PrimaryKey(columns) => (columns, true),
+            Constraint::Unique(columns) => (columns, false),
+        };
+        count += usize::from(!primary);
+        let name = match (primary, count) {
+            (true, _) => format!("{relation}_pkey"),
+            (false, 1) => format!("{relation}_key"),
+            (false, count) => format!("{relation}_key{count}"),
+        };
+        Key {
+            oid: named_oid("index", &format!("{schema}.{name}"), 0x1000_0000),
+            name,
+            columns: columns.iter().map(|at| at + 1).collect(),
+            primary,
+            unique: true,
+            constraint: true,
+        }
+    };
+    constraints.iter().map(key).collect()
+}
+
+/// System relations and those that somebody made, by OID: schema and name.
+pub fn by_oid(catalogs: &Arc<dyn CatalogProviderList>) -> HashMap<i32, (String, String)> {
+    let system = RELATIONS.values().map(|relation| {
+        (
+            relation.oid,
+            (relation.schema.to_owned(), relation.name.to_owned()),
+        )
+    });
+    let own = names(catalogs).into_iter().flat_map(|(schema, relations)| {
+        relations
+            .into_iter()
+            .map(move |name| (relation_oid(&schema, &name), (schema.clone(), name)))
+    });
+    system.chain(own).collect()
+}

@@ -1,0 +1,250 @@
+//! Comments, keys and names of relations; tables that go with their session.
+
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProvider, MemorySchemaProvider, SchemaProvider};
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast;
+use datafusion_funnel::error::{FunnelError, Kind};
+
+use super::outcome::{Notice, Outcome};
+use super::session::Session;
+use super::{DATABASE, DEFAULT_SCHEMA};
+use crate::catalog::RelationNotes;
+use crate::error::{Error, Fault, Result};
+use crate::sql::{Annotation, Commented, Statement, StatementKind};
+
+impl Session {
+    pub(super) fn annotate(&self, annotation: &Annotation) -> Result<Outcome> {
+        match annotation {
+            Annotation::Comment { about, text } => {
+                match about {
+                    Commented::Relation(relation) => {
+                        self.note(relation, |notes| notes.comment.clone_from(text))?;
+                    }
+                    Commented::Column(parts) => {
+                        let Some((column, relation)) = parts.split_last() else {
+                            return Ok(Outcome::done("COMMENT"));
+                        };
+                        self.check_column(relation, column)?;
+                        self.note(relation, |notes| {
+                            match text {
+                                Some(text) => notes.columns.insert(column.clone(), text.clone()),
+                                None => notes.columns.remove(column),
+                            };
+                        })?;
+                    }
+                    Commented::Schema(schema) => self
+                        .engine
+                        .catalog
+                        .annotations()
+                        .note_schema(schema, text.clone()),
+                    Commented::Other => {}
+                }
+                Ok(Outcome::done("COMMENT"))
+            }
+            Annotation::Key { relation, key, tag } => {
+                for column in &key.columns {
+                    self.check_column(relation, column)?;
+                }
+                self.note(relation, |notes| {
+                    notes.keys.retain(|known| known.name != key.name);
+                    notes.keys.push(key.clone());
+                })?;
+                Ok(Outcome::noted(tag, not_enforced(&key.name)))
+            }
+            Annotation::Reference {
+                relation,
+                reference,
+            } => {
+                self.note(relation, |notes| {
+                    notes
+                        .foreign_keys
+                        .retain(|known| known.name != reference.name);
+                    notes.foreign_keys.push(reference.clone());
+                })?;
+                Ok(Outcome::noted("ALTER TABLE", not_enforced(&reference.name)))
+            }
+            Annotation::Rename {
+                relation,
+                to,
+                if_exists,
+                tag,
+            } => self.rename(relation, to, *if_exists, tag),
+        }
+    }
+
+    /// The schema and name of a relation that there is.
+    fn relation(&self, parts: &[String]) -> Result<(String, Arc<dyn SchemaProvider>, String)> {
+        let (schema, name) = match parts {
+            [name] => (
+                self.schema_of_relation(name)
+                    .unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()),
+                name,
+            ),
+            [.., schema, name] => (schema.clone(), name),
+            [] => return Err(unknown("")),
+        };
+        let provider = self.database()?.schema(&schema);
+        match provider.filter(|provider| provider.table_exist(name)) {
+            Some(provider) => Ok((schema, provider, name.clone())),
+            None => Err(self.explain_error(unknown(&parts.join(".")))),
+        }
+    }
+
+    fn note(&self, relation: &[String], note: impl FnOnce(&mut RelationNotes)) -> Result<()> {
+        let (schema, _, name) = self.relation(relation)?;
+        self.engine.catalog.annotations().note(&schema, &name, note);
+        Ok(())
+    }
+
+    fn check_column(&self, relation: &[String], column: &str) -> Result<()> {
+        use futures::FutureExt;
+        let (_, provider, name) = self.relation(relation)?;
+        // Tables are in memory: nobody waits for one.
+        let table = provider
+            .table(&name)
+            .now_or_never()
+            .and_then(std::result::Result::ok)
+            .flatten();
+        let Some(table) = table else { return Ok(()) };
+        match table.schema().field_with_name(column) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(FunnelError::Unknown {
+                kind: Kind::Column,
+                name: column.to_owned(),
+                place: format!(" in {name}"),
+                existing: table
+                    .schema()
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().clone())
+                    .collect(),
+            }
+            .into()),
+        }
+    }
+
+    fn rename(
+        &self,
+        relation: &[String],
+        to: &str,
+        if_exists: bool,
+        tag: &'static str,
+    ) -> Result<Outcome> {
+        let (schema, provider, name) = match self.relation(relation) {
+            Ok(found) => found,
+            Err(_) if if_exists => {
+                let message = format!(
+                    "relation \"{}\" does not exist, skipping",
+                    relation.join(".")
+                );
+                return Ok(Outcome::noted(tag, Notice::plain(message)));
+            }
+            Err(error) => return Err(error),
+        };
+        if provider.table_exist(to) {
+            let message = format!("relation \"{to}\" already exists");
+            return Err(Error::Query {
+                fault: Fault::DuplicateTable,
+                message,
+                position: None,
+            });
+        }
+        self.engine.catalog.check_rename(&schema, &name)?;
+        if let Some(table) = provider.deregister_table(&name)? {
+            provider.register_table(to.to_owned(), table)?;
+        }
+        self.engine.catalog.annotations().rename(&schema, &name, to);
+        self.engine.catalog.rename_kept(&schema, &name, to)?;
+        Ok(Outcome::done(tag))
+    }
+
+    fn database(&self) -> Result<Arc<dyn CatalogProvider>> {
+        let database = self.context.catalog(DATABASE);
+        database.ok_or_else(|| Error::UnknownSchema {
+            name: DATABASE.to_owned(),
+            hint: None,
+        })
+    }
+
+    /// The schema that a relation named without one is found in, where that is the session's own.
+    pub(super) fn schema_of_relation(&self, name: &str) -> Option<String> {
+        let own = self.temporary_schema();
+        let provider = self.context.catalog(DATABASE)?.schema(&own)?;
+        provider.table_exist(name).then_some(own)
+    }
+
+    fn temporary_schema(&self) -> String {
+        format!("pg_temp_{}", self.number)
+    }
+
+    /// Makes a table that goes with the session.
+    pub(super) async fn create_temporary(
+        &self,
+        statement: &Statement,
+        create: &EngineStatement,
+    ) -> Result<Outcome> {
+        let schema = self.temporary_schema();
+        let database = self.database()?;
+        if database.schema(&schema).is_none() {
+            database.register_schema(&schema, Arc::new(MemorySchemaProvider::new()))?;
+        }
+        let mut create = create.clone();
+        if let EngineStatement::Statement(inner) = &mut create
+            && let ast::Statement::CreateTable(table) = inner.as_mut()
+        {
+            table.name.0.retain(|part| part.as_ident().is_some());
+            if let Some(name) = table.name.0.pop() {
+                table.name.0 = vec![
+                    ast::ObjectNamePart::Identifier(ast::Ident::with_quote('"', schema)),
+                    name,
+                ];
+            }
+        }
+        let statement = Statement {
+            kind: StatementKind::Engine(Box::new(create)),
+            ..statement.clone()
+        };
+        let outcome = Box::pin(self.execute_statement(statement)).await?;
+        Ok(match outcome {
+            Outcome::Done { tag, reported, .. } => Outcome::Done {
+                tag,
+                notices: Vec::new(),
+                reported,
+            },
+            rows @ Outcome::Rows { .. } => rows,
+        })
+    }
+
+    /// Drops the session's own tables.
+    pub(super) fn drop_temporary(&self) {
+        if let Some(database) = self.context.catalog(DATABASE) {
+            // A schema that isn't there is as gone as one that was dropped.
+            let _ = database.deregister_schema(&self.temporary_schema(), true);
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.drop_temporary();
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    FunnelError::Unknown {
+        kind: Kind::Table,
+        name: name.to_owned(),
+        place: String::new(),
+        existing: Vec::new(),
+    }
+    .into()
+}
+
+fn not_enforced(name: &str) -> Notice {
+    Notice {
+        hint: Some("Clients see it in the catalogs; rows are not checked.".to_owned()),
+        ..Notice::plain(format!("\"{name}\" is declared and not enforced"))
+    }
+}

@@ -1,0 +1,128 @@
+//! `EXPLAIN`: the plan as lines of one column, or as JSON, as Postgres' clients read it.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::physical_plan::displayable;
+use datafusion::sql::parser::Statement as EngineStatement;
+use futures::TryStreamExt;
+use serde_json::{Map, Value, json};
+
+use super::outcome::Outcome;
+use super::output::text_rows;
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::postgres::types;
+use crate::sql::{ExplainOptions, Statement};
+
+impl Session {
+    pub(super) async fn explain(
+        &self,
+        statement: &Statement,
+        explained: &EngineStatement,
+        options: ExplainOptions,
+    ) -> Result<Outcome> {
+        let planned = self.plan(statement, explained, Some(&[])).await?;
+        let lines = match options.analyze {
+            false => {
+                let physical = self.physical(planned.plan, &statement.sql).await?;
+                let text = displayable(physical.as_ref())
+                    .indent(options.verbose)
+                    .to_string();
+                text.lines().map(str::to_owned).collect()
+            }
+            true => {
+                let plan = LogicalPlanBuilder::from(planned.plan)
+                    .explain(options.verbose, true)?
+                    .build()?;
+                let stream = self.stream(plan, &statement.sql).await?;
+                let batches: Vec<RecordBatch> = stream
+                    .try_collect()
+                    .await
+                    .map_err(|error| Error::from_engine(&error, &statement.sql))?;
+                let mut lines = Vec::new();
+                for batch in &batches {
+                    for row in text_rows(batch)? {
+                        let text = row.last().cloned().flatten().unwrap_or_default();
+                        lines.extend(text.lines().map(str::to_owned));
+                    }
+                }
+                lines
+            }
+        };
+        let lines = match options.json {
+            true => vec![as_json(&lines)],
+            false => lines,
+        };
+        let texts: ArrayRef = Arc::new(StringArray::from(lines));
+        let batch =
+            RecordBatch::try_new(schema(options), vec![texts]).map_err(DataFusionError::from)?;
+        Ok(Outcome::table("EXPLAIN", batch).with(planned.notices))
+    }
+}
+
+/// The column of an explanation.
+pub fn schema(options: ExplainOptions) -> SchemaRef {
+    let field = Field::new("QUERY PLAN", DataType::Utf8, true);
+    let field = if options.json {
+        types::marked(field, "json")
+    } else {
+        field
+    };
+    Arc::new(Schema::new(vec![field]))
+}
+
+/// The plan's nodes, each within the one that stands less far to the right above it.
+fn as_json(lines: &[String]) -> String {
+    let mut at = 0;
+    let plan = node(lines, &mut at);
+    let text = serde_json::to_string_pretty(&json!([{ "Plan": plan }]));
+    text.unwrap_or_default()
+}
+
+fn node(lines: &[String], at: &mut usize) -> Value {
+    let Some(line) = lines.get(*at) else {
+        return Value::Null;
+    };
+    let depth = indent(line);
+    let (name, details) = line.trim().split_once(": ").unwrap_or((line.trim(), ""));
+    let mut map = Map::new();
+    map.insert("Node Type".to_owned(), Value::from(name));
+    map.insert("Parallel Aware".to_owned(), Value::from(false));
+    if !details.is_empty() {
+        map.insert("Details".to_owned(), Value::from(details));
+    }
+    *at += 1;
+    let mut children = Vec::new();
+    while lines.get(*at).is_some_and(|line| indent(line) > depth) {
+        children.push(node(lines, at));
+    }
+    if !children.is_empty() {
+        map.insert("Plans".to_owned(), Value::from(children));
+    }
+    Value::Object(map)
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_stand_in_their_parents() {
+        let lines: Vec<String> = ["Join: a", "  Scan: b", "    File: c", "  Scan: d"]
+            .map(str::to_owned)
+            .to_vec();
+        let value: Value = serde_json::from_str(&as_json(&lines)).unwrap();
+        let plan = &value[0]["Plan"];
+        assert_eq!(plan["Plans"][0]["Plans"][0]["Details"], "c");
+        assert_eq!(plan["Plans"][1]["Node Type"], "Scan");
+    }
+}

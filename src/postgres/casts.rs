@@ -1,0 +1,905 @@
+//! Casts as Postgres makes them: `x::text`, `'12.7'::int`, `'leads'::regclass`, `'{1,2}'::int[]`.
+//!
+//! A cast to the type `t` is the function `cast_as_t`, to an array of it `cast_as__t`. Where DataFusion's own cast
+//! means the same, the function is simplified to that one, so that filters reach a scan as before.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, GenericListArray,
+    PrimitiveArray, StringArray,
+};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
+use datafusion::arrow::datatypes::{
+    DataType, Decimal128Type, Field, FieldRef, Float64Type, Int16Type, Int32Type, Int64Type,
+};
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    Cast, ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::function::{Result, fault};
+use super::names_of_objects::Names;
+use super::types::{self, PgType, Storage};
+use super::{datetime, json, text};
+use crate::error::Fault;
+
+/// A cast to one type.
+#[derive(Debug, Clone)]
+pub struct CastAs {
+    name: String,
+    kind: &'static PgType,
+    array: bool,
+    signature: Signature,
+    names: Arc<dyn Names>,
+}
+
+/// The casts to all types.
+pub fn all(names: &Arc<dyn Names>) -> Vec<ScalarUDF> {
+    let cast = |kind: &'static PgType, array: bool| {
+        let name = match array {
+            true => format!("cast_as__{}", kind.name),
+            false => format!("cast_as_{}", kind.name),
+        };
+        let signature = Signature::variadic_any(Volatility::Stable);
+        ScalarUDF::from(CastAs {
+            name,
+            kind,
+            array,
+            signature,
+            names: Arc::clone(names),
+        })
+    };
+    types::TYPES
+        .iter()
+        .flat_map(|kind| [cast(kind, false), cast(kind, true)])
+        .collect()
+}
+
+// There is one cast of a name.
+impl PartialEq for CastAs {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for CastAs {}
+
+impl Hash for CastAs {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for CastAs {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Err(DataFusionError::Internal(format!(
+            "the type of {} depends on its fields",
+            self.name
+        )))
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        let Some(source) = arguments.arg_fields.first() else {
+            return fault(Fault::Semantic, "a cast needs a value");
+        };
+        let modifiers: Vec<i64> = arguments
+            .scalar_arguments
+            .iter()
+            .skip(1)
+            .filter_map(|value| integer(value.as_ref()?))
+            .collect();
+        let literal = arguments.scalar_arguments.first().copied().flatten();
+        Ok(Arc::new(
+            self.target(source, literal, &modifiers)
+                .with_name(&self.name),
+        ))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let (Some(value), Some(source)) = (arguments.args.first(), arguments.arg_fields.first())
+        else {
+            return fault(Fault::Semantic, "a cast needs a value");
+        };
+        let scalar = matches!(value, ColumnarValue::Scalar(_));
+        let rows = if scalar { 1 } else { arguments.number_rows };
+        let values = value.to_array(rows)?;
+        let zone = arguments
+            .config_options
+            .execution
+            .time_zone
+            .clone()
+            .unwrap_or_else(|| "UTC".to_owned());
+        let context = Context {
+            names: self.names.as_ref(),
+            zone: &zone,
+        };
+        let result = match self.array {
+            true => context.array(&values, source, &arguments.return_field, self.kind)?,
+            false => context.value(&values, source, &arguments.return_field, self.kind)?,
+        };
+        match scalar && result.len() == 1 {
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &result, 0,
+            )?)),
+            false => Ok(ColumnarValue::Array(result)),
+        }
+    }
+
+    fn simplify(
+        &self,
+        mut arguments: Vec<Expr>,
+        info: &SimplifyContext,
+    ) -> Result<ExprSimplifyResult> {
+        let original = ExprSimplifyResult::Original;
+        let Some(value) = arguments.first() else {
+            return Ok(original(arguments));
+        };
+        let source = value.to_field(info.schema().as_ref())?.1;
+        let modifiers: Vec<i64> = arguments
+            .iter()
+            .skip(1)
+            .filter_map(literal_integer)
+            .collect();
+        let literal = match value {
+            Expr::Literal(literal, _) => Some(literal),
+            _ => None,
+        };
+        let target = self.target(&source, literal, &modifiers);
+        let unmarked = source.metadata().is_empty() && target.metadata().is_empty();
+        if !unmarked || self.array || !means_the_same(source.data_type(), target.data_type()) {
+            return Ok(original(arguments));
+        }
+        let value = arguments.swap_remove(0);
+        Ok(ExprSimplifyResult::Simplified(
+            match source.data_type() == target.data_type() {
+                true => value,
+                false => Expr::Cast(Cast::new(Box::new(value), target.data_type().clone())),
+            },
+        ))
+    }
+}
+
+/// Whether DataFusion's cast between these types gives Postgres' value.
+fn means_the_same(from: &DataType, to: &DataType) -> bool {
+    use DataType as A;
+    let is_text = |kind: &DataType| matches!(kind, A::Utf8 | A::LargeUtf8 | A::Utf8View);
+    let is_temporal = |kind: &DataType| matches!(kind, A::Date32 | A::Timestamp(..));
+    let is_wider = to.primitive_width() >= from.primitive_width();
+    from == to
+        || (is_text(from) && is_text(to))
+        || (from.is_integer() && (to.is_integer() && is_wider || to.is_floating()))
+        || (is_temporal(from) && is_temporal(to))
+        || (from.is_floating() && to.is_floating() && is_wider)
+}
+
+fn integer(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::Int64(value) => *value,
+        ScalarValue::Int32(value) => value.map(i64::from),
+        _ => None,
+    }
+}
+
+fn literal_integer(expression: &Expr) -> Option<i64> {
+    match expression {
+        Expr::Literal(value, _) => integer(value),
+        _ => None,
+    }
+}
+
+impl CastAs {
+    /// The field of the result.
+    fn target(&self, source: &Field, literal: Option<&ScalarValue>, modifiers: &[i64]) -> Field {
+        if self.array {
+            let element = self.kind.storage.arrow();
+            let field = Field::new("", types::list_of(element), true);
+            return types::marked(field, &format!("_{}", self.kind.name));
+        }
+        if self.kind.storage == Storage::Numeric {
+            return numeric_field(source, literal, modifiers);
+        }
+        let field = types::field("", self.kind.name);
+        match (self.kind.name, modifiers) {
+            ("varchar" | "bpchar", [length, ..]) => {
+                let mut metadata = field.metadata().clone();
+                metadata.insert(types::MODIFIER_KEY.to_owned(), (length + 4).to_string());
+                field.with_metadata(metadata)
+            }
+            _ => field,
+        }
+    }
+}
+
+/// `numeric(p,s)` as it says; `numeric` with the digits that its source has.
+fn numeric_field(source: &Field, literal: Option<&ScalarValue>, modifiers: &[i64]) -> Field {
+    if let [precision, scale] = modifiers
+        && let (Ok(precision), Ok(scale)) = (u8::try_from(*precision), i8::try_from(*scale))
+    {
+        return Field::new(
+            "",
+            DataType::Decimal128(precision.clamp(1, 38), scale),
+            true,
+        );
+    }
+    let free = || {
+        types::marked_always(
+            Field::new("", DataType::Decimal128(38, 10), true),
+            "numeric",
+        )
+    };
+    match source.data_type() {
+        DataType::Decimal128(_, scale) => {
+            let field = Field::new("", DataType::Decimal128(38, *scale), true);
+            field.with_metadata(source.metadata().clone())
+        }
+        kind if kind.is_integer() => Field::new("", DataType::Decimal128(38, 0), true),
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
+            let written = literal.and_then(|literal| literal.try_as_str().flatten());
+            match written.map(|text| {
+                text.split_once('.')
+                    .map_or(0, |(_, part)| part.trim().len())
+            }) {
+                Some(digits)
+                    if digits <= 30 && !written.unwrap_or_default().contains(['e', 'E']) =>
+                {
+                    Field::new(
+                        "",
+                        DataType::Decimal128(38, i8::try_from(digits).unwrap_or(10)),
+                        true,
+                    )
+                }
+                _ => free(),
+            }
+        }
+        _ => free(),
+    }
+}
+
+/// What a cast needs beside its values.
+struct Context<'a> {
+    names: &'a dyn Names,
+    zone: &'a str,
+}
+
+impl Context<'_> {
+    fn value(
+        &self,
+        values: &ArrayRef,
+        source: &Field,
+        target: &Field,
+        kind: &PgType,
+    ) -> Result<ArrayRef> {
+        let is_text = matches!(
+            values.data_type(),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null
+        );
+        if kind.storage == Storage::Text {
+            return self.text(values, source, target, kind);
+        }
+        if is_text {
+            let texts = cast(values, &DataType::Utf8)?;
+            return self.read(texts.as_string::<i32>(), target, kind);
+        }
+        let from = values.data_type();
+        match kind.storage {
+            Storage::Bool if from.is_integer() => {
+                let numbers = cast(values, &DataType::Int64)?;
+                let numbers = numbers.as_primitive::<Int64Type>();
+                Ok(Arc::new(
+                    numbers
+                        .iter()
+                        .map(|n| n.map(|n| n != 0))
+                        .collect::<BooleanArray>(),
+                ))
+            }
+            Storage::Int2 => whole::<Int16Type>(values, "smallint"),
+            Storage::Int4 => whole::<Int32Type>(
+                values,
+                if kind.name == "int4" {
+                    "integer"
+                } else {
+                    kind.name
+                },
+            ),
+            Storage::Int8 => whole::<Int64Type>(values, "bigint"),
+            _ => Ok(checked_cast(values, target.data_type(), kind)?),
+        }
+    }
+
+    /// The texts of values, as the types that are kept as texts want them.
+    fn text(
+        &self,
+        values: &ArrayRef,
+        source: &Field,
+        target: &Field,
+        kind: &PgType,
+    ) -> Result<ArrayRef> {
+        let mut texts = text::texts(values, source, self.names)?;
+        if *values.data_type() == DataType::Boolean {
+            let word = |text: &str| if text == "t" { "true" } else { "false" };
+            texts = texts.iter().map(|text| text.map(word)).collect();
+        }
+        let length = target
+            .metadata()
+            .get(types::MODIFIER_KEY)
+            .and_then(|n| n.parse::<usize>().ok());
+        let read = |text: &str| -> Result<String> {
+            Ok(match kind.name {
+                "varchar" | "bpchar" => match length {
+                    Some(length) => text.chars().take(length.saturating_sub(4)).collect(),
+                    None => text.to_owned(),
+                },
+                "name" => text.chars().take(63).collect(),
+                "char" => text.chars().take(1).collect(),
+                "uuid" => uuid(text)?,
+                "json" => json::checked(text)?,
+                "jsonb" => json::normal(text)?,
+                "money" => money(text)?,
+                _ => text.to_owned(),
+            })
+        };
+        let plain = matches!(kind.name, "text") || texts.is_empty();
+        if plain {
+            return Ok(Arc::new(texts));
+        }
+        let converted = texts.iter().map(|text| text.map(read).transpose());
+        Ok(Arc::new(converted.collect::<Result<StringArray>>()?))
+    }
+
+    /// Reads texts as values of a type.
+    fn read(&self, texts: &StringArray, target: &Field, kind: &PgType) -> Result<ArrayRef> {
+        Ok(match kind.storage {
+            Storage::Bool => {
+                let read = |text: &str| match boolean(text) {
+                    Some(value) => Ok(value),
+                    None => invalid("boolean", text),
+                };
+                Arc::new(each(texts, read)?.into_iter().collect::<BooleanArray>())
+            }
+            Storage::Int2 => numbers::<Int16Type>(texts, "smallint")?,
+            Storage::Int4 if kind.name.starts_with("reg") => {
+                let read = |text: &str| self.object(kind.name, text);
+                Arc::new(PrimitiveArray::<Int32Type>::from(each(texts, read)?))
+            }
+            Storage::Int4 => numbers::<Int32Type>(
+                texts,
+                if kind.name == "int4" {
+                    "integer"
+                } else {
+                    kind.name
+                },
+            )?,
+            Storage::Int8 => numbers::<Int64Type>(texts, "bigint")?,
+            Storage::Float4 | Storage::Float8 => {
+                let name = if kind.storage == Storage::Float4 {
+                    "real"
+                } else {
+                    "double precision"
+                };
+                let read = |text: &str| float(text).map_or_else(|| invalid(name, text), Ok);
+                let array: ArrayRef =
+                    Arc::new(PrimitiveArray::<Float64Type>::from(each(texts, read)?));
+                cast(&array, target.data_type())?
+            }
+            Storage::Numeric => {
+                let DataType::Decimal128(precision, scale) = target.data_type() else {
+                    return fault(Fault::Internal, "a numeric is no decimal");
+                };
+                let read =
+                    |text: &str| decimal(text, *scale).map_or_else(|| invalid("numeric", text), Ok);
+                Arc::new(
+                    Decimal128Array::from(each(texts, read)?)
+                        .with_precision_and_scale(*precision, *scale)?,
+                )
+            }
+            Storage::Bytes => {
+                let read = |text: &str| bytes(text).map_or_else(|| invalid("bytea", text), Ok);
+                let read = each(texts, read)?;
+                Arc::new(
+                    read.iter()
+                        .map(Option::as_deref)
+                        .collect::<datafusion::arrow::array::BinaryArray>(),
+                )
+            }
+            Storage::Date => datetime::dates(texts, self.zone)?,
+            Storage::Time => datetime::times(texts)?,
+            Storage::Timestamp => datetime::timestamps(texts, self.zone)?,
+            Storage::Instant => datetime::instants(texts, self.zone)?,
+            Storage::Interval => datetime::intervals(texts)?,
+            Storage::Int2Vector | Storage::OidVector => {
+                let words = |text: &str| {
+                    Ok(text
+                        .split_whitespace()
+                        .map(|word| Some(word.to_owned()))
+                        .collect())
+                };
+                list(each(texts, words)?, |words| {
+                    Ok(cast(&(Arc::new(words) as ArrayRef), &element_of(target))?)
+                })?
+            }
+            Storage::Text => Arc::new(texts.clone()),
+        })
+    }
+
+    fn array(
+        &self,
+        values: &ArrayRef,
+        source: &Field,
+        target: &Field,
+        kind: &PgType,
+    ) -> Result<ArrayRef> {
+        let element = types::field("", kind.name);
+        match values.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+                let texts = cast(values, &DataType::Utf8)?;
+                let read = |text: &str| match array_elements(text) {
+                    Some(elements) => Ok(elements),
+                    None => fault(
+                        Fault::InvalidText,
+                        format!("malformed array literal: \"{text}\""),
+                    ),
+                };
+                let rows = each(texts.as_string::<i32>(), read)?;
+                let text_field = Field::new("", DataType::Utf8, true);
+                list(rows, |texts| {
+                    self.value(&(Arc::new(texts) as ArrayRef), &text_field, &element, kind)
+                })
+            }
+            DataType::List(item) => {
+                let marked = match types::type_of(source).strip_prefix('_') {
+                    Some(inner) if source.metadata().contains_key(types::TYPE_KEY) => {
+                        types::marked(item.as_ref().clone(), inner)
+                    }
+                    _ if types::type_of(source) == "oidvector" => {
+                        types::marked(item.as_ref().clone(), "oid")
+                    }
+                    _ => item.as_ref().clone(),
+                };
+                let lists = values.as_list::<i32>();
+                let inner = self.value(lists.values(), &marked, &element, kind)?;
+                let item = Arc::new(Field::new_list_field(inner.data_type().clone(), true));
+                Ok(Arc::new(GenericListArray::<i32>::try_new(
+                    item,
+                    lists.offsets().clone(),
+                    inner,
+                    lists.nulls().cloned(),
+                )?))
+            }
+            _ => Ok(cast(values, target.data_type())?),
+        }
+    }
+
+    /// The OID of an object that is named, or given by its OID.
+    fn object(&self, kind: &str, text: &str) -> Result<i32> {
+        let text = text.trim();
+        if text == "-" {
+            return Ok(0);
+        }
+        if let Ok(oid) = text.parse::<u32>() {
+            return Ok(oid.cast_signed());
+        }
+        match self.names.oid(kind, text) {
+            Some(oid) => Ok(oid),
+            None => match kind {
+                "regclass" => fault(
+                    Fault::UndefinedTable,
+                    format!("relation \"{text}\" does not exist"),
+                ),
+                "regtype" => fault(
+                    Fault::UndefinedObject,
+                    format!("type \"{text}\" does not exist"),
+                ),
+                "regnamespace" => fault(
+                    Fault::UndefinedSchema,
+                    format!("schema \"{text}\" does not exist"),
+                ),
+                "regrole" => fault(
+                    Fault::UndefinedObject,
+                    format!("role \"{text}\" does not exist"),
+                ),
+                "regproc" | "regprocedure" => fault(
+                    Fault::UndefinedFunction,
+                    format!("function \"{text}\" does not exist"),
+                ),
+                _ => fault(Fault::UndefinedObject, format!("\"{text}\" does not exist")),
+            },
+        }
+    }
+}
+
+fn element_of(list: &Field) -> DataType {
+    match list.data_type() {
+        DataType::List(item) => item.data_type().clone(),
+        other => other.clone(),
+    }
+}
+
+/// Lists of texts, with their elements read by `read`.
+fn list(
+    rows: Vec<Option<Vec<Option<String>>>>,
+    read: impl Fn(StringArray) -> Result<ArrayRef>,
+) -> Result<ArrayRef> {
+    let lengths = rows.iter().map(|row| row.as_ref().map_or(0, Vec::len));
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    let nulls = rows.iter().map(Option::is_some).collect();
+    let texts: StringArray = rows.into_iter().flatten().flatten().collect();
+    let values = read(texts)?;
+    let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+    Ok(Arc::new(GenericListArray::<i32>::try_new(
+        item,
+        offsets,
+        values,
+        Some(nulls),
+    )?))
+}
+
+fn each<T>(texts: &StringArray, read: impl Fn(&str) -> Result<T>) -> Result<Vec<Option<T>>> {
+    texts
+        .iter()
+        .map(|text| text.map(&read).transpose())
+        .collect()
+}
+
+/// The error about a text that isn't what it is cast to.
+pub fn invalid<T>(kind: &str, text: &str) -> Result<T> {
+    fault(
+        Fault::InvalidText,
+        format!("invalid input syntax for type {kind}: \"{text}\""),
+    )
+}
+
+fn numbers<T: ArrowPrimitiveType>(texts: &StringArray, name: &str) -> Result<ArrayRef>
+where
+    T::Native: TryFrom<i128>,
+{
+    let read = |text: &str| {
+        let Ok(number) = text.trim().parse::<i128>() else {
+            return invalid(name, text);
+        };
+        let out = || {
+            fault(
+                Fault::OutOfRange,
+                format!("value \"{text}\" is out of range for type {name}"),
+            )
+        };
+        // An OID above the middle is a negative Int32.
+        if name == "oid"
+            && let Ok(oid) = u32::try_from(number)
+        {
+            return T::Native::try_from(i128::from(oid.cast_signed())).or_else(|_| out());
+        }
+        T::Native::try_from(number).or_else(|_| out())
+    };
+    Ok(Arc::new(
+        each(texts, read)?
+            .into_iter()
+            .collect::<PrimitiveArray<T>>(),
+    ))
+}
+
+/// Numbers as whole ones: halves of a float go to the even neighbour, those of a numeric away from zero.
+fn whole<T: ArrowPrimitiveType>(values: &ArrayRef, name: &str) -> Result<ArrayRef>
+where
+    T::Native: TryFrom<i128>,
+{
+    let fit = |number: Option<i128>| {
+        number
+            .map(|number| {
+                T::Native::try_from(number)
+                    .or_else(|_| fault(Fault::OutOfRange, format!("{name} out of range")))
+            })
+            .transpose()
+    };
+    let fitted: Result<PrimitiveArray<T>> = match values.data_type() {
+        DataType::Float32 | DataType::Float64 => {
+            let numbers = cast(values, &DataType::Float64)?;
+            numbers
+                .as_primitive::<Float64Type>()
+                .iter()
+                .map(|number| match number {
+                    Some(number) if !number.is_finite() || number.abs() > 1e20 => {
+                        fault(Fault::OutOfRange, format!("{name} out of range"))
+                    }
+                    #[allow(clippy::cast_possible_truncation, reason = "it is finite and small")]
+                    number => fit(number.map(|number| number.round_ties_even() as i128)),
+                })
+                .collect()
+        }
+        DataType::Decimal128(_, scale) => {
+            let unit = 10_i128.pow(u32::try_from(*scale).unwrap_or(0));
+            let rounded = |number: i128| (number + number.signum() * (unit / 2)) / unit;
+            values
+                .as_primitive::<Decimal128Type>()
+                .iter()
+                .map(|number| fit(number.map(rounded)))
+                .collect()
+        }
+        DataType::Boolean => values
+            .as_boolean()
+            .iter()
+            .map(|value| fit(value.map(i128::from)))
+            .collect(),
+        kind if kind.is_integer() => {
+            let numbers = cast(values, &DataType::Int64)?;
+            numbers
+                .as_primitive::<Int64Type>()
+                .iter()
+                .map(|number| fit(number.map(i128::from)))
+                .collect()
+        }
+        other => {
+            return fault(
+                Fault::DatatypeMismatch,
+                format!(
+                    "cannot cast type {} to {name}",
+                    types::sql_name(&types::natural(other).unwrap_or_default(), -1)
+                ),
+            );
+        }
+    };
+    Ok(Arc::new(fitted?))
+}
+
+fn checked_cast(values: &ArrayRef, target: &DataType, kind: &PgType) -> Result<ArrayRef> {
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    match cast_with_options(values, target, &options) {
+        Ok(array) => Ok(array),
+        Err(_) if values.data_type().is_numeric() => fault(
+            Fault::OutOfRange,
+            format!("{} out of range", types::sql_name(kind.name, -1)),
+        ),
+        Err(_) => {
+            let from = types::natural(values.data_type()).unwrap_or_default();
+            let message = format!(
+                "cannot cast type {} to {}",
+                types::sql_name(&from, -1),
+                types::sql_name(kind.name, -1)
+            );
+            fault(Fault::CannotCoerce, message)
+        }
+    }
+}
+
+/// As Postgres reads a boolean: any beginning of a word that says which.
+pub fn boolean(text: &str) -> Option<bool> {
+    let text = text.trim().to_lowercase();
+    let begins = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
+    if begins("true", 1) || begins("yes", 1) || text == "on" || text == "1" {
+        return Some(true);
+    }
+    let off = begins("false", 1) || begins("no", 1) || begins("off", 2) || text == "0";
+    off.then_some(false)
+}
+
+fn float(text: &str) -> Option<f64> {
+    match text.trim().to_lowercase().as_str() {
+        "infinity" | "+infinity" | "inf" | "+inf" => Some(f64::INFINITY),
+        "-infinity" | "-inf" => Some(f64::NEG_INFINITY),
+        "nan" => Some(f64::NAN),
+        "" => None,
+        text => text.parse().ok().filter(|number: &f64| number.is_finite()),
+    }
+}
+
+/// A decimal number with `scale` digits behind the point, rounded half away from zero.
+pub fn decimal(text: &str, scale: i8) -> Option<i128> {
+    let text = text.trim();
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (negative, digits) = match mantissa.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = format!("{whole}{part}");
+    if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let shift = i32::from(scale) + exponent - i32::try_from(part.len()).ok()?;
+    let number: i128 = all.parse().ok()?;
+    let scaled = match u32::try_from(shift) {
+        Ok(shift) => number.checked_mul(10_i128.checked_pow(shift)?)?,
+        Err(_) => match 10_i128.checked_pow(shift.unsigned_abs()) {
+            Some(unit) => (number + unit / 2) / unit,
+            None => 0,
+        },
+    };
+    Some(if negative { -scaled } else { scaled })
+}
+
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    if let Some(digits) = text.strip_prefix("\\x") {
+        let digits: Vec<u8> = digits
+            .bytes()
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .collect();
+        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        return match digits.len() % 2 {
+            0 => digits.chunks(2).map(pair).collect(),
+            _ => None,
+        };
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes().peekable();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        match rest.next()? {
+            b'\\' => bytes.push(b'\\'),
+            first => {
+                let digits = [first, rest.next()?, rest.next()?];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 8).ok()?);
+            }
+        }
+    }
+    Some(bytes)
+}
+
+fn uuid(text: &str) -> Result<String> {
+    let digits: String = text
+        .trim()
+        .trim_matches(['{', '}'])
+        .chars()
+        .filter(|c| *c != '-')
+        .collect::<String>()
+        .to_lowercase();
+    if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return invalid("uuid", text);
+    }
+    Ok(format!(
+        "{}-{}-{}-{}-{}",
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..]
+    ))
+}
+
+/// `$1,234.50`
+fn money(text: &str) -> Result<String> {
+    let plain: String = text
+        .trim()
+        .chars()
+        .filter(|c| !matches!(c, '$' | ','))
+        .collect();
+    let Some(cents) = decimal(&plain, 2) else {
+        return invalid("money", text);
+    };
+    let sign = if cents < 0 { "-" } else { "" };
+    let whole = (cents.unsigned_abs() / 100).to_string();
+    let mut grouped = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    Ok(format!(
+        "{sign}${grouped}.{:02}",
+        cents.unsigned_abs() % 100
+    ))
+}
+
+/// The elements of `{a,"b c",NULL}`; nothing where it is none.
+pub fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
+    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let mut elements = Vec::new();
+    let mut characters = inner.chars().peekable();
+    if inner.trim().is_empty() {
+        return Some(elements);
+    }
+    loop {
+        let mut element = String::new();
+        let mut quoted = false;
+        while characters.peek().is_some_and(|c| c.is_whitespace()) {
+            characters.next();
+        }
+        if characters.peek() == Some(&'"') {
+            quoted = true;
+            characters.next();
+            loop {
+                match characters.next()? {
+                    '"' => break,
+                    '\\' => element.push(characters.next()?),
+                    other => element.push(other),
+                }
+            }
+            while characters.peek().is_some_and(|c| c.is_whitespace()) {
+                characters.next();
+            }
+        } else {
+            while let Some(c) = characters.peek().filter(|c| **c != ',') {
+                match c {
+                    '{' | '}' | '"' => return None,
+                    '\\' => {
+                        characters.next();
+                        element.push(characters.next()?);
+                        continue;
+                    }
+                    other => element.push(*other),
+                }
+                characters.next();
+            }
+            element.truncate(element.trim_end().len());
+        }
+        match quoted {
+            true => elements.push(Some(element)),
+            false if element.is_empty() => return None,
+            false => elements.push((!element.eq_ignore_ascii_case("null")).then_some(element)),
+        }
+        match characters.next() {
+            None => return Some(elements),
+            Some(',') => {}
+            Some(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn array_literals_are_read_as_postgres_reads_them() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(array_elements("{}"), Some(vec![]));
+        assert_eq!(
+            array_elements("{a,\"b,\\\"c\", NULL ,\"NULL\"}"),
+            Some(vec![some("a"), some("b,\"c"), None, some("NULL")])
+        );
+        for malformed in ["a", "{a,}", "{a", "{\"a}"] {
+            assert_eq!(array_elements(malformed), None, "{malformed}");
+        }
+    }
+
+    /// Expected: PostgreSQL 15.18, `text::numeric(38, s)`.
+    #[test]
+    fn decimals_are_rounded_away_from_zero() {
+        for (text, scale, expected) in [
+            ("1.5", 0, Some(2)),
+            ("-1.5", 0, Some(-2)),
+            ("1e3", 2, Some(100_000)),
+            (".5", 1, Some(5)),
+            ("12.7x", 1, None),
+            ("", 0, None),
+        ] {
+            assert_eq!(decimal(text, scale), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_of_a_word_is_a_boolean() {
+        for (text, expected) in [
+            ("t", Some(true)),
+            ("OFF", Some(false)),
+            ("o", None),
+            ("y", Some(true)),
+            ("2", None),
+        ] {
+            assert_eq!(boolean(text), expected, "{text}");
+        }
+    }
+}

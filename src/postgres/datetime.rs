@@ -1,0 +1,761 @@
+//! Dates, times and intervals as Postgres reads them.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
+use datafusion::arrow::array::timezone::Tz;
+use datafusion::arrow::array::{
+    ArrayRef, Date32Array, IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray,
+};
+use datafusion::arrow::datatypes::IntervalMonthDayNano;
+
+use super::casts::invalid;
+use super::function::{Result, fault};
+use crate::error::Fault;
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// A date, a time of day and a zone, as far as a text has them.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Moment {
+    date: Option<NaiveDate>,
+    time_us: Option<i64>,
+    zone: Option<String>,
+    /// `infinity` and its opposite.
+    endless: Option<i64>,
+    /// An instant: `now`, `epoch`.
+    instant_us: Option<i64>,
+}
+
+/// Texts as days.
+pub fn dates(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
+    let read =
+        |text: &str| -> Result<i32> {
+            let moment = moment("date", text, zone)?;
+            match moment.endless {
+                Some(i64::MAX) => return Ok(i32::MAX),
+                Some(_) => return Ok(i32::MIN),
+                None => {}
+            }
+            match moment.date {
+                Some(date) => Ok(days(date)),
+                None => match moment.instant_us {
+                    Some(instant) => Ok(i32::try_from(local_us(instant, zone)?.div_euclid(DAY_US))
+                        .unwrap_or(i32::MAX)),
+                    None => invalid("date", text),
+                },
+            }
+        };
+    let days = texts.iter().map(|text| text.map(read).transpose());
+    Ok(Arc::new(days.collect::<Result<Date32Array>>()?))
+}
+
+/// Texts as times of a day.
+pub fn times(texts: &StringArray) -> Result<ArrayRef> {
+    let read = |text: &str| -> Result<i64> {
+        match moment("time", text, "UTC")?.time_us {
+            Some(time) => Ok(time),
+            None => invalid("time", text),
+        }
+    };
+    let times = texts.iter().map(|text| text.map(read).transpose());
+    Ok(Arc::new(times.collect::<Result<Time64MicrosecondArray>>()?))
+}
+
+/// Texts as times without a zone; one that is written is passed over.
+pub fn timestamps(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
+    let read = |text: &str| -> Result<i64> {
+        let moment = moment("timestamp", text, zone)?;
+        match (moment.endless, moment.instant_us, moment.date) {
+            (Some(endless), ..) => Ok(endless),
+            (_, Some(instant), _) => local_us(instant, zone),
+            (.., Some(date)) => Ok(i64::from(days(date)) * DAY_US + moment.time_us.unwrap_or(0)),
+            _ => invalid("timestamp", text),
+        }
+    };
+    let values = texts.iter().map(|text| text.map(read).transpose());
+    Ok(Arc::new(
+        values.collect::<Result<TimestampMicrosecondArray>>()?,
+    ))
+}
+
+/// Texts as instants; without a zone they lie in the session's.
+pub fn instants(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
+    let kind = "timestamp with time zone";
+    let read = |text: &str| -> Result<i64> {
+        let moment = moment(kind, text, zone)?;
+        match (moment.endless, moment.instant_us, moment.date) {
+            (Some(endless), ..) => Ok(endless),
+            (_, Some(instant), _) => Ok(instant),
+            (.., Some(date)) => {
+                let local = i64::from(days(date)) * DAY_US + moment.time_us.unwrap_or(0);
+                utc_us(local, moment.zone.as_deref().unwrap_or(zone))
+            }
+            _ => invalid(kind, text),
+        }
+    };
+    let values = texts.iter().map(|text| text.map(read).transpose());
+    let values = values.collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(Arc::new(values.with_timezone("UTC")))
+}
+
+/// Texts as intervals.
+pub fn intervals(texts: &StringArray) -> Result<ArrayRef> {
+    let read = |text: &str| match interval(text) {
+        Some(value) => Ok(value),
+        None => fault(
+            Fault::InvalidDatetime,
+            format!("invalid input syntax for type interval: \"{text}\""),
+        ),
+    };
+    let values = texts.iter().map(|text| text.map(read).transpose());
+    Ok(Arc::new(
+        values.collect::<Result<IntervalMonthDayNanoArray>>()?,
+    ))
+}
+
+/// Days since 1970.
+pub fn days(date: NaiveDate) -> i32 {
+    i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).unwrap_or(i32::MAX)
+}
+
+/// The zone of that name: `Asia/Shanghai`, `utc`, `+08`, `UTC+3`.
+pub fn zone_of(name: &str) -> Option<Tz> {
+    let name = name.trim();
+    if let Ok(zone) = name.parse::<Tz>() {
+        return Some(zone);
+    }
+    let known = match name.to_lowercase().as_str() {
+        "utc" | "z" | "zulu" | "gmt" | "etc/utc" => Some("UTC"),
+        "est" => Some("-05:00"),
+        "edt" | "cst6" => Some("-04:00"),
+        "cst" => Some("-06:00"),
+        "cdt" => Some("-05:00"),
+        "mst" => Some("-07:00"),
+        "mdt" => Some("-06:00"),
+        "pst" => Some("-08:00"),
+        "pdt" => Some("-07:00"),
+        "cet" => Some("+01:00"),
+        "cest" => Some("+02:00"),
+        "msk" => Some("+03:00"),
+        "jst" => Some("+09:00"),
+        _ => None,
+    };
+    if let Some(known) = known {
+        return known.parse().ok();
+    }
+    if let Some(offset) = offset_seconds(name) {
+        let sign = if offset < 0 { '-' } else { '+' };
+        let offset = offset.unsigned_abs();
+        return format!("{sign}{:02}:{:02}", offset / 3600, offset / 60 % 60)
+            .parse()
+            .ok();
+    }
+    // Cities in any letters: Postgres compares names without regard to case.
+    let capitalized: Vec<String> = name
+        .split('/')
+        .map(|part| {
+            part.split('_')
+                .map(|word| {
+                    let mut letters = word.chars();
+                    letters.next().map_or(String::new(), |first| {
+                        first
+                            .to_uppercase()
+                            .chain(letters.flat_map(char::to_lowercase))
+                            .collect()
+                    })
+                })
+                .collect::<Vec<_>>()
+                .join("_")
+        })
+        .collect();
+    capitalized.join("/").parse().ok()
+}
+
+/// `+08`, `-0330`, `+05:30`, in seconds.
+fn offset_seconds(text: &str) -> Option<i32> {
+    let sign = match text.chars().next()? {
+        '+' => 1,
+        '-' => -1,
+        _ => return None,
+    };
+    let digits: Vec<&str> = text[1..].split(':').collect();
+    let (hours, minutes): (i32, i32) = match digits.as_slice() {
+        [hours] if hours.len() <= 2 => (hours.parse().ok()?, 0),
+        [both] if both.len() == 4 => (both[..2].parse().ok()?, both[2..].parse().ok()?),
+        [hours, minutes, ..] => (hours.parse().ok()?, minutes.parse().ok()?),
+        _ => return None,
+    };
+    (hours < 16 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+/// The local time, in microseconds, of an instant in a zone.
+pub fn local_us(instant_us: i64, zone: &str) -> Result<i64> {
+    let (Some(tz), Some(utc)) = (
+        zone_of(zone),
+        DateTime::<Utc>::from_timestamp_micros(instant_us),
+    ) else {
+        return fault(
+            Fault::InvalidArgument,
+            format!("time zone \"{zone}\" not recognized"),
+        );
+    };
+    let local = tz.from_utc_datetime(&utc.naive_utc()).naive_local();
+    Ok(local.and_utc().timestamp_micros())
+}
+
+/// The instant, in microseconds, of a local time in a zone. One that a change of clocks left out is taken an
+/// hour later, one that it brought twice is the first after the change, as in Postgres.
+pub fn utc_us(local_us: i64, zone: &str) -> Result<i64> {
+    let (Some(tz), Some(local)) = (
+        zone_of(zone),
+        DateTime::<Utc>::from_timestamp_micros(local_us),
+    ) else {
+        return fault(
+            Fault::InvalidArgument,
+            format!("time zone \"{zone}\" not recognized"),
+        );
+    };
+    let local = local.naive_utc();
+    let instant = match tz.from_local_datetime(&local) {
+        chrono::LocalResult::Single(instant) => instant,
+        chrono::LocalResult::Ambiguous(_, later) => later,
+        chrono::LocalResult::None => {
+            let before = local - chrono::Duration::hours(3);
+            let offset = tz.offset_from_utc_datetime(&before).fix();
+            let seconds = i64::from(offset.local_minus_utc());
+            return Ok(local_us - seconds * 1_000_000);
+        }
+    };
+    Ok(instant.timestamp_micros())
+}
+
+/// Reads a date, a time, or both.
+pub fn moment(kind: &str, text: &str, zone: &str) -> Result<Moment> {
+    let malformed = || {
+        fault(
+            Fault::InvalidDatetime,
+            format!("invalid input syntax for type {kind}: \"{text}\""),
+        )
+    };
+    let out = || {
+        fault(
+            Fault::DatetimeOverflow,
+            format!("date/time field value out of range: \"{text}\""),
+        )
+    };
+    let now = Utc::now();
+    let today = |add: i64| -> Result<Moment> {
+        let local = local_us(now.timestamp_micros(), zone)?;
+        let day = local.div_euclid(DAY_US) + add;
+        let date = DateTime::<Utc>::from_timestamp(day * 86_400, 0).map(|day| day.date_naive());
+        Ok(Moment {
+            date,
+            time_us: Some(0),
+            ..Moment::default()
+        })
+    };
+    match text.trim().to_lowercase().as_str() {
+        "infinity" => {
+            return Ok(Moment {
+                endless: Some(i64::MAX),
+                ..Moment::default()
+            });
+        }
+        "-infinity" => {
+            return Ok(Moment {
+                endless: Some(i64::MIN),
+                ..Moment::default()
+            });
+        }
+        "now" => {
+            return Ok(Moment {
+                instant_us: Some(now.timestamp_micros()),
+                ..Moment::default()
+            });
+        }
+        "epoch" => {
+            return Ok(Moment {
+                instant_us: Some(0),
+                ..Moment::default()
+            });
+        }
+        "today" => return today(0),
+        "tomorrow" => return today(1),
+        "yesterday" => return today(-1),
+        _ => {}
+    }
+    let mut moment = Moment::default();
+    let spaced = separated(text.trim());
+    let mut words = Vec::new();
+    for word in spaced.split_whitespace() {
+        if word.contains(':') {
+            let (clock, offset) = split_offset(word);
+            match time_us(clock) {
+                Some(time) => moment.time_us = Some(time),
+                None if clock.split(':').all(|part| {
+                    part.trim_matches('.')
+                        .chars()
+                        .all(|c| c.is_ascii_digit() || c == '.')
+                }) =>
+                {
+                    return out();
+                }
+                None => return malformed(),
+            }
+            if !offset.is_empty() {
+                moment.zone = Some(offset.to_owned());
+            }
+        } else {
+            words.push(word);
+        }
+    }
+    let mut pending: Vec<&str> = Vec::new();
+    for word in words {
+        match word.to_lowercase().as_str() {
+            "am" if moment.time_us.is_some_and(|time| time >= DAY_US / 2) => {
+                moment.time_us = moment.time_us.map(|time| time - DAY_US / 2);
+            }
+            "am" | "ad" | "at" => {}
+            "pm" if moment.time_us.is_some_and(|time| time < DAY_US / 2) => {
+                moment.time_us = moment.time_us.map(|time| time + DAY_US / 2);
+            }
+            "pm" => {}
+            _ if weekday(word) => {}
+            _ => match (iso_date(word), moment.date) {
+                (Some(Some(date)), None) => moment.date = Some(date),
+                (Some(None), None) => return out(),
+                _ if zone_of(word).is_some()
+                    && (moment.date.is_some() || moment.time_us.is_some())
+                    && pending.is_empty() =>
+                {
+                    moment.zone = Some(word.to_owned());
+                }
+                _ => pending.push(word),
+            },
+        }
+    }
+    if !pending.is_empty() {
+        match (written_date(&pending), moment.date) {
+            (Some(date), None) => moment.date = Some(date),
+            _ => return malformed(),
+        }
+    }
+    match moment.date.is_some() || moment.time_us.is_some() {
+        true => Ok(moment),
+        false => malformed(),
+    }
+}
+
+/// `2024-01-02T03:04:05` and `20240102T030405` with a space in the place of the T.
+fn separated(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut before = ' ';
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let next = characters.peek().copied().unwrap_or(' ');
+        let between =
+            matches!(character, 'T' | 't') && before.is_ascii_digit() && next.is_ascii_digit();
+        result.push(if between { ' ' } else { character });
+        before = character;
+    }
+    result
+}
+
+/// A time of day and the offset or zone that follows it without a space.
+fn split_offset(word: &str) -> (&str, &str) {
+    let place = word
+        .find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.'))
+        .unwrap_or(word.len());
+    word.split_at(place)
+}
+
+fn time_us(clock: &str) -> Option<i64> {
+    let parts: Vec<&str> = clock.split(':').collect();
+    let (hours, minutes, seconds) = match parts.as_slice() {
+        [hours, minutes] => (*hours, *minutes, "0"),
+        [hours, minutes, seconds] => (*hours, *minutes, *seconds),
+        _ => return None,
+    };
+    let (whole, part) = seconds.split_once('.').unwrap_or((seconds, ""));
+    let hours: i64 = hours.parse().ok()?;
+    let minutes: i64 = minutes.parse().ok()?;
+    let seconds: i64 = whole.parse().ok()?;
+    let fraction = fraction_us(part)?;
+    let total = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + fraction;
+    (hours <= 24 && minutes < 60 && seconds <= 60 && total <= DAY_US).then_some(total)
+}
+
+/// `.5` of a second, in microseconds, rounded.
+fn fraction_us(digits: &str) -> Option<i64> {
+    if digits.is_empty() {
+        return Some(0);
+    }
+    let padded = format!("{digits:0<7}");
+    let tenths: i64 = padded.get(..7)?.parse().ok()?;
+    Some((tenths + 5) / 10)
+}
+
+/// A date in digits; `Some(None)` where it is one that there isn't.
+fn iso_date(word: &str) -> Option<Option<NaiveDate>> {
+    if word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(NaiveDate::from_ymd_opt(
+            word[..4].parse().ok()?,
+            word[4..6].parse().ok()?,
+            word[6..].parse().ok()?,
+        ));
+    }
+    let separator = ['-', '/', '.']
+        .into_iter()
+        .find(|c| word.matches(*c).count() == 2)?;
+    let parts: Vec<&str> = word.split(separator).collect();
+    let [first, second, third] = parts.as_slice() else {
+        return None;
+    };
+    if let (Some(month), Ok(day)) = (month_of(second), first.parse()) {
+        return Some(NaiveDate::from_ymd_opt(third.parse().ok()?, month, day));
+    }
+    if !parts
+        .iter()
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        return None;
+    }
+    // Years first, or the month as DateStyle MDY has it.
+    let (year, month, day) = match first.len() {
+        3.. => (*first, *second, *third),
+        _ => (*third, *first, *second),
+    };
+    let short: i32 = year.parse().ok()?;
+    let year = match year.len() {
+        2 if short < 70 => short + 2000,
+        2 => short + 1900,
+        _ => short,
+    };
+    Some(NaiveDate::from_ymd_opt(
+        year,
+        month.parse().ok()?,
+        day.parse().ok()?,
+    ))
+}
+
+/// `Feb 29, 2024` and `29 February 2024`
+fn written_date(words: &[&str]) -> Option<NaiveDate> {
+    let mut month = None;
+    let mut numbers = Vec::new();
+    for word in words {
+        let word = word.trim_end_matches(',');
+        match month_of(word) {
+            Some(number) => month = Some(number),
+            None => numbers.push(word.parse::<u32>().ok()?),
+        }
+    }
+    let [one, other] = numbers.as_slice() else {
+        return None;
+    };
+    let (year, day) = if *one > 31 {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    NaiveDate::from_ymd_opt(i32::try_from(*year).ok()?, month?, *day)
+}
+
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
+/// The number of a month by its name or the name's first three letters.
+pub fn month_of(word: &str) -> Option<u32> {
+    let word = word.to_lowercase();
+    let found = MONTHS
+        .iter()
+        .position(|month| *month == word || (word.len() == 3 && month.starts_with(&word)))?;
+    u32::try_from(found + 1).ok()
+}
+
+fn weekday(word: &str) -> bool {
+    const DAYS: [&str; 7] = [
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+    ];
+    let word = word.trim_end_matches(',').to_lowercase();
+    DAYS.iter()
+        .any(|day| *day == word || (word.len() == 3 && day.starts_with(&word)))
+}
+
+/// Reads `1 day 02:00:00`, `90 minutes`, `1.5 hours ago`, `P1DT2H`.
+pub fn interval(text: &str) -> Option<IntervalMonthDayNano> {
+    let text = text.trim().to_lowercase();
+    if let Some(iso) = text.strip_prefix('p') {
+        return iso_interval(iso);
+    }
+    let (text, ago) = match text.strip_suffix("ago") {
+        Some(rest) => (rest.trim_end().to_owned(), true),
+        None => (text, false),
+    };
+    let mut sum = Amount::default();
+    let mut words = interval_words(text.trim_start_matches('@'))
+        .into_iter()
+        .peekable();
+    words.peek()?;
+    while let Some(word) = words.next() {
+        if word.contains(':') {
+            sum.microseconds += clock_us(&word)?;
+            continue;
+        }
+        let number: f64 = word.parse().ok()?;
+        match words.next_if(|next| next.starts_with(|c: char| c.is_alphabetic())) {
+            Some(unit) => sum.add(number, &unit)?,
+            // A number alone counts seconds; before a time, days.
+            None if words.peek().is_some_and(|next| next.contains(':')) => {
+                sum.add(number, "day")?
+            }
+            None => sum.add(number, "second")?,
+        }
+    }
+    let sign = if ago { -1 } else { 1 };
+    Some(IntervalMonthDayNano::new(
+        sign * i32::try_from(sum.months).ok()?,
+        sign * i32::try_from(sum.days).ok()?,
+        i64::from(sign) * sum.microseconds.checked_mul(1000)?,
+    ))
+}
+
+/// Numbers, times and units apart: `1d2h` as `1 d 2 h`.
+fn interval_words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut last_alphabetic = None;
+    for character in text.chars() {
+        if character.is_whitespace() || character == ',' {
+            last_alphabetic = None;
+            continue;
+        }
+        let alphabetic = character.is_alphabetic();
+        match (last_alphabetic == Some(alphabetic), words.last_mut()) {
+            (true, Some(word)) => word.push(character),
+            _ => words.push(character.to_string()),
+        }
+        last_alphabetic = Some(alphabetic);
+    }
+    words
+}
+
+/// A signed time: `-02:00`.
+fn clock_us(word: &str) -> Option<i64> {
+    let (sign, clock) = match word.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, word.strip_prefix('+').unwrap_or(word)),
+    };
+    let parts: Vec<&str> = clock.split(':').collect();
+    let (hours, minutes, seconds) = match parts.as_slice() {
+        // Two numbers with a point are minutes and seconds.
+        [minutes, seconds] if seconds.contains('.') => ("0", *minutes, *seconds),
+        [hours, minutes] => (*hours, *minutes, "0"),
+        [hours, minutes, seconds] => (*hours, *minutes, *seconds),
+        _ => return None,
+    };
+    let (whole, part) = seconds.split_once('.').unwrap_or((seconds, ""));
+    let total = (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?) * 60
+        + whole.parse::<i64>().ok()?;
+    Some(sign * (total.checked_mul(1_000_000)? + fraction_us(part)?))
+}
+
+#[derive(Default)]
+struct Amount {
+    months: i64,
+    days: i64,
+    microseconds: i64,
+}
+
+impl Amount {
+    fn add(&mut self, number: f64, unit: &str) -> Option<()> {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "a number of months or days that is too large saturates"
+        )]
+        let whole = |number: f64| number.trunc() as i64;
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "microseconds that are too many saturate"
+        )]
+        let microseconds = |number: f64, each: f64| (number * each).round() as i64;
+        let singular = unit
+            .strip_suffix('s')
+            .filter(|rest| rest.len() > 1)
+            .unwrap_or(unit);
+        match singular {
+            "y" | "yr" | "year" => self.add_months(number * 12.0),
+            "decade" | "dec" => self.add_months(number * 120.0),
+            "century" | "c" | "cent" | "centurie" => self.add_months(number * 1200.0),
+            "millennium" | "mil" | "millennia" => self.add_months(number * 12_000.0),
+            "quarter" | "qtr" => self.add_months(number * 3.0),
+            "mon" | "month" => self.add_months(number),
+            "w" | "week" => {
+                self.days += whole(number * 7.0);
+                self.microseconds += microseconds((number * 7.0).fract(), 86_400e6);
+            }
+            "d" | "day" => {
+                self.days += whole(number);
+                self.microseconds += microseconds(number.fract(), 86_400e6);
+            }
+            "h" | "hr" | "hour" => self.microseconds += microseconds(number, 3600e6),
+            "m" | "min" | "minute" => self.microseconds += microseconds(number, 60e6),
+            "s" | "sec" | "second" | "" => self.microseconds += microseconds(number, 1e6),
+            "ms" | "msec" | "millisecond" | "millisec" => {
+                self.microseconds += microseconds(number, 1e3)
+            }
+            "us" | "usec" | "microsecond" | "microsec" => {
+                self.microseconds += microseconds(number, 1.0)
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Months, and of a part of one its days, of thirty.
+    fn add_months(&mut self, number: f64) {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "a number of months that is too large saturates"
+        )]
+        let whole = number.trunc() as i64;
+        self.months += whole;
+        let _ = self.add(number.fract() * 30.0, "day");
+    }
+}
+
+/// What follows the P of `P1Y2M3DT4H5M6S`.
+fn iso_interval(text: &str) -> Option<IntervalMonthDayNano> {
+    let mut sum = Amount::default();
+    let mut in_time = false;
+    let mut number = String::new();
+    for character in text.chars() {
+        match character {
+            't' => in_time = true,
+            '0'..='9' | '.' | '-' | '+' => number.push(character),
+            unit => {
+                let count: f64 = number.parse().ok()?;
+                number.clear();
+                sum.add(
+                    count,
+                    match (unit, in_time) {
+                        ('y', false) => "year",
+                        ('m', false) => "month",
+                        ('w', false) => "week",
+                        ('d', false) => "day",
+                        ('h', true) => "hour",
+                        ('m', true) => "minute",
+                        ('s', true) => "second",
+                        _ => return None,
+                    },
+                )?;
+            }
+        }
+    }
+    let months = i32::try_from(sum.months).ok()?;
+    let days = i32::try_from(sum.days).ok()?;
+    number
+        .is_empty()
+        .then(|| IntervalMonthDayNano::new(months, days, sum.microseconds * 1000))
+}
+
+/// A date and time some intervals later; days that a month doesn't have are its last.
+pub fn add(local_us: i64, interval: &IntervalMonthDayNano) -> Option<i64> {
+    let moment = DateTime::<Utc>::from_timestamp_micros(local_us)?.naive_utc();
+    let months = chrono::Months::new(interval.months.unsigned_abs());
+    let moment: NaiveDateTime = match interval.months < 0 {
+        true => moment.checked_sub_months(months)?,
+        false => moment.checked_add_months(months)?,
+    };
+    let days = Days::new(u64::from(interval.days.unsigned_abs()));
+    let moment = match interval.days < 0 {
+        true => moment.checked_sub_days(days)?,
+        false => moment.checked_add_days(days)?,
+    };
+    moment
+        .and_utc()
+        .timestamp_micros()
+        .checked_add(interval.nanoseconds / 1000)
+}
+
+/// The start of a day.
+pub fn midnight(date: NaiveDate) -> NaiveDateTime {
+    date.and_time(NaiveTime::MIN)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::text::{instant_text, interval_text};
+    use super::*;
+
+    /// Expected: PostgreSQL 15.18, `SELECT x::interval`.
+    #[test]
+    fn intervals_are_read_as_postgres_reads_them() {
+        for (written, expected) in [
+            ("90 minutes", "01:30:00"),
+            ("1 day 02:00:00", "1 day 02:00:00"),
+            ("1 year 2 mons -3 days", "1 year 2 mons -3 days"),
+            ("1.5 hours ago", "-01:30:00"),
+            ("P1Y2M3DT4H5M6.5S", "1 year 2 mons 3 days 04:05:06.5"),
+            ("1.5 months", "1 mon 15 days"),
+            ("2 weeks", "14 days"),
+            ("1d2h", "1 day 02:00:00"),
+            ("30", "00:00:30"),
+        ] {
+            assert_eq!(
+                interval(written).map(|i| interval_text(&i)).as_deref(),
+                Some(expected),
+                "{written}"
+            );
+        }
+        assert_eq!(interval("soon"), None);
+        assert_eq!(interval(""), None);
+    }
+
+    /// Expected: PostgreSQL 15.18, `SELECT x::timestamptz`, TimeZone UTC.
+    #[test]
+    fn instants_are_read_as_postgres_reads_them() {
+        for (written, expected) in [
+            ("2024-07-01 10:00+02", "2024-07-01 08:00:00+00"),
+            ("2024-07-01T10:00:00Z", "2024-07-01 10:00:00+00"),
+            (
+                "2024-07-01 10:00:00.5 America/New_York",
+                "2024-07-01 14:00:00.5+00",
+            ),
+            ("Feb 29, 2024 3:04 PM", "2024-02-29 15:04:00+00"),
+            ("20240229", "2024-02-29 00:00:00+00"),
+            ("02/29/2024", "2024-02-29 00:00:00+00"),
+        ] {
+            let moment = moment("timestamp with time zone", written, "UTC").unwrap();
+            let local =
+                i64::from(days(moment.date.unwrap())) * DAY_US + moment.time_us.unwrap_or(0);
+            let instant = utc_us(local, moment.zone.as_deref().unwrap_or("UTC")).unwrap();
+            assert_eq!(
+                instant_text(instant, "UTC".parse().ok()).as_deref(),
+                Some(expected),
+                "{written}"
+            );
+        }
+        assert!(moment("date", "2024-13-01", "UTC").is_err());
+        assert!(moment("date", "soon", "UTC").is_err());
+    }
+}

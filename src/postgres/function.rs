@@ -1,0 +1,257 @@
+//! How a function of Postgres is made: a name, the type of its answer, and what it does with arrays.
+
+use std::any::Any;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use datafusion::common::ScalarValue;
+use datafusion::config::ConfigOptions;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+use thiserror::Error;
+
+use super::names_of_objects::{Names, NoNames};
+use super::{text, types};
+use crate::error::Fault;
+
+/// The result of everything that a function does.
+pub type Result<T, E = DataFusionError> = std::result::Result<T, E>;
+
+/// A fault in a function's arguments, with what its SQLSTATE comes from.
+#[derive(Debug, Clone, Error)]
+#[error("{message}")]
+pub struct ValueFault {
+    /// The kind of fault.
+    pub fault: Fault,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// An error about a value.
+pub fn fault<T>(fault: Fault, message: impl Into<String>) -> Result<T> {
+    let message = message.into();
+    Err(DataFusionError::External(Box::new(ValueFault {
+        fault,
+        message,
+    })))
+}
+
+/// What a function is called with.
+pub struct Call {
+    /// The arguments, each as long as there are rows.
+    pub arrays: Vec<ArrayRef>,
+    /// Their fields.
+    pub fields: Vec<FieldRef>,
+    /// The number of rows.
+    pub rows: usize,
+    /// The field of the answer.
+    pub returns: FieldRef,
+    /// The settings of the session.
+    pub options: Arc<ConfigOptions>,
+}
+
+impl Call {
+    /// The texts of an argument; NULLs where it is left out.
+    pub fn texts(&self, at: usize) -> Result<StringArray> {
+        match (self.arrays.get(at), self.fields.get(at)) {
+            (Some(values), Some(field)) => text::texts(values, field, &NoNames),
+            _ => Ok(StringArray::new_null(self.rows)),
+        }
+    }
+
+    /// The whole numbers of an argument; NULLs where it is left out.
+    pub fn integers(&self, at: usize) -> Result<Int64Array> {
+        match self.arrays.get(at) {
+            Some(values) => Ok(cast(values, &DataType::Int64)?
+                .as_primitive::<Int64Type>()
+                .clone()),
+            None => Ok(Int64Array::new_null(self.rows)),
+        }
+    }
+
+    /// Whether there is an argument of that number, from 0.
+    pub fn has(&self, at: usize) -> bool {
+        at < self.arrays.len()
+    }
+
+    /// The session's time zone.
+    pub fn zone(&self) -> &str {
+        self.options.execution.time_zone.as_deref().unwrap_or("UTC")
+    }
+
+    /// An answer for each row, a text made of the texts of the first `count` arguments; NULL where one of
+    /// them is.
+    pub fn map_texts(
+        &self,
+        count: usize,
+        answer: impl Fn(&[&str]) -> Result<Option<String>>,
+    ) -> Result<ArrayRef> {
+        let columns: Vec<StringArray> =
+            (0..count).map(|at| self.texts(at)).collect::<Result<_>>()?;
+        let mut row_texts = Vec::with_capacity(count);
+        let mut answers = Vec::with_capacity(self.rows);
+        for row in 0..self.rows {
+            row_texts.clear();
+            row_texts.extend(
+                columns
+                    .iter()
+                    .filter(|column| column.is_valid(row))
+                    .map(|column| column.value(row)),
+            );
+            answers.push(match row_texts.len() == count {
+                true => answer(&row_texts)?,
+                false => None,
+            });
+        }
+        Ok(Arc::new(StringArray::from(answers)))
+    }
+}
+
+/// The type of a function's answer.
+#[derive(Clone, Copy)]
+pub enum Returns {
+    /// Always the same one.
+    Type(&'static str),
+    /// One that its arguments decide; the values are there where they are literals.
+    Of(fn(&[FieldRef], &[Option<&ScalarValue>]) -> Result<Field>),
+}
+
+/// What a function does.
+pub type Run = Arc<dyn Fn(&Call) -> Result<ArrayRef> + Send + Sync>;
+
+/// A function of Postgres. It takes any arguments: what tells its overloads apart, it looks at itself.
+#[derive(Clone)]
+pub struct Function {
+    name: String,
+    returns: Returns,
+    run: Run,
+    signature: Signature,
+}
+
+/// The function called `name`.
+pub fn function(
+    name: &str,
+    returns: Returns,
+    run: impl Fn(&Call) -> Result<ArrayRef> + Send + Sync + 'static,
+) -> ScalarUDF {
+    volatile_function(name, returns, Volatility::Stable, run)
+}
+
+/// The function called `name`, which may answer differently to the same arguments.
+pub fn volatile_function(
+    name: &str,
+    returns: Returns,
+    volatility: Volatility,
+    run: impl Fn(&Call) -> Result<ArrayRef> + Send + Sync + 'static,
+) -> ScalarUDF {
+    let signature = Signature::one_of(
+        vec![
+            datafusion::logical_expr::TypeSignature::VariadicAny,
+            datafusion::logical_expr::TypeSignature::Nullary,
+        ],
+        volatility,
+    );
+    ScalarUDF::from(Function {
+        name: name.to_owned(),
+        returns,
+        run: Arc::new(run),
+        signature,
+    })
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Function")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+// There is one function of a name.
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Err(DataFusionError::Internal(format!(
+            "the type of {} depends on its fields",
+            self.name
+        )))
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        let field = match self.returns {
+            Returns::Type(kind) => types::field(&self.name, kind),
+            Returns::Of(of) => of(arguments.arg_fields, arguments.scalar_arguments)?,
+        };
+        Ok(Arc::new(field.with_name(&self.name).with_nullable(true)))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let constant = !arguments.args.is_empty()
+            && arguments
+                .args
+                .iter()
+                .all(|value| matches!(value, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { arguments.number_rows };
+        let arrays = arguments
+            .args
+            .iter()
+            .map(|value| value.to_array(rows))
+            .collect::<Result<Vec<_>>>()?;
+        let call = Call {
+            arrays,
+            fields: arguments.arg_fields,
+            rows,
+            returns: arguments.return_field,
+            options: arguments.config_options,
+        };
+        let answer = (self.run)(&call)?;
+        let answer = match answer.data_type() == call.returns.data_type() {
+            true => answer,
+            false => cast(&answer, call.returns.data_type())?,
+        };
+        match constant && answer.len() == 1 {
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &answer, 0,
+            )?)),
+            false => Ok(ColumnarValue::Array(answer)),
+        }
+    }
+}
+
+/// The function that an expression calls, where it is one of ours.
+pub fn of(function: &ScalarUDF) -> Option<&Function> {
+    let inner: &dyn Any = function.inner().as_ref();
+    inner.downcast_ref::<Function>()
+}
+
+/// The names of objects, for functions that don't need any.
+pub fn no_names() -> Arc<dyn Names> {
+    Arc::new(NoNames)
+}

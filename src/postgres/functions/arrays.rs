@@ -1,0 +1,804 @@
+//! Arrays: subscripts, comparisons with all or any of their elements, and the functions that return rows as lists.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, GenericListArray, Int32Array, Int64Array, Int64Builder,
+    ListBuilder, StringArray, StringBuilder, StructArray, UInt64Array, new_null_array,
+};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::compute::kernels::cmp;
+use datafusion::arrow::compute::{cast, concat, take};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit, TimestampMicrosecondType};
+use datafusion::logical_expr::ScalarUDF;
+
+use super::texts::{like, regex};
+use crate::error::Fault;
+use crate::postgres::casts::array_elements;
+use crate::postgres::function::{Call, Result, Returns, fault, function};
+use crate::postgres::names_of_objects::NoNames;
+use crate::postgres::{datetime, text, types};
+
+/// All of them.
+pub fn all() -> Vec<ScalarUDF> {
+    let boolean = Returns::Type("bool");
+    let integer = Returns::Type("int4");
+    vec![
+        function("pg_any", boolean, |call| compare_elements(call, false)),
+        function("pg_all", boolean, |call| compare_elements(call, true)),
+        function(
+            "pg_subscript",
+            Returns::Of(|fields, _| Ok(element_field(fields))),
+            subscript,
+        ),
+        function(
+            "pg_slice",
+            Returns::Of(|fields, _| Ok(first(fields))),
+            slice,
+        ),
+        function(
+            "pg_element_of",
+            Returns::Of(|fields, _| Ok(element_of_second(fields))),
+            |call| Ok(Arc::clone(&call.arrays[0])),
+        ),
+        function(
+            "pg_array_or_empty",
+            Returns::Of(|fields, _| Ok(first(fields))),
+            or_empty,
+        ),
+        function(
+            "pg_read_as",
+            Returns::Of(|fields, _| Ok(read_as_field(fields))),
+            read_as,
+        ),
+        function(
+            "pg_ordinals",
+            Returns::Of(|_, _| Ok(list_field(DataType::Int64))),
+            ordinals,
+        ),
+        function("pg_array_length", integer, |call| {
+            bound(call, |length, _| (length > 0).then_some(length))
+        }),
+        function("pg_array_upper", integer, |call| {
+            bound(call, |length, base| {
+                (length > 0).then_some(length - 1 + base)
+            })
+        }),
+        function("pg_array_lower", integer, |call| {
+            bound(call, |length, base| (length > 0).then_some(base))
+        }),
+        function("pg_array_ndims", integer, |call| {
+            bound(call, |length, _| (length > 0).then_some(1))
+        }),
+        function("pg_cardinality", integer, |call| {
+            bound(call, |length, _| Some(length))
+        }),
+        function("pg_array_position", integer, position),
+        function("pg_array_to_string", Returns::Type("text"), to_string),
+        function("pg_string_to_array", Returns::Type("_text"), |call| {
+            split(call, false)
+        }),
+        function("pg_list_string_to_table", Returns::Type("_text"), |call| {
+            split(call, false)
+        }),
+        function("regexp_split_to_array", Returns::Type("_text"), |call| {
+            split(call, true)
+        }),
+        function(
+            "pg_list_regexp_split_to_table",
+            Returns::Type("_text"),
+            |call| split(call, true),
+        ),
+        function(
+            "pg_list_generate_series",
+            Returns::Of(|fields, _| Ok(series_field(fields))),
+            series,
+        ),
+        function(
+            "pg_list_generate_subscripts",
+            Returns::Of(|_, _| Ok(list_field(DataType::Int32))),
+            subscripts,
+        ),
+        function(
+            "pg_list_pg_expandarray",
+            Returns::Of(|fields, _| Ok(expanded_field(fields))),
+            expand,
+        ),
+        function(
+            "pg_list_pg_partition_ancestors",
+            Returns::Of(|_, _| Ok(list_field(DataType::Int32))),
+            nothing,
+        ),
+        function(
+            "pg_list_pg_partition_tree",
+            Returns::Of(|_, _| Ok(list_field(DataType::Int32))),
+            nothing,
+        ),
+        function(
+            "pg_list_aclexplode",
+            Returns::Of(|_, _| Ok(grants_field())),
+            nothing,
+        ),
+        function(
+            "pg_list_pg_options_to_table",
+            Returns::Of(|_, _| Ok(options_field())),
+            nothing,
+        ),
+        function("pg_contains", boolean, |call| holds(call, 0, 1)),
+        function("pg_contained", boolean, |call| holds(call, 1, 0)),
+        function("pg_overlap", boolean, overlap),
+    ]
+}
+
+fn first(fields: &[FieldRef]) -> Field {
+    match fields.first() {
+        Some(field) if matches!(field.data_type(), DataType::Utf8 | DataType::Null) => {
+            list_field(DataType::Utf8)
+        }
+        Some(field) => field.as_ref().clone(),
+        None => list_field(DataType::Utf8),
+    }
+}
+
+fn list_field(element: DataType) -> Field {
+    Field::new("", types::list_of(element), true)
+}
+
+/// An element of the first argument.
+fn element_field(fields: &[FieldRef]) -> Field {
+    let Some(list) = fields.first() else {
+        return Field::new("", DataType::Utf8, true);
+    };
+    let element = match list.data_type() {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            item.data_type().clone()
+        }
+        _ => DataType::Utf8,
+    };
+    marked_element(Field::new("", element, true), list)
+}
+
+/// The first argument, an element of the second.
+fn element_of_second(fields: &[FieldRef]) -> Field {
+    let [element, list, ..] = fields else {
+        return Field::new("", DataType::Utf8, true);
+    };
+    marked_element(Field::new("", element.data_type().clone(), true), list)
+}
+
+fn marked_element(element: Field, list: &Field) -> Field {
+    match list.metadata().get(types::TYPE_KEY).map(String::as_str) {
+        Some("oidvector") => types::marked(element, "oid"),
+        Some(kind) => match kind.strip_prefix('_') {
+            Some(kind) => types::marked(element, kind),
+            None => element,
+        },
+        None => element,
+    }
+}
+
+/// The list that an argument is; a text is read as one.
+fn lists(call: &Call, at: usize) -> Result<GenericListArray<i32>> {
+    let Some(values) = call.arrays.get(at) else {
+        return fault(Fault::Semantic, "an array is missing");
+    };
+    match values.data_type() {
+        DataType::List(_) => Ok(values.as_list::<i32>().clone()),
+        DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            Ok(cast(values, &DataType::List(Arc::clone(item)))?
+                .as_list::<i32>()
+                .clone())
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
+            let mut read = ListBuilder::new(StringBuilder::new());
+            for text in &call.texts(at)? {
+                match text.map(|text| (text, array_elements(text))) {
+                    None => read.append_null(),
+                    Some((_, Some(elements))) => read.append_value(elements),
+                    Some((text, None)) => {
+                        return fault(
+                            Fault::InvalidText,
+                            format!("malformed array literal: \"{text}\""),
+                        );
+                    }
+                }
+            }
+            Ok(read.finish())
+        }
+        other => fault(
+            Fault::DatatypeMismatch,
+            format!(
+                "{} is not an array",
+                types::natural(other).unwrap_or_default()
+            ),
+        ),
+    }
+}
+
+/// The type of the second argument, where that is an array; a text otherwise.
+fn read_as_field(fields: &[FieldRef]) -> Field {
+    match fields.get(1).map(|field| field.data_type()) {
+        Some(kind @ DataType::List(_)) => Field::new("", kind.clone(), true),
+        _ => Field::new("", DataType::Utf8, true),
+    }
+}
+
+/// The first argument as an array like the second.
+fn read_as(call: &Call) -> Result<ArrayRef> {
+    match call.returns.data_type() {
+        DataType::List(_) => Ok(cast(
+            &(Arc::new(lists(call, 0)?) as ArrayRef),
+            call.returns.data_type(),
+        )?),
+        _ => Ok(Arc::new(call.texts(0)?)),
+    }
+}
+
+/// Vectors of the catalogs are counted from 0, arrays from 1.
+fn base(field: Option<&FieldRef>) -> i32 {
+    match field.and_then(|field| field.metadata().get(types::TYPE_KEY)) {
+        Some(kind) if kind.ends_with("vector") => 0,
+        _ => 1,
+    }
+}
+
+/// `pg_any('=', x, array)`: true where one compares so; NULL where none does and one is unknown.
+fn compare_elements(call: &Call, all: bool) -> Result<ArrayRef> {
+    let operator = call.texts(0)?;
+    let operator = operator.iter().flatten().next().unwrap_or("=").to_owned();
+    let lists = lists(call, 2)?;
+    let mut answers: Vec<Option<bool>> = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        if lists.is_null(row) {
+            answers.push(None);
+            continue;
+        }
+        let elements = lists.value(row);
+        if elements.is_empty() {
+            answers.push(Some(all));
+            continue;
+        }
+        let value = call.arrays[1].slice(row, 1);
+        let compared = compare(&operator, &value, &elements)?;
+        let decisive = compared.iter().any(|answer| answer == Some(!all));
+        let unknown = compared.iter().any(|answer| answer.is_none());
+        answers.push(match (decisive, unknown) {
+            (true, _) => Some(!all),
+            (false, true) => None,
+            (false, false) => Some(all),
+        });
+    }
+    Ok(Arc::new(BooleanArray::from(answers)))
+}
+
+/// One value against each element.
+fn compare(operator: &str, value: &ArrayRef, elements: &ArrayRef) -> Result<BooleanArray> {
+    let (value, elements) = common(value, elements)?;
+    let value_row = datafusion::arrow::array::Scalar::new(Arc::clone(&value));
+    Ok(match operator {
+        "=" => cmp::eq(&value_row, &elements)?,
+        "<>" | "!=" => cmp::neq(&value_row, &elements)?,
+        "<" => cmp::lt(&value_row, &elements)?,
+        "<=" => cmp::lt_eq(&value_row, &elements)?,
+        ">" => cmp::gt(&value_row, &elements)?,
+        ">=" => cmp::gt_eq(&value_row, &elements)?,
+        pattern => {
+            let texts = (plain_texts(&value)?, plain_texts(&elements)?);
+            let text = texts.0.is_valid(0).then(|| texts.0.value(0).to_owned());
+            let answer = |element: Option<&str>| -> Result<Option<bool>> {
+                let (Some(text), Some(element)) = (text.as_deref(), element) else {
+                    return Ok(None);
+                };
+                Ok(Some(match pattern {
+                    "~~" | "LIKE" => like(text, element, Some('\\'), false),
+                    "!~~" => !like(text, element, Some('\\'), false),
+                    "~~*" => like(text, element, Some('\\'), true),
+                    "!~~*" => !like(text, element, Some('\\'), true),
+                    "~" => regex(element, false)?.is_match(text),
+                    "~*" => regex(element, true)?.is_match(text),
+                    "!~" => !regex(element, false)?.is_match(text),
+                    "!~*" => !regex(element, true)?.is_match(text),
+                    other => {
+                        return fault(
+                            Fault::UndefinedFunction,
+                            format!("operator does not exist: {other}"),
+                        );
+                    }
+                }))
+            };
+            texts
+                .1
+                .iter()
+                .map(answer)
+                .collect::<Result<BooleanArray>>()?
+        }
+    })
+}
+
+fn plain_texts(values: &ArrayRef) -> Result<StringArray> {
+    let field = Field::new("", values.data_type().clone(), true);
+    text::texts(values, &field, &NoNames)
+}
+
+/// Both as one type: a text is read as the other's.
+fn common(value: &ArrayRef, elements: &ArrayRef) -> Result<(ArrayRef, ArrayRef)> {
+    let is_text = |kind: &DataType| {
+        matches!(
+            kind,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null
+        )
+    };
+    let (left, right) = (value.data_type(), elements.data_type());
+    let target = match (left, right) {
+        (left, right) if left == right => left.clone(),
+        (left, right) if is_text(left) && is_text(right) => DataType::Utf8,
+        (left, right) if is_text(left) => right.clone(),
+        (left, right) if is_text(right) => left.clone(),
+        (left, right) if left.is_integer() && right.is_integer() => DataType::Int64,
+        (left, right) if left.is_numeric() && right.is_numeric() => DataType::Float64,
+        (left, _) => left.clone(),
+    };
+    Ok((cast(value, &target)?, cast(elements, &target)?))
+}
+
+fn subscript(call: &Call) -> Result<ArrayRef> {
+    let lists = lists(call, 0)?;
+    let wanted = call.integers(1)?;
+    let base = i64::from(base(call.fields.first()));
+    let offsets = lists.value_offsets();
+    let place = |row: usize| -> Option<u64> {
+        if lists.is_null(row) || wanted.is_null(row) {
+            return None;
+        }
+        let at = wanted.value(row) - base;
+        let length = i64::from(lists.value_length(row));
+        (0..length)
+            .contains(&at)
+            .then(|| u64::try_from(i64::from(offsets[row]) + at).ok())?
+    };
+    let places: UInt64Array = (0..call.rows).map(place).collect();
+    Ok(take(lists.values(), &places, None)?)
+}
+
+fn slice(call: &Call) -> Result<ArrayRef> {
+    let lists = lists(call, 0)?;
+    let (lower, upper) = (call.integers(1)?, call.integers(2)?);
+    let base = i64::from(base(call.fields.first()));
+    rebuilt(&lists, |row, length| {
+        let from = if lower.is_valid(row) {
+            (lower.value(row) - base).max(0)
+        } else {
+            0
+        };
+        let to = if upper.is_valid(row) {
+            (upper.value(row) - base + 1).min(length)
+        } else {
+            length
+        };
+        (from, to.max(from))
+    })
+}
+
+/// Lists with the part of each that `part` says.
+fn rebuilt(
+    lists: &GenericListArray<i32>,
+    part: impl Fn(usize, i64) -> (i64, i64),
+) -> Result<ArrayRef> {
+    let mut places = Vec::new();
+    let mut lengths = Vec::with_capacity(lists.len());
+    for row in 0..lists.len() {
+        let length = i64::from(lists.value_length(row));
+        let (from, to) = part(row, length);
+        let (from, to) = (from.min(length), to.min(length));
+        let start = i64::from(lists.value_offsets()[row]);
+        places.extend((from..to).filter_map(|at| u64::try_from(start + at).ok()));
+        lengths.push(usize::try_from(to - from).unwrap_or(0));
+    }
+    let values = take(lists.values(), &UInt64Array::from(places), None)?;
+    let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+    Ok(Arc::new(GenericListArray::<i32>::try_new(
+        item,
+        OffsetBuffer::from_lengths(lengths),
+        values,
+        lists.nulls().cloned(),
+    )?))
+}
+
+fn or_empty(call: &Call) -> Result<ArrayRef> {
+    let lists = lists(call, 0)?;
+    let item = Arc::new(Field::new_list_field(
+        lists.values().data_type().clone(),
+        true,
+    ));
+    let lengths = (0..lists.len()).map(|row| {
+        if lists.is_null(row) {
+            0
+        } else {
+            usize::try_from(lists.value_length(row)).unwrap_or(0)
+        }
+    });
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    let values = match lists.nulls() {
+        None => lists.values().slice(
+            usize::try_from(lists.value_offsets()[0]).unwrap_or(0),
+            usize::try_from(offsets.last().copied().unwrap_or(0)).unwrap_or(0),
+        ),
+        Some(_) => {
+            let parts: Vec<ArrayRef> = (0..lists.len())
+                .filter(|row| lists.is_valid(*row))
+                .map(|row| lists.value(row))
+                .collect();
+            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+            match parts.is_empty() {
+                true => new_null_array(lists.values().data_type(), 0),
+                false => concat(&parts)?,
+            }
+        }
+    };
+    Ok(Arc::new(GenericListArray::<i32>::try_new(
+        item, offsets, values, None,
+    )?))
+}
+
+/// `[1, 2, …]` as long as the longest of the arguments.
+fn ordinals(call: &Call) -> Result<ArrayRef> {
+    let lists = (0..call.arrays.len())
+        .map(|at| lists(call, at))
+        .collect::<Result<Vec<_>>>()?;
+    let mut result = ListBuilder::new(Int64Builder::new());
+    for row in 0..call.rows {
+        let length = lists
+            .iter()
+            .filter(|list| list.is_valid(row))
+            .map(|list| i64::from(list.value_length(row)))
+            .max();
+        result.append_option(length.map(|length| (1..=length).map(Some)));
+    }
+    Ok(Arc::new(result.finish()))
+}
+
+fn bound(call: &Call, answer: impl Fn(i32, i32) -> Option<i32>) -> Result<ArrayRef> {
+    let lists = lists(call, 0)?;
+    let dimension = call.integers(1)?;
+    let base = base(call.fields.first());
+    let value = |row: usize| {
+        let first = !call.has(1) || (dimension.is_valid(row) && dimension.value(row) == 1);
+        (lists.is_valid(row) && first)
+            .then(|| answer(lists.value_length(row), base))
+            .flatten()
+    };
+    Ok(Arc::new((0..call.rows).map(value).collect::<Int32Array>()))
+}
+
+fn position(call: &Call) -> Result<ArrayRef> {
+    let lists = lists(call, 0)?;
+    let mut answers = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let answer = match lists.is_valid(row) {
+            false => None,
+            true => {
+                let wanted = call.arrays[1].slice(row, 1);
+                let (value, elements) = common(&wanted, &lists.value(row))?;
+                let value = datafusion::arrow::array::Scalar::new(value);
+                cmp::not_distinct(&value, &elements)?
+                    .iter()
+                    .position(|same| same == Some(true))
+            }
+        };
+        answers.push(answer.and_then(|at| i32::try_from(at + 1).ok()));
+    }
+    Ok(Arc::new(Int32Array::from(answers)))
+}
+
+fn to_string(call: &Call) -> Result<ArrayRef> {
+    let lists = lists(call, 0)?;
+    let item = match call
+        .fields
+        .first()
+        .and_then(|field| field.metadata().get(types::TYPE_KEY))
+    {
+        Some(kind) => types::marked(
+            Field::new("", lists.values().data_type().clone(), true),
+            kind.trim_start_matches('_'),
+        ),
+        None => Field::new("", lists.values().data_type().clone(), true),
+    };
+    let elements = text::texts(lists.values(), &item, &NoNames)?;
+    let (separators, nulls) = (call.texts(1)?, call.texts(2)?);
+    let join = |row: usize| {
+        if lists.is_null(row) || separators.is_null(row) {
+            return None;
+        }
+        let from = usize::try_from(lists.value_offsets()[row]).ok()?;
+        let to = usize::try_from(lists.value_offsets()[row + 1]).ok()?;
+        let parts: Vec<&str> = (from..to)
+            .filter_map(|at| match elements.is_valid(at) {
+                true => Some(elements.value(at)),
+                false => nulls.is_valid(row).then(|| nulls.value(row)),
+            })
+            .collect();
+        Some(parts.join(separators.value(row)))
+    };
+    Ok(Arc::new((0..call.rows).map(join).collect::<StringArray>()))
+}
+
+/// A text at its separators, or at a pattern's matches.
+fn split(call: &Call, by_pattern: bool) -> Result<ArrayRef> {
+    let (texts, separators, third) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
+    let mut result = ListBuilder::new(StringBuilder::new());
+    for row in 0..call.rows {
+        if texts.is_null(row) {
+            result.append_null();
+            continue;
+        }
+        let text = texts.value(row);
+        let separator = separators.is_valid(row).then(|| separators.value(row));
+        let parts: Vec<String> = match (separator, by_pattern) {
+            (_, false) if text.is_empty() => Vec::new(),
+            (None, _) => text.chars().map(String::from).collect(),
+            (Some(""), false) => vec![text.to_owned()],
+            (Some(separator), false) => text.split(separator).map(str::to_owned).collect(),
+            (Some(pattern), true) => {
+                let flags = if third.is_valid(row) {
+                    third.value(row)
+                } else {
+                    ""
+                };
+                regex(pattern, flags.contains('i'))?
+                    .split(text)
+                    .map(str::to_owned)
+                    .collect()
+            }
+        };
+        let null = (!by_pattern && third.is_valid(row)).then(|| third.value(row));
+        result.append_value(
+            parts
+                .into_iter()
+                .map(|part| (Some(part.as_str()) != null).then_some(part)),
+        );
+    }
+    Ok(Arc::new(result.finish()))
+}
+
+fn series_field(fields: &[FieldRef]) -> Field {
+    let kinds: Vec<&DataType> = fields
+        .iter()
+        .take(2)
+        .map(|field| field.data_type())
+        .collect();
+    let element = match kinds.first() {
+        Some(DataType::Timestamp(_, zone)) => {
+            DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+        }
+        Some(DataType::Date32) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        _ if kinds.contains(&&DataType::Int64) => DataType::Int64,
+        _ => DataType::Int32,
+    };
+    list_field(element)
+}
+
+/// No series that a statement wants in one row is longer.
+const LONGEST: usize = 10_000_000;
+
+fn series(call: &Call) -> Result<ArrayRef> {
+    let DataType::List(item) = call.returns.data_type() else {
+        return fault(Fault::Internal, "a series is no list");
+    };
+    if let DataType::Timestamp(..) = item.data_type() {
+        return moments(call, item.data_type());
+    }
+    let (from, to, step) = (call.integers(0)?, call.integers(1)?, call.integers(2)?);
+    let mut lengths = Vec::with_capacity(call.rows);
+    let mut values = Vec::new();
+    for row in 0..call.rows {
+        let before = values.len();
+        if from.is_valid(row) && to.is_valid(row) && (!call.has(2) || step.is_valid(row)) {
+            let step = if call.has(2) { step.value(row) } else { 1 };
+            if step == 0 {
+                return fault(Fault::InvalidArgument, "step size cannot equal zero");
+            }
+            let mut value = from.value(row);
+            while if step > 0 {
+                value <= to.value(row)
+            } else {
+                value >= to.value(row)
+            } {
+                if values.len() - before >= LONGEST {
+                    return fault(Fault::OutOfMemory, "a series of a row is too long");
+                }
+                values.push(value);
+                let Some(next) = value.checked_add(step) else {
+                    break;
+                };
+                value = next;
+            }
+        }
+        lengths.push(values.len() - before);
+    }
+    let values: ArrayRef = Arc::new(Int64Array::from(values));
+    let values = cast(&values, item.data_type())?;
+    Ok(Arc::new(GenericListArray::<i32>::try_new(
+        Arc::clone(item),
+        OffsetBuffer::from_lengths(lengths),
+        values,
+        None,
+    )?))
+}
+
+fn moments(call: &Call, element: &DataType) -> Result<ArrayRef> {
+    let ends = [
+        cast(&call.arrays[0], element)?,
+        cast(&call.arrays[1], element)?,
+    ];
+    let [from, to] = ends.map(|end| end.as_primitive::<TimestampMicrosecondType>().clone());
+    let steps = match call.arrays.get(2) {
+        Some(steps) if *steps.data_type() == DataType::Utf8 => {
+            datetime::intervals(steps.as_string::<i32>())?
+        }
+        Some(steps) => cast(
+            steps,
+            &DataType::Interval(datafusion::arrow::datatypes::IntervalUnit::MonthDayNano),
+        )?,
+        None => return fault(Fault::UndefinedFunction, "a series of times needs a step"),
+    };
+    let steps = steps.as_primitive::<datafusion::arrow::datatypes::IntervalMonthDayNanoType>();
+    let mut lengths = Vec::with_capacity(call.rows);
+    let mut values = Vec::new();
+    for row in 0..call.rows {
+        let before = values.len();
+        if from.is_valid(row) && to.is_valid(row) && steps.is_valid(row) {
+            let (mut moment, last, step) = (from.value(row), to.value(row), steps.value(row));
+            let Some(next) = datetime::add(moment, &step) else {
+                return fault(Fault::DatetimeOverflow, "timestamp out of range");
+            };
+            if next == moment {
+                return fault(Fault::InvalidArgument, "step size cannot equal zero");
+            }
+            let forward = next > moment;
+            while if forward {
+                moment <= last
+            } else {
+                moment >= last
+            } {
+                if values.len() - before >= LONGEST {
+                    return fault(Fault::OutOfMemory, "a series of a row is too long");
+                }
+                values.push(moment);
+                let Some(next) = datetime::add(moment, &step) else {
+                    break;
+                };
+                moment = next;
+            }
+        }
+        lengths.push(values.len() - before);
+    }
+    let values: ArrayRef = Arc::new(datafusion::arrow::array::TimestampMicrosecondArray::from(
+        values,
+    ));
+    let values = cast(&values, element)?;
+    let item = Arc::new(Field::new_list_field(element.clone(), true));
+    Ok(Arc::new(GenericListArray::<i32>::try_new(
+        item,
+        OffsetBuffer::from_lengths(lengths),
+        values,
+        None,
+    )?))
+}
+
+fn subscripts(call: &Call) -> Result<ArrayRef> {
+    let lists = lists(call, 0)?;
+    let base = base(call.fields.first());
+    let mut result = ListBuilder::new(datafusion::arrow::array::Int32Builder::new());
+    for row in 0..call.rows {
+        match lists.is_valid(row) {
+            true => result.append_value((0..lists.value_length(row)).map(|at| Some(at + base))),
+            false => result.append_null(),
+        }
+    }
+    Ok(Arc::new(result.finish()))
+}
+
+fn expanded_field(fields: &[FieldRef]) -> Field {
+    let element = element_field(fields).with_name("x");
+    let pair = vec![element, Field::new("n", DataType::Int32, true)];
+    list_field(DataType::Struct(pair.into()))
+}
+
+/// The elements with their numbers.
+fn expand(call: &Call) -> Result<ArrayRef> {
+    let lists = lists(call, 0)?;
+    let DataType::List(item) = call.returns.data_type() else {
+        return fault(Fault::Internal, "an expanded array is no list");
+    };
+    let DataType::Struct(pair) = item.data_type() else {
+        return fault(Fault::Internal, "an expanded array has no pairs");
+    };
+    let whole = rebuilt(&lists, |_, length| (0, length))?;
+    let whole = whole.as_list::<i32>();
+    let numbers: Int32Array = (0..whole.len())
+        .flat_map(|row| 1..=whole.value_length(row))
+        .collect::<Vec<_>>()
+        .into();
+    let pairs = StructArray::try_new(
+        pair.clone(),
+        vec![Arc::clone(whole.values()), Arc::new(numbers)],
+        None,
+    )?;
+    Ok(Arc::new(GenericListArray::<i32>::try_new(
+        Arc::clone(item),
+        whole.offsets().clone(),
+        Arc::new(pairs),
+        whole.nulls().cloned(),
+    )?))
+}
+
+fn nothing(call: &Call) -> Result<ArrayRef> {
+    Ok(new_null_array(call.returns.data_type(), call.rows))
+}
+
+fn grants_field() -> Field {
+    let columns = vec![
+        types::field("grantor", "oid"),
+        types::field("grantee", "oid"),
+        types::field("privilege_type", "text"),
+        types::field("is_grantable", "bool"),
+    ];
+    list_field(DataType::Struct(columns.into()))
+}
+
+fn options_field() -> Field {
+    let columns = vec![
+        types::field("option_name", "text"),
+        types::field("option_value", "text"),
+    ];
+    list_field(DataType::Struct(columns.into()))
+}
+
+/// Whether one array, or one JSON document, holds another.
+fn holds(call: &Call, whole: usize, part: usize) -> Result<ArrayRef> {
+    if !matches!(
+        call.arrays
+            .get(whole)
+            .map(|array| array.data_type().clone()),
+        Some(DataType::List(_))
+    ) {
+        return super::documents::holds(call, whole, part);
+    }
+    let (whole, part) = (lists(call, whole)?, lists(call, part)?);
+    let mut answers = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        if whole.is_null(row) || part.is_null(row) {
+            answers.push(None);
+            continue;
+        }
+        let mut all = true;
+        for at in 0..part.value(row).len() {
+            let element = part.value(row).slice(at, 1);
+            all &= compare("=", &element, &whole.value(row))?
+                .iter()
+                .any(|same| same == Some(true));
+        }
+        answers.push(Some(all));
+    }
+    Ok(Arc::new(BooleanArray::from(answers)))
+}
+
+fn overlap(call: &Call) -> Result<ArrayRef> {
+    let (left, right) = (lists(call, 0)?, lists(call, 1)?);
+    let mut answers = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        if left.is_null(row) || right.is_null(row) {
+            answers.push(None);
+            continue;
+        }
+        let mut any = false;
+        for at in 0..left.value(row).len() {
+            let element = left.value(row).slice(at, 1);
+            any |= compare("=", &element, &right.value(row))?
+                .iter()
+                .any(|same| same == Some(true));
+        }
+        answers.push(Some(any));
+    }
+    Ok(Arc::new(BooleanArray::from(answers)))
+}

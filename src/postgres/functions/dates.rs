@@ -1,0 +1,685 @@
+//! Dates and times: parts of them, ages, zones, templates.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike, Utc};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
+    IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray,
+};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Field, FieldRef, Float64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType,
+};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::ScalarUDF;
+
+use super::to_char::{moment_of, moment_text, number_text};
+use crate::error::Fault;
+use crate::postgres::function::{Call, Result, Returns, fault, function};
+use crate::postgres::{datetime, types};
+
+const DAY_US: i64 = 86_400_000_000;
+const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+
+/// All of them.
+pub fn all() -> Vec<ScalarUDF> {
+    let interval = Returns::Type("interval");
+    vec![
+        function("pg_to_char", Returns::Type("text"), to_char),
+        function("pg_to_date", Returns::Type("date"), to_date),
+        function(
+            "pg_to_timestamp",
+            Returns::Type("timestamptz"),
+            to_timestamp,
+        ),
+        function("pg_extract", Returns::Of(extract_field), extract),
+        function("pg_date_part", Returns::Type("float8"), date_part),
+        function(
+            "pg_timezone",
+            Returns::Of(|fields, _| Ok(zoned_field(fields))),
+            timezone,
+        ),
+        function(
+            "timezone",
+            Returns::Of(|fields, _| Ok(zoned_field(fields))),
+            timezone,
+        ),
+        function("age", interval, age),
+        function("justify_hours", interval, |call| justify(call, true, false)),
+        function("justify_days", interval, |call| justify(call, false, true)),
+        function("justify_interval", interval, |call| {
+            justify(call, true, true)
+        }),
+        function("isfinite", Returns::Type("bool"), is_finite),
+        function("make_timestamp", Returns::Type("timestamp"), |call| {
+            make_moment(call, false)
+        }),
+        function("make_timestamptz", Returns::Type("timestamptz"), |call| {
+            make_moment(call, true)
+        }),
+        function("make_interval", interval, make_interval),
+        function("clock_timestamp", Returns::Type("timestamptz"), now),
+        function("statement_timestamp", Returns::Type("timestamptz"), now),
+        function("transaction_timestamp", Returns::Type("timestamptz"), now),
+        function("localtimestamp", Returns::Type("timestamp"), |call| {
+            let local = datetime::local_us(Utc::now().timestamp_micros(), call.zone())?;
+            Ok(Arc::new(TimestampMicrosecondArray::from(vec![
+                local;
+                call.rows
+            ])))
+        }),
+    ]
+}
+
+fn now(call: &Call) -> Result<ArrayRef> {
+    let now = TimestampMicrosecondArray::from(vec![Utc::now().timestamp_micros(); call.rows]);
+    Ok(Arc::new(now.with_timezone("UTC")))
+}
+
+/// A moment of a row: in local time, with its zone's offset where it is an instant.
+struct Local {
+    us: i64,
+    offset: i32,
+}
+
+/// Dates and times of a column in the session's time.
+fn locals(call: &Call, at: usize) -> Result<Vec<Option<Local>>> {
+    let values = &call.arrays[at];
+    match values.data_type() {
+        DataType::Timestamp(_, Some(_)) => {
+            let instants = cast(
+                values,
+                &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            )?;
+            let zone = call.zone();
+            let Some(tz) = datetime::zone_of(zone) else {
+                return fault(
+                    Fault::InvalidArgument,
+                    format!("time zone \"{zone}\" not recognized"),
+                );
+            };
+            let local = |us: i64| {
+                let utc = DateTime::<Utc>::from_timestamp_micros(us)?.naive_utc();
+                let offset = tz.offset_from_utc_datetime(&utc).fix().local_minus_utc();
+                Some(Local {
+                    us: us + i64::from(offset) * 1_000_000,
+                    offset,
+                })
+            };
+            let instants = instants.as_primitive::<TimestampMicrosecondType>();
+            Ok(instants.iter().map(|us| us.and_then(local)).collect())
+        }
+        DataType::Time64(_) => {
+            let times = cast(values, &DataType::Time64(TimeUnit::Microsecond))?;
+            let times = times.as_primitive::<Time64MicrosecondType>();
+            Ok(times
+                .iter()
+                .map(|us| us.map(|us| Local { us, offset: 0 }))
+                .collect())
+        }
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 | DataType::Null => {
+            let read = datetime::timestamps(&call.texts(at)?, call.zone())?;
+            let read = read.as_primitive::<TimestampMicrosecondType>();
+            Ok(read
+                .iter()
+                .map(|us| us.map(|us| Local { us, offset: 0 }))
+                .collect())
+        }
+        DataType::Date32 => {
+            let days = values.as_primitive::<Date32Type>();
+            Ok(days
+                .iter()
+                .map(|day| {
+                    day.map(|day| Local {
+                        us: i64::from(day) * DAY_US,
+                        offset: 0,
+                    })
+                })
+                .collect())
+        }
+        _ => {
+            let moments = cast(values, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+            let moments = moments.as_primitive::<TimestampMicrosecondType>();
+            Ok(moments
+                .iter()
+                .map(|us| us.map(|us| Local { us, offset: 0 }))
+                .collect())
+        }
+    }
+}
+
+fn intervals(call: &Call, at: usize) -> Result<IntervalMonthDayNanoArray> {
+    let values = match call.arrays[at].data_type() {
+        DataType::Utf8 => datetime::intervals(call.arrays[at].as_string::<i32>())?,
+        _ => cast(&call.arrays[at], &INTERVAL)?,
+    };
+    Ok(values.as_primitive::<IntervalMonthDayNanoType>().clone())
+}
+
+fn is_interval(kind: &DataType) -> bool {
+    matches!(kind, DataType::Interval(_) | DataType::Duration(_))
+}
+
+fn to_char(call: &Call) -> Result<ArrayRef> {
+    let kind = call.arrays[0].data_type().clone();
+    let templates = call.texts(1)?;
+    let template = |row: usize| templates.is_valid(row).then(|| templates.value(row));
+    if kind.is_numeric() {
+        let numbers = call.texts(0)?;
+        let write = |row: usize| {
+            numbers
+                .is_valid(row)
+                .then(|| template(row).map(|template| number_text(numbers.value(row), template)))
+                .flatten()
+        };
+        return Ok(Arc::new((0..call.rows).map(write).collect::<StringArray>()));
+    }
+    if is_interval(&kind) {
+        let intervals = intervals(call, 0)?;
+        let write = |row: usize| {
+            let interval = intervals.is_valid(row).then(|| intervals.value(row))?;
+            // Years, months, days and hours as of a date; hours go on counting.
+            let hours = interval.nanoseconds / 3_600_000_000_000;
+            let template = template(row)?
+                .replace("HH24", &format!("\"{hours:02}\""))
+                .replace("DD", &format!("\"{:02}\"", interval.days));
+            moment_text(
+                interval.nanoseconds / 1000 % 3_600_000_000,
+                0,
+                "",
+                &template,
+            )
+        };
+        return Ok(Arc::new((0..call.rows).map(write).collect::<StringArray>()));
+    }
+    let zone = match kind {
+        DataType::Timestamp(_, Some(_)) => call.zone().to_owned(),
+        _ => String::new(),
+    };
+    let locals = locals(call, 0)?;
+    let write = |(row, local): (usize, &Option<Local>)| {
+        let local = local.as_ref()?;
+        moment_text(local.us, local.offset, &zone, template(row)?)
+    };
+    Ok(Arc::new(
+        locals
+            .iter()
+            .enumerate()
+            .map(write)
+            .collect::<StringArray>(),
+    ))
+}
+
+fn to_date(call: &Call) -> Result<ArrayRef> {
+    let (texts, templates) = (call.texts(0)?, call.texts(1)?);
+    let read = |row: usize| -> Result<Option<i32>> {
+        match texts.is_valid(row) && templates.is_valid(row) {
+            true => Ok(Some(datetime::days(
+                moment_of(texts.value(row), templates.value(row))?.0.date(),
+            ))),
+            false => Ok(None),
+        }
+    };
+    Ok(Arc::new(
+        (0..call.rows).map(read).collect::<Result<Date32Array>>()?,
+    ))
+}
+
+/// By a template, or of seconds since 1970.
+fn to_timestamp(call: &Call) -> Result<ArrayRef> {
+    let instants: Result<TimestampMicrosecondArray> = match call.has(1) {
+        true => {
+            let (texts, templates) = (call.texts(0)?, call.texts(1)?);
+            let read = |row: usize| -> Result<Option<i64>> {
+                if texts.is_null(row) || templates.is_null(row) {
+                    return Ok(None);
+                }
+                let (moment, offset) = moment_of(texts.value(row), templates.value(row))?;
+                let local = moment.and_utc().timestamp_micros();
+                match offset {
+                    Some(offset) => Ok(Some(local - i64::from(offset) * 1_000_000)),
+                    None => datetime::utc_us(local, call.zone()).map(Some),
+                }
+            };
+            (0..call.rows).map(read).collect()
+        }
+        false => match call.arrays[0].data_type() {
+            kind if kind.is_numeric() => {
+                let seconds = cast(&call.arrays[0], &DataType::Float64)?;
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    reason = "a time that is too far away saturates"
+                )]
+                let read = |seconds: f64| (seconds * 1e6).round() as i64;
+                Ok(seconds
+                    .as_primitive::<Float64Type>()
+                    .iter()
+                    .map(|seconds| seconds.map(read))
+                    .collect())
+            }
+            // DataFusion's own: a text or a time as an instant.
+            _ => {
+                let read = datetime::instants(&call.texts(0)?, call.zone())?;
+                Ok(read.as_primitive::<TimestampMicrosecondType>().clone())
+            }
+        },
+    };
+    Ok(Arc::new(instants?.with_timezone("UTC")))
+}
+
+/// Seconds have six digits behind the point, the other fields none.
+fn extract_field(_: &[FieldRef], values: &[Option<&ScalarValue>]) -> Result<Field> {
+    let field = values
+        .first()
+        .copied()
+        .flatten()
+        .and_then(|value| value.try_as_str().flatten())
+        .unwrap_or_default();
+    let scale = match field {
+        "second" | "seconds" | "epoch" => 6,
+        "millisecond" | "milliseconds" => 3,
+        _ => 0,
+    };
+    Ok(Field::new("", DataType::Decimal128(38, scale), true))
+}
+
+fn extract(call: &Call) -> Result<ArrayRef> {
+    let DataType::Decimal128(precision, scale) = call.returns.data_type() else {
+        return fault(Fault::Internal, "extract is no numeric");
+    };
+    let unit = 10_i128.pow(6 - u32::try_from(*scale).unwrap_or(0));
+    let millionths = parts(call)?;
+    let answers: Decimal128Array = millionths
+        .into_iter()
+        .map(|part| part.map(|part| part / unit))
+        .collect();
+    Ok(Arc::new(
+        answers.with_precision_and_scale(*precision, *scale)?,
+    ))
+}
+
+fn date_part(call: &Call) -> Result<ArrayRef> {
+    let millionths = parts(call)?;
+    #[allow(clippy::cast_precision_loss, reason = "a double is what it is")]
+    let answers: Float64Array = millionths
+        .into_iter()
+        .map(|part| part.map(|part| part as f64 / 1e6))
+        .collect();
+    Ok(Arc::new(answers))
+}
+
+/// A field of each row, in millionths.
+fn parts(call: &Call) -> Result<Vec<Option<i128>>> {
+    let fields = call.texts(0)?;
+    let field = fields
+        .iter()
+        .flatten()
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
+    let kind = call.arrays[1].data_type().clone();
+    let unknown = || {
+        fault(
+            Fault::InvalidArgument,
+            format!(
+                "unit \"{field}\" not recognized for type {}",
+                types::sql_name(&types::natural(&kind).unwrap_or_default(), -1)
+            ),
+        )
+    };
+    if is_interval(&kind) {
+        let intervals = intervals(call, 1)?;
+        let part = |interval: IntervalMonthDayNano| {
+            interval_part(&field, &interval).map_or_else(unknown, Ok)
+        };
+        return intervals
+            .iter()
+            .map(|interval| interval.map(part).transpose())
+            .collect();
+    }
+    let is_time = matches!(kind, DataType::Time64(_));
+    let is_date = kind == DataType::Date32;
+    let part = |local: Local| -> Result<i128> {
+        if is_time {
+            let interval = IntervalMonthDayNano::new(0, 0, local.us * 1000);
+            return interval_part(&field, &interval).map_or_else(unknown, Ok);
+        }
+        let time_only = [
+            "hour",
+            "minute",
+            "second",
+            "millisecond",
+            "microsecond",
+            "hours",
+            "minutes",
+            "seconds",
+        ];
+        if is_date && time_only.contains(&field.as_str()) {
+            return unknown();
+        }
+        moment_part(&field, &local).map_or_else(unknown, Ok)
+    };
+    locals(call, 1)?
+        .into_iter()
+        .map(|local| local.map(part).transpose())
+        .collect()
+}
+
+fn moment_part(field: &str, local: &Local) -> Option<i128> {
+    let moment = DateTime::<Utc>::from_timestamp_micros(local.us)?.naive_utc();
+    let second_us = i128::from(local.us.rem_euclid(60_000_000));
+    let whole: i64 = match field {
+        "second" | "seconds" | "sec" | "s" => return Some(second_us),
+        "millisecond" | "milliseconds" | "msec" | "ms" => return Some(second_us * 1000),
+        "microsecond" | "microseconds" | "usec" | "us" => return Some(second_us * 1_000_000),
+        "epoch" => return Some(i128::from(local.us) - i128::from(local.offset) * 1_000_000),
+        "julian" => return Some(i128::from(local.us) / 86_400 + 2_440_588 * 1_000_000),
+        "year" | "years" | "y" => i64::from(moment.year()),
+        "month" | "months" | "mon" => i64::from(moment.month()),
+        "day" | "days" | "d" => i64::from(moment.day()),
+        "hour" | "hours" | "h" => i64::from(moment.hour()),
+        "minute" | "minutes" | "min" => i64::from(moment.minute()),
+        "quarter" | "qtr" => i64::from((moment.month() - 1) / 3 + 1),
+        "week" | "weeks" | "w" => i64::from(moment.iso_week().week()),
+        "isoyear" => i64::from(moment.iso_week().year()),
+        "dow" => i64::from(moment.weekday().num_days_from_sunday()),
+        "isodow" => i64::from(moment.weekday().number_from_monday()),
+        "doy" => i64::from(moment.ordinal()),
+        "decade" => i64::from(moment.year().div_euclid(10)),
+        "century" => i64::from((moment.year() - 1).div_euclid(100) + 1),
+        "millennium" => i64::from((moment.year() - 1).div_euclid(1000) + 1),
+        "timezone" => i64::from(local.offset),
+        "timezone_hour" => i64::from(local.offset / 3600),
+        "timezone_minute" => i64::from(local.offset / 60 % 60),
+        _ => return None,
+    };
+    Some(i128::from(whole) * 1_000_000)
+}
+
+fn interval_part(field: &str, interval: &IntervalMonthDayNano) -> Option<i128> {
+    let us = i128::from(interval.nanoseconds / 1000);
+    let whole: i64 = match field {
+        "second" | "seconds" => return Some(us % 60_000_000),
+        "millisecond" | "milliseconds" => return Some(us % 60_000_000 * 1000),
+        "microsecond" | "microseconds" => return Some(us % 60_000_000 * 1_000_000),
+        "epoch" => {
+            // A year has 365.25 days here, a month thirty.
+            let years = i128::from(interval.months / 12) * 31_557_600;
+            let months = i128::from(interval.months % 12) * 2_592_000;
+            let days = i128::from(interval.days) * 86_400;
+            return Some((years + months + days) * 1_000_000 + us);
+        }
+        "year" | "years" => i64::from(interval.months / 12),
+        "month" | "months" => i64::from(interval.months % 12),
+        "quarter" => i64::from(interval.months % 12 / 3 + 1),
+        "day" | "days" => i64::from(interval.days),
+        "hour" | "hours" => i64::try_from(us / 3_600_000_000).ok()?,
+        "minute" | "minutes" => i64::try_from(us / 60_000_000 % 60).ok()?,
+        "decade" => i64::from(interval.months / 120),
+        "century" => i64::from(interval.months / 1200),
+        "millennium" => i64::from(interval.months / 12_000),
+        _ => return None,
+    };
+    Some(i128::from(whole) * 1_000_000)
+}
+
+fn zoned_field(fields: &[FieldRef]) -> Field {
+    match fields.get(1).map(|field| field.data_type()) {
+        Some(DataType::Timestamp(_, Some(_))) | Some(DataType::Utf8) => {
+            types::field("", "timestamp")
+        }
+        _ => types::field("", "timestamptz"),
+    }
+}
+
+/// An instant's time in a zone, or the instant of a time in it.
+fn timezone(call: &Call) -> Result<ArrayRef> {
+    let zones = call.texts(0)?;
+    let to_local = matches!(call.returns.data_type(), DataType::Timestamp(_, None));
+    let values = match call.arrays[1].data_type() {
+        DataType::Utf8 => datetime::instants(&call.texts(1)?, call.zone())?,
+        _ => Arc::clone(&call.arrays[1]),
+    };
+    let kind = match (values.data_type(), to_local) {
+        (_, true) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        _ => DataType::Timestamp(TimeUnit::Microsecond, None),
+    };
+    let moments = cast(&values, &kind)?;
+    let moments = moments.as_primitive::<TimestampMicrosecondType>();
+    let change = |row: usize| -> Result<Option<i64>> {
+        if moments.is_null(row) || zones.is_null(row) {
+            return Ok(None);
+        }
+        let zone = zones.value(row);
+        // The offset of an interval is written as one.
+        let zone = match datetime::zone_of(zone) {
+            Some(_) => zone.to_owned(),
+            None => format!("+{zone}").replace("+-", "-"),
+        };
+        match to_local {
+            true => datetime::local_us(moments.value(row), &zone).map(Some),
+            false => datetime::utc_us(moments.value(row), &zone).map(Some),
+        }
+    };
+    let changed = (0..call.rows)
+        .map(change)
+        .collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(match to_local {
+        true => Arc::new(changed),
+        false => Arc::new(changed.with_timezone("UTC")),
+    })
+}
+
+/// Years, months and days between two moments; of one, up to the beginning of today.
+fn age(call: &Call) -> Result<ArrayRef> {
+    // The age of a transaction's number: nothing here grows old.
+    if call
+        .fields
+        .first()
+        .is_some_and(|field| types::type_of(field) == "xid")
+    {
+        return Ok(Arc::new(IntervalMonthDayNanoArray::from(
+            vec![IntervalMonthDayNano::new(0, 0, 0); call.rows],
+        )));
+    }
+    let first = locals(call, 0)?;
+    let (later, earlier) = match call.has(1) {
+        true => (first, locals(call, 1)?),
+        false => {
+            let today = datetime::local_us(Utc::now().timestamp_micros(), call.zone())?
+                .div_euclid(DAY_US)
+                * DAY_US;
+            let todays = (0..call.rows)
+                .map(|_| {
+                    Some(Local {
+                        us: today,
+                        offset: 0,
+                    })
+                })
+                .collect();
+            (todays, first)
+        }
+    };
+    let between = |(later, earlier): (&Option<Local>, &Option<Local>)| {
+        let moment =
+            |local: &Local| Some(DateTime::<Utc>::from_timestamp_micros(local.us)?.naive_utc());
+        let (later, earlier) = (moment(later.as_ref()?)?, moment(earlier.as_ref()?)?);
+        Some(match later >= earlier {
+            true => symbolic(&earlier, &later),
+            false => {
+                let reversed = symbolic(&later, &earlier);
+                IntervalMonthDayNano::new(-reversed.months, -reversed.days, -reversed.nanoseconds)
+            }
+        })
+    };
+    Ok(Arc::new(
+        later
+            .iter()
+            .zip(&earlier)
+            .map(between)
+            .collect::<IntervalMonthDayNanoArray>(),
+    ))
+}
+
+/// The fields' differences, borrowing from the next where one is negative; a month has the earlier one's days.
+fn symbolic(earlier: &NaiveDateTime, later: &NaiveDateTime) -> IntervalMonthDayNano {
+    let mut months = (later.year() - earlier.year()) * 12 + later.month().cast_signed()
+        - earlier.month().cast_signed();
+    let mut days = later.day().cast_signed() - earlier.day().cast_signed();
+    let time = |moment: &NaiveDateTime| moment.and_utc().timestamp_micros().rem_euclid(DAY_US);
+    let mut us = time(later) - time(earlier);
+    if us < 0 {
+        us += DAY_US;
+        days -= 1;
+    }
+    if days < 0 {
+        months -= 1;
+        days += days_of_month(earlier.year(), earlier.month());
+    }
+    IntervalMonthDayNano::new(months, days, us * 1000)
+}
+
+fn days_of_month(year: i32, month: u32) -> i32 {
+    let next = match month {
+        12 => NaiveDate::from_ymd_opt(year + 1, 1, 1),
+        month => NaiveDate::from_ymd_opt(year, month + 1, 1),
+    };
+    next.and_then(|next| next.pred_opt())
+        .map_or(30, |last| last.day().cast_signed())
+}
+
+fn justify(call: &Call, hours: bool, days: bool) -> Result<ArrayRef> {
+    let intervals = intervals(call, 0)?;
+    let justified = |interval: IntervalMonthDayNano| {
+        const DAY_NS: i64 = DAY_US * 1000;
+        let (mut months, mut day, mut ns) = (interval.months, interval.days, interval.nanoseconds);
+        if hours {
+            day += i32::try_from(ns / DAY_NS).unwrap_or(0);
+            ns %= DAY_NS;
+            if day > 0 && ns < 0 {
+                ns += DAY_NS;
+                day -= 1;
+            } else if day < 0 && ns > 0 {
+                ns -= DAY_NS;
+                day += 1;
+            }
+        }
+        if days {
+            months += day / 30;
+            day %= 30;
+            if months > 0 && day < 0 {
+                day += 30;
+                months -= 1;
+            } else if months < 0 && day > 0 {
+                day -= 30;
+                months += 1;
+            }
+        }
+        IntervalMonthDayNano::new(months, day, ns)
+    };
+    Ok(Arc::new(
+        intervals
+            .iter()
+            .map(|interval| interval.map(justified))
+            .collect::<IntervalMonthDayNanoArray>(),
+    ))
+}
+
+fn is_finite(call: &Call) -> Result<ArrayRef> {
+    let values = &call.arrays[0];
+    let answers: BooleanArray = match values.data_type() {
+        DataType::Date32 => values
+            .as_primitive::<Date32Type>()
+            .iter()
+            .map(|day| day.map(|day| day != i32::MAX && day != i32::MIN))
+            .collect(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let moments = values.as_primitive::<TimestampMicrosecondType>();
+            moments
+                .iter()
+                .map(|us| us.map(|us| us != i64::MAX && us != i64::MIN))
+                .collect()
+        }
+        _ => (0..call.rows)
+            .map(|row| values.is_valid(row).then_some(true))
+            .collect(),
+    };
+    Ok(Arc::new(answers))
+}
+
+fn make_moment(call: &Call, zoned: bool) -> Result<ArrayRef> {
+    let whole = (0..5)
+        .map(|at| call.integers(at))
+        .collect::<Result<Vec<_>>>()?;
+    let seconds = cast(&call.arrays[5], &DataType::Float64)?;
+    let seconds = seconds.as_primitive::<Float64Type>();
+    let zones = call.texts(6)?;
+    let make = |row: usize| -> Result<Option<i64>> {
+        if whole.iter().any(|column| column.is_null(row)) || seconds.is_null(row) {
+            return Ok(None);
+        }
+        let part = |at: usize| u32::try_from(whole[at].value(row)).unwrap_or(u32::MAX);
+        let year = i32::try_from(whole[0].value(row)).unwrap_or(i32::MAX);
+        let start = NaiveDate::from_ymd_opt(year, part(1), part(2))
+            .and_then(|date| date.and_hms_opt(part(3), part(4), 0));
+        let Some(start) = start else {
+            return fault(Fault::DatetimeOverflow, "date field value out of range");
+        };
+        #[allow(clippy::cast_possible_truncation, reason = "seconds are few")]
+        let local = start.and_utc().timestamp_micros() + (seconds.value(row) * 1e6).round() as i64;
+        match zoned {
+            true => datetime::utc_us(
+                local,
+                if zones.is_valid(row) {
+                    zones.value(row)
+                } else {
+                    call.zone()
+                },
+            )
+            .map(Some),
+            false => Ok(Some(local)),
+        }
+    };
+    let moments = (0..call.rows)
+        .map(make)
+        .collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(match zoned {
+        true => Arc::new(moments.with_timezone("UTC")),
+        false => Arc::new(moments),
+    })
+}
+
+/// Years, months, weeks, days, hours, minutes, seconds, in this order.
+fn make_interval(call: &Call) -> Result<ArrayRef> {
+    let parts = (0..7)
+        .map(|at| match call.arrays.get(at) {
+            Some(values) => Ok(cast(values, &DataType::Float64)?
+                .as_primitive::<Float64Type>()
+                .clone()),
+            None => Ok(Float64Array::from(vec![0.0; call.rows])),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "parts that are too large saturate"
+    )]
+    let make = |row: usize| {
+        let part = |at: usize| parts[at].value(row);
+        let seconds = part(4) * 3600.0 + part(5) * 60.0 + part(6);
+        let months = (part(0) * 12.0 + part(1)) as i32;
+        let days = (part(2) * 7.0 + part(3)) as i32;
+        Some(IntervalMonthDayNano::new(
+            months,
+            days,
+            (seconds * 1e6).round() as i64 * 1000,
+        ))
+    };
+    Ok(Arc::new(
+        (0..call.rows)
+            .map(make)
+            .collect::<IntervalMonthDayNanoArray>(),
+    ))
+}

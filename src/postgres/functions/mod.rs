@@ -1,0 +1,71 @@
+//! The functions and operators of Postgres that DataFusion lacks, or computes otherwise.
+//!
+//! Where DataFusion has a function of the same name with another meaning, ours is called `pg_` and that name, and a
+//! statement's call of it is written so (see [`super::rewrite`]): what the engine's own plans call stays DataFusion's.
+
+mod arithmetic;
+mod array_agg;
+mod arrays;
+mod dates;
+mod documents;
+mod numbers;
+mod texts;
+mod to_char;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::prelude::SessionContext;
+
+use super::casts;
+use super::names_of_objects::Names;
+
+/// Functions of DataFusion's whose calls in a statement are ours.
+pub const OVERRIDDEN: [&str; 27] = [
+    "array_agg",
+    "array_length",
+    "array_position",
+    "array_to_string",
+    "cardinality",
+    "ceil",
+    "ceiling",
+    "date_part",
+    "extract",
+    "floor",
+    "log",
+    "mod",
+    "overlay",
+    "pow",
+    "power",
+    "round",
+    "string_to_array",
+    "substr",
+    "substring",
+    "to_char",
+    "to_date",
+    "to_timestamp",
+    "trunc",
+    "array_upper",
+    "array_lower",
+    "array_ndims",
+    "encode",
+];
+
+/// Registers them.
+pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
+    let mut functions: Vec<ScalarUDF> = casts::all(names);
+    functions.extend(arithmetic::all());
+    functions.extend(arrays::all());
+    functions.extend(dates::all());
+    functions.extend(documents::all());
+    functions.extend(numbers::all());
+    functions.extend(texts::all());
+    for function in functions {
+        context.register_udf(function);
+    }
+    if let Some(array_agg) = context.state().aggregate_functions().get("array_agg") {
+        context.register_udaf(AggregateUDF::from(array_agg::PgArrayAgg::new(Arc::clone(
+            array_agg,
+        ))));
+    }
+}

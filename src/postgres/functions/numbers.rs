@@ -1,0 +1,412 @@
+//! Numbers: rounding, powers, logarithms.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array,
+};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{
+    DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type,
+};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::ScalarUDF;
+
+use super::to_char::number_of;
+use crate::error::Fault;
+use crate::postgres::function::{Call, Result, Returns, fault, function};
+use crate::postgres::{casts, types};
+
+/// All of them.
+pub fn all() -> Vec<ScalarUDF> {
+    let float = Returns::Type("float8");
+    vec![
+        function("pg_round", Returns::Of(rounded_field), |call| {
+            rounded(call, Rounding::Nearest)
+        }),
+        function("pg_trunc", Returns::Of(rounded_field), |call| {
+            rounded(call, Rounding::Zero)
+        }),
+        function("pg_ceil", Returns::Of(rounded_field), |call| {
+            rounded(call, Rounding::Up)
+        }),
+        function("pg_ceiling", Returns::Of(rounded_field), |call| {
+            rounded(call, Rounding::Up)
+        }),
+        function("pg_floor", Returns::Of(rounded_field), |call| {
+            rounded(call, Rounding::Down)
+        }),
+        function("pg_power", float, power),
+        function("pg_pow", float, power),
+        function(
+            "pg_log",
+            Returns::Of(|fields, _| Ok(log_field(fields))),
+            log,
+        ),
+        function(
+            "div",
+            Returns::Of(|_, _| Ok(Field::new("", DataType::Decimal128(38, 0), true))),
+            div,
+        ),
+        function(
+            "pg_summand",
+            Returns::Of(|fields, _| Ok(summand_field(fields))),
+            |call| Ok(cast(&call.arrays[0], call.returns.data_type())?),
+        ),
+        function(
+            "pg_quotient",
+            Returns::Of(|fields, _| Ok(quotient_field(fields))),
+            |call| Ok(Arc::clone(&call.arrays[0])),
+        ),
+        function("width_bucket", Returns::Type("int4"), width_bucket),
+        function(
+            "to_number",
+            Returns::Of(|_, _| {
+                Ok(types::marked_always(
+                    Field::new("", DataType::Decimal128(38, 10), true),
+                    "numeric",
+                ))
+            }),
+            to_number,
+        ),
+        function("scale", Returns::Type("int4"), |call| {
+            let texts = call.texts(0)?;
+            let scale = |text: &str| {
+                i32::try_from(text.split_once('.').map_or(0, |(_, part)| part.len())).ok()
+            };
+            Ok(Arc::new(
+                texts
+                    .iter()
+                    .map(|text| text.and_then(scale))
+                    .collect::<Int32Array>(),
+            ))
+        }),
+        function(
+            "factorial",
+            Returns::Of(|_, _| Ok(Field::new("", DataType::Decimal128(38, 0), true))),
+            factorial,
+        ),
+        function("sind", float, |call| floats(call, |x| x.to_radians().sin())),
+        function("cosd", float, |call| floats(call, |x| x.to_radians().cos())),
+    ]
+}
+
+/// A numeric with the digits that its average needs; anything else as it is.
+fn summand_field(fields: &[FieldRef]) -> Field {
+    match fields.first().map(|field| field.data_type()) {
+        Some(DataType::Decimal128(_, scale)) if *scale <= 16 => {
+            Field::new("", DataType::Decimal128(38, 16), true)
+        }
+        Some(other) => Field::new("", other.clone(), true),
+        None => Field::new("", DataType::Null, true),
+    }
+}
+
+fn quotient_field(fields: &[FieldRef]) -> Field {
+    match fields.first().map(|field| field.data_type()) {
+        Some(kind @ DataType::Decimal128(..)) => {
+            types::marked_always(Field::new("", kind.clone(), true), types::QUOTIENT)
+        }
+        Some(other) => Field::new("", other.clone(), true),
+        None => Field::new("", DataType::Null, true),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Rounding {
+    Nearest,
+    Zero,
+    Up,
+    Down,
+}
+
+/// A numeric stays one, with the digits that are asked for; anything else becomes a double.
+fn rounded_field(fields: &[FieldRef], values: &[Option<&ScalarValue>]) -> Result<Field> {
+    let digits = match values.get(1) {
+        None => Some(0),
+        Some(value) => value.and_then(|value| match value {
+            ScalarValue::Int64(digits) => *digits,
+            ScalarValue::Int32(digits) => digits.map(i64::from),
+            _ => None,
+        }),
+    };
+    Ok(match fields.first().map(|field| field.data_type()) {
+        Some(DataType::Decimal128(_, scale)) => {
+            let wanted = digits
+                .and_then(|digits| i8::try_from(digits).ok())
+                .map_or(*scale, |digits| digits.clamp(0, 30));
+            Field::new("", DataType::Decimal128(38, wanted), true)
+        }
+        _ => Field::new("", DataType::Float64, true),
+    })
+}
+
+fn rounded(call: &Call, rounding: Rounding) -> Result<ArrayRef> {
+    let digits = match call.has(1) {
+        true => call.integers(1)?,
+        false => Int64Array::from(vec![0; call.rows]),
+    };
+    if let DataType::Decimal128(_, scale) = call.arrays[0].data_type() {
+        let DataType::Decimal128(precision, wanted) = call.returns.data_type() else {
+            return fault(Fault::Internal, "a rounded numeric is none");
+        };
+        let numbers = call.arrays[0].as_primitive::<Decimal128Type>();
+        let round = |(number, digits): (Option<i128>, Option<i64>)| {
+            decimal(number?, *scale, digits?, *wanted, rounding)
+        };
+        let answers = numbers.iter().zip(digits.iter()).map(round);
+        let answers = answers
+            .collect::<Decimal128Array>()
+            .with_precision_and_scale(*precision, *wanted)?;
+        return Ok(Arc::new(answers));
+    }
+    let numbers = cast(&call.arrays[0], &DataType::Float64)?;
+    let has_digits = call.has(1);
+    let round = |(number, digits): (Option<f64>, Option<i64>)| {
+        let (number, digits) = (number?, digits?);
+        let unit = 10_f64.powi(i32::try_from(digits).ok()?);
+        Some(match (rounding, has_digits) {
+            (Rounding::Nearest, false) => number.round_ties_even(),
+            (Rounding::Nearest, true) => {
+                let scaled = (number * unit).round() / unit;
+                if scaled.is_finite() { scaled } else { number }
+            }
+            (Rounding::Zero, _) => (number * unit).trunc() / unit,
+            (Rounding::Up, _) => number.ceil(),
+            (Rounding::Down, _) => number.floor(),
+        })
+    };
+    let answers = numbers
+        .as_primitive::<Float64Type>()
+        .iter()
+        .zip(digits.iter())
+        .map(round);
+    Ok(Arc::new(answers.collect::<Float64Array>()))
+}
+
+fn decimal(number: i128, scale: i8, digits: i64, wanted: i8, rounding: Rounding) -> Option<i128> {
+    let dropped = i64::from(scale) - digits;
+    let kept = match u32::try_from(dropped) {
+        Ok(0) | Err(_) => number,
+        Ok(dropped) => {
+            let unit = 10_i128.checked_pow(dropped)?;
+            let whole = match rounding {
+                Rounding::Nearest => (number + number.signum() * (unit / 2)) / unit,
+                Rounding::Zero => number / unit,
+                Rounding::Up => -(-number).div_euclid(unit),
+                Rounding::Down => number.div_euclid(unit),
+            };
+            whole.checked_mul(unit)?
+        }
+    };
+    let shift = i32::from(wanted) - i32::from(scale);
+    match u32::try_from(shift) {
+        Ok(shift) => kept.checked_mul(10_i128.checked_pow(shift)?),
+        Err(_) => Some(kept / 10_i128.checked_pow(shift.unsigned_abs())?),
+    }
+}
+
+fn floats(call: &Call, answer: impl Fn(f64) -> f64) -> Result<ArrayRef> {
+    let numbers = cast(&call.arrays[0], &DataType::Float64)?;
+    Ok(Arc::new(
+        numbers
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(|number| number.map(&answer))
+            .collect::<Float64Array>(),
+    ))
+}
+
+fn two_floats(call: &Call) -> Result<[Float64Array; 2]> {
+    let float = |at: usize| -> Result<Float64Array> {
+        Ok(cast(&call.arrays[at], &DataType::Float64)?
+            .as_primitive::<Float64Type>()
+            .clone())
+    };
+    Ok([float(0)?, float(1)?])
+}
+
+fn power(call: &Call) -> Result<ArrayRef> {
+    let [bases, exponents] = two_floats(call)?;
+    let raise = |(base, exponent): (Option<f64>, Option<f64>)| -> Result<Option<f64>> {
+        let (Some(base), Some(exponent)) = (base, exponent) else {
+            return Ok(None);
+        };
+        if base == 0.0 && exponent < 0.0 {
+            return fault(
+                Fault::InvalidPower,
+                "zero raised to a negative power is undefined",
+            );
+        }
+        if base < 0.0 && exponent.fract() != 0.0 {
+            return fault(
+                Fault::InvalidPower,
+                "a negative number raised to a non-integer power yields a complex result",
+            );
+        }
+        let answer = base.powf(exponent);
+        match answer.is_infinite() && base.is_finite() && exponent.is_finite() {
+            true => fault(Fault::OutOfRange, "value out of range: overflow"),
+            false => Ok(Some(answer)),
+        }
+    };
+    let answers = bases.iter().zip(exponents.iter()).map(raise);
+    Ok(Arc::new(answers.collect::<Result<Float64Array>>()?))
+}
+
+fn log_field(fields: &[FieldRef]) -> Field {
+    let numeric = fields.len() == 2
+        || matches!(
+            fields.first().map(|field| field.data_type()),
+            Some(DataType::Decimal128(..))
+        );
+    match numeric {
+        true => types::marked_always(
+            Field::new("", DataType::Decimal128(38, 20), true),
+            types::QUOTIENT,
+        ),
+        false => Field::new("", DataType::Float64, true),
+    }
+}
+
+/// To the base 10, or to the first argument's.
+fn log(call: &Call) -> Result<ArrayRef> {
+    let of = |number: f64| match number {
+        0.0 => fault(Fault::InvalidLogarithm, "cannot take logarithm of zero"),
+        number if number < 0.0 => fault(
+            Fault::InvalidLogarithm,
+            "cannot take logarithm of a negative number",
+        ),
+        number => Ok(number),
+    };
+    let answers: Result<Float64Array> = if call.has(1) {
+        let [bases, numbers] = two_floats(call)?;
+        let log = |(base, number): (Option<f64>, Option<f64>)| -> Result<Option<f64>> {
+            let (Some(base), Some(number)) = (base, number) else {
+                return Ok(None);
+            };
+            let answer = of(number)?.ln() / of(base)?.ln();
+            // 2.9999999999999996 is 3 but for the last digit of a double.
+            Ok(Some((answer * 1e15).round() / 1e15))
+        };
+        bases.iter().zip(numbers.iter()).map(log).collect()
+    } else {
+        let numbers = cast(&call.arrays[0], &DataType::Float64)?;
+        let log = |number: Option<f64>| number.map(|number| Ok(of(number)?.log10())).transpose();
+        numbers
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(log)
+            .collect()
+    };
+    let answers: ArrayRef = Arc::new(answers?);
+    match call.returns.data_type() {
+        DataType::Decimal128(precision, scale) => {
+            let texts = answers.as_primitive::<Float64Type>().iter().map(|answer| {
+                answer.and_then(|answer| casts::decimal(&answer.to_string(), *scale))
+            });
+            Ok(Arc::new(
+                texts
+                    .collect::<Decimal128Array>()
+                    .with_precision_and_scale(*precision, *scale)?,
+            ))
+        }
+        _ => Ok(answers),
+    }
+}
+
+fn div(call: &Call) -> Result<ArrayRef> {
+    let scale = 10;
+    let decimal = |at: usize| cast(&call.arrays[at], &DataType::Decimal128(38, scale));
+    let (left, right) = (decimal(0)?, decimal(1)?);
+    let (left, right) = (
+        left.as_primitive::<Decimal128Type>(),
+        right.as_primitive::<Decimal128Type>(),
+    );
+    let divide = |(a, b): (Option<i128>, Option<i128>)| match (a, b) {
+        (Some(_), Some(0)) => fault(Fault::DivisionByZero, "division by zero"),
+        (Some(a), Some(b)) => Ok(Some(a / b)),
+        _ => Ok(None),
+    };
+    let answers: Result<Decimal128Array> = left.iter().zip(right.iter()).map(divide).collect();
+    Ok(Arc::new(answers?.with_precision_and_scale(38, 0)?))
+}
+
+fn width_bucket(call: &Call) -> Result<ArrayRef> {
+    let float = |at: usize| -> Result<Float64Array> {
+        Ok(cast(&call.arrays[at], &DataType::Float64)?
+            .as_primitive::<Float64Type>()
+            .clone())
+    };
+    let (values, lows, highs) = (float(0)?, float(1)?, float(2)?);
+    let counts = call.integers(3)?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a bucket is at most the count of them"
+    )]
+    let bucket = |row: usize| -> Result<Option<i32>> {
+        if [&values, &lows, &highs]
+            .iter()
+            .any(|column| column.is_null(row))
+            || counts.is_null(row)
+        {
+            return Ok(None);
+        }
+        let (value, low, high, count) = (
+            values.value(row),
+            lows.value(row),
+            highs.value(row),
+            counts.value(row),
+        );
+        if count <= 0 {
+            return fault(Fault::InvalidWidth, "count must be greater than zero");
+        }
+        if low == high {
+            return fault(Fault::InvalidWidth, "lower bound cannot equal upper bound");
+        }
+        let share = (value - low) / (high - low);
+        let bucket = (share * count as f64).floor() as i64 + 1;
+        Ok(i32::try_from(bucket.clamp(0, count + 1)).ok())
+    };
+    Ok(Arc::new(
+        (0..call.rows).map(bucket).collect::<Result<Int32Array>>()?,
+    ))
+}
+
+fn to_number(call: &Call) -> Result<ArrayRef> {
+    let texts = call.texts(0)?;
+    let formats = call.texts(1)?;
+    let read = |row: usize| {
+        (texts.is_valid(row) && formats.is_valid(row))
+            .then(|| number_of(texts.value(row)).and_then(|text| casts::decimal(&text, 10)))
+            .flatten()
+    };
+    let answers: Decimal128Array = (0..call.rows).map(read).collect();
+    Ok(Arc::new(answers.with_precision_and_scale(38, 10)?))
+}
+
+fn factorial(call: &Call) -> Result<ArrayRef> {
+    let numbers = cast(&call.arrays[0], &DataType::Int64)?;
+    let product = |number: i64| -> Result<i128> {
+        if number < 0 {
+            return fault(
+                Fault::OutOfRange,
+                "factorial of a negative number is undefined",
+            );
+        }
+        let product = (1..=i128::from(number)).try_fold(1_i128, i128::checked_mul);
+        product.map_or_else(
+            || fault(Fault::OutOfRange, "value overflows numeric format"),
+            Ok,
+        )
+    };
+    let answers = numbers
+        .as_primitive::<Int64Type>()
+        .iter()
+        .map(|number| number.map(product).transpose());
+    Ok(Arc::new(
+        answers
+            .collect::<Result<Decimal128Array>>()?
+            .with_precision_and_scale(38, 0)?,
+    ))
+}

@@ -1,0 +1,628 @@
+//! Texts: patterns, quoting, formats, substrings.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder,
+};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::logical_expr::ScalarUDF;
+use regex::{Regex, RegexBuilder};
+
+use crate::error::Fault;
+use crate::postgres::function::{Call, Result, Returns, fault, function};
+use crate::postgres::types;
+
+/// All of them.
+pub fn all() -> Vec<ScalarUDF> {
+    let text = Returns::Type("text");
+    let boolean = Returns::Type("bool");
+    vec![
+        function("pg_like", boolean, |call| matches_like(call, false)),
+        function("pg_ilike", boolean, |call| matches_like(call, true)),
+        function("pg_similar_to", boolean, similar_to),
+        function(
+            "pg_substring",
+            Returns::Of(|fields, _| Ok(substring_field(fields))),
+            substring,
+        ),
+        function(
+            "pg_substr",
+            Returns::Of(|fields, _| Ok(substring_field(fields))),
+            substring,
+        ),
+        function("pg_overlay", text, overlay),
+        function("pg_concat_op", Returns::Of(concat_field), concat_op),
+        function("quote_literal", text, |call| {
+            call.map_texts(1, |texts| Ok(Some(quoted_literal(texts[0]))))
+        }),
+        function("quote_nullable", text, |call| {
+            let texts = call.texts(0)?;
+            let quoted = texts
+                .iter()
+                .map(|text| Some(text.map_or_else(|| "NULL".to_owned(), quoted_literal)));
+            Ok(Arc::new(quoted.collect::<StringArray>()))
+        }),
+        function("quote_ident", text, |call| {
+            call.map_texts(1, |texts| Ok(Some(quoted_identifier(texts[0]))))
+        }),
+        function("format", text, format),
+        function(
+            "pg_list_regexp_matches",
+            Returns::Of(|_, _| {
+                Ok(Field::new(
+                    "",
+                    types::list_of(types::list_of(DataType::Utf8)),
+                    true,
+                ))
+            }),
+            regexp_matches,
+        ),
+        function("pg_encode", text, encode),
+        function("regexp_substr", text, |call| {
+            call.map_texts(2, |texts| {
+                Ok(regex(texts[1], false)?
+                    .find(texts[0])
+                    .map(|found| found.as_str().to_owned()))
+            })
+        }),
+        function("unistr", text, |call| {
+            call.map_texts(1, |texts| Ok(Some(texts[0].to_owned())))
+        }),
+        function("convert_from", text, |call| {
+            let bytes = cast(&call.arrays[0], &DataType::Binary)?;
+            let read = bytes
+                .as_binary::<i32>()
+                .iter()
+                .map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()));
+            Ok(Arc::new(read.collect::<StringArray>()))
+        }),
+        function("convert_to", Returns::Type("bytea"), |call| {
+            Ok(cast(
+                &(Arc::new(call.texts(0)?) as ArrayRef),
+                &DataType::Binary,
+            )?)
+        }),
+    ]
+}
+
+fn matches_like(call: &Call, fold: bool) -> Result<ArrayRef> {
+    let (texts, patterns, escapes) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
+    let answer = |row: usize| {
+        (texts.is_valid(row) && patterns.is_valid(row)).then(|| {
+            let escape = if call.has(2) {
+                escapes.value(row).chars().next()
+            } else {
+                Some('\\')
+            };
+            like(texts.value(row), patterns.value(row), escape, fold)
+        })
+    };
+    Ok(Arc::new(
+        (0..call.rows).map(answer).collect::<BooleanArray>(),
+    ))
+}
+
+/// Whether a text is like a pattern.
+pub fn like(text: &str, pattern: &str, escape: Option<char>, fold: bool) -> bool {
+    let folded = |text: &str| {
+        if fold {
+            text.to_lowercase()
+        } else {
+            text.to_owned()
+        }
+    };
+    let text: Vec<char> = folded(text).chars().collect();
+    let pattern: Vec<char> = folded(pattern).chars().collect();
+    // The last `%`, and how far it has reached: going back to it is enough.
+    let (mut at, mut place) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while at < text.len() {
+        let here = pattern.get(place).copied();
+        let escaped = here.is_some() && here == escape && place + 1 < pattern.len();
+        let literal = if escaped {
+            pattern.get(place + 1).copied()
+        } else {
+            here
+        };
+        if here == Some('%') && !escaped {
+            back = Some((place + 1, at));
+            place += 1;
+        } else if (here == Some('_') && !escaped) || literal == Some(text[at]) {
+            place += if escaped { 2 } else { 1 };
+            at += 1;
+        } else if let Some((after, reached)) = back {
+            back = Some((after, reached + 1));
+            place = after;
+            at = reached + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[place..].iter().all(|character| *character == '%')
+}
+
+/// A pattern as Postgres' regular expressions have it.
+pub fn regex(pattern: &str, fold: bool) -> Result<Regex> {
+    let pattern = pattern.strip_prefix("(?i)").unwrap_or(pattern);
+    let pattern = pattern
+        .replace("\\m", "\\b")
+        .replace("\\M", "\\b")
+        .replace("\\Y", "\\B")
+        .replace("\\y", "\\b");
+    match RegexBuilder::new(&pattern)
+        .case_insensitive(fold)
+        .size_limit(1 << 22)
+        .build()
+    {
+        Ok(regex) => Ok(regex),
+        Err(error) => {
+            let reason = error.to_string();
+            let reason = reason
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
+            fault(
+                Fault::InvalidRegex,
+                format!("invalid regular expression: {reason}"),
+            )
+        }
+    }
+}
+
+fn similar_to(call: &Call) -> Result<ArrayRef> {
+    let (texts, patterns) = (call.texts(0)?, call.texts(1)?);
+    let answer = |row: usize| -> Result<Option<bool>> {
+        if texts.is_null(row) || patterns.is_null(row) {
+            return Ok(None);
+        }
+        Ok(Some(
+            regex(&similar_pattern(patterns.value(row)), false)?.is_match(texts.value(row)),
+        ))
+    };
+    Ok(Arc::new(
+        (0..call.rows)
+            .map(answer)
+            .collect::<Result<BooleanArray>>()?,
+    ))
+}
+
+/// A pattern of `SIMILAR TO` as a regular expression of the whole text.
+fn similar_pattern(pattern: &str) -> String {
+    let mut result = String::from("^(?:");
+    let mut characters = pattern.chars();
+    let mut in_class = false;
+    while let Some(character) = characters.next() {
+        match character {
+            '%' if !in_class => result.push_str("(?s:.*)"),
+            '_' if !in_class => result.push_str("(?s:.)"),
+            '\\' => {
+                result.push('\\');
+                result.extend(characters.next());
+            }
+            '.' | '^' | '$' if !in_class => {
+                result.push('\\');
+                result.push(character);
+            }
+            '[' => {
+                in_class = true;
+                result.push('[');
+            }
+            ']' => {
+                in_class = false;
+                result.push(']');
+            }
+            other => result.push(other),
+        }
+    }
+    result + ")$"
+}
+
+fn substring_field(fields: &[std::sync::Arc<Field>]) -> Field {
+    match fields.first().map(|field| field.data_type()) {
+        Some(DataType::Binary) => Field::new("", DataType::Binary, true),
+        _ => Field::new("", DataType::Utf8, true),
+    }
+}
+
+/// From a place, or what a pattern finds.
+fn substring(call: &Call) -> Result<ArrayRef> {
+    if call
+        .arrays
+        .get(1)
+        .is_some_and(|second| *second.data_type() == DataType::Utf8)
+    {
+        return call.map_texts(2, |texts| {
+            let found = regex(texts[1], false)?;
+            let captures = found.captures(texts[0]);
+            let group = captures.and_then(|captures| captures.get(1).or_else(|| captures.get(0)));
+            Ok(group.map(|group| group.as_str().to_owned()))
+        });
+    }
+    let (texts, from, length) = (call.texts(0)?, call.integers(1)?, call.integers(2)?);
+    let part = |row: usize| -> Result<Option<String>> {
+        if texts.is_null(row) || from.is_null(row) || (call.has(2) && length.is_null(row)) {
+            return Ok(None);
+        }
+        let start = from.value(row);
+        let end = match call.has(2) {
+            true if length.value(row) < 0 => {
+                return fault(
+                    Fault::InvalidSubstring,
+                    "negative substring length not allowed",
+                );
+            }
+            true => start.saturating_add(length.value(row)),
+            false => i64::MAX,
+        };
+        let skipped = usize::try_from(start.max(1) - 1).unwrap_or(usize::MAX);
+        let taken = usize::try_from(end.saturating_sub(start.max(1)).max(0)).unwrap_or(usize::MAX);
+        Ok(Some(
+            texts.value(row).chars().skip(skipped).take(taken).collect(),
+        ))
+    };
+    Ok(Arc::new(
+        (0..call.rows).map(part).collect::<Result<StringArray>>()?,
+    ))
+}
+
+fn overlay(call: &Call) -> Result<ArrayRef> {
+    let (texts, others, from, length) = (
+        call.texts(0)?,
+        call.texts(1)?,
+        call.integers(2)?,
+        call.integers(3)?,
+    );
+    let part = |row: usize| {
+        if texts.is_null(row) || others.is_null(row) || from.is_null(row) {
+            return None;
+        }
+        let other = others.value(row);
+        let start = usize::try_from(from.value(row) - 1).ok()?;
+        let length = match call.has(3) {
+            true => usize::try_from(length.value(row)).ok()?,
+            false => other.chars().count(),
+        };
+        let before: String = texts.value(row).chars().take(start).collect();
+        let after: String = texts.value(row).chars().skip(start + length).collect();
+        Some(before + other + &after)
+    };
+    Ok(Arc::new((0..call.rows).map(part).collect::<StringArray>()))
+}
+
+fn concat_field(
+    fields: &[Arc<Field>],
+    _: &[Option<&datafusion::common::ScalarValue>],
+) -> Result<Field> {
+    let list = fields
+        .iter()
+        .find(|field| matches!(field.data_type(), DataType::List(_)));
+    let bytes = fields
+        .iter()
+        .all(|field| *field.data_type() == DataType::Binary);
+    let jsonb = fields.iter().any(|field| types::type_of(field) == "jsonb");
+    Ok(match list {
+        Some(list) => list.as_ref().clone(),
+        None if bytes => Field::new("", DataType::Binary, true),
+        None if jsonb => types::field("", "jsonb"),
+        None => Field::new("", DataType::Utf8, true),
+    })
+}
+
+/// `||` of texts, arrays and bytes.
+fn concat_op(call: &Call) -> Result<ArrayRef> {
+    if let DataType::List(_) = call.returns.data_type() {
+        return concat_lists(call);
+    }
+    if *call.returns.data_type() == DataType::Binary {
+        let (left, right) = (
+            call.arrays[0].as_binary::<i32>(),
+            call.arrays[1].as_binary::<i32>(),
+        );
+        let joined = left
+            .iter()
+            .zip(right.iter())
+            .map(|(a, b)| Some([a?, b?].concat()));
+        let joined: Vec<Option<Vec<u8>>> = joined.collect();
+        return Ok(Arc::new(
+            joined
+                .iter()
+                .map(Option::as_deref)
+                .collect::<datafusion::arrow::array::BinaryArray>(),
+        ));
+    }
+    if types::type_of(&call.returns) == "jsonb" {
+        return super::documents::concat(call);
+    }
+    let bools: Vec<bool> = call
+        .arrays
+        .iter()
+        .map(|array| *array.data_type() == DataType::Boolean)
+        .collect();
+    call.map_texts(2, |texts| {
+        let word = |at: usize| match (bools[at], texts[at]) {
+            (true, "t") => "true",
+            (true, _) => "false",
+            (false, text) => text,
+        };
+        Ok(Some(format!("{}{}", word(0), word(1))))
+    })
+}
+
+fn concat_lists(call: &Call) -> Result<ArrayRef> {
+    use datafusion::arrow::compute::concat;
+    let DataType::List(item) = call.returns.data_type() else {
+        return fault(Fault::Internal, "arrays are no lists");
+    };
+    let mut parts: Vec<ArrayRef> = Vec::new();
+    let mut lengths = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let mut length = 0;
+        for values in &call.arrays {
+            let part = match values.data_type() {
+                DataType::List(_) if values.is_null(row) => continue,
+                DataType::List(_) => values.as_list::<i32>().value(row),
+                DataType::Utf8
+                    if matches!(item.data_type(), DataType::Utf8)
+                        || values.is_null(row)
+                        || !values.as_string::<i32>().value(row).starts_with('{') =>
+                {
+                    values.slice(row, 1)
+                }
+                _ => values.slice(row, 1),
+            };
+            let part = cast(&part, item.data_type())?;
+            length += part.len();
+            parts.push(part);
+        }
+        lengths.push(length);
+    }
+    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+    let values = match parts.is_empty() {
+        true => datafusion::arrow::array::new_null_array(item.data_type(), 0),
+        false => concat(&parts)?,
+    };
+    let offsets = datafusion::arrow::buffer::OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(
+        datafusion::arrow::array::GenericListArray::<i32>::try_new(
+            Arc::clone(item),
+            offsets,
+            values,
+            None,
+        )?,
+    ))
+}
+
+/// `'it''s'`
+pub fn quoted_literal(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    match text.contains('\\') {
+        true => format!(" E'{}'", doubled.replace('\\', "\\\\"))
+            .trim_start()
+            .to_owned(),
+        false => format!("'{doubled}'"),
+    }
+}
+
+/// A name in quotes, where it needs them.
+pub fn quoted_identifier(text: &str) -> String {
+    datafusion_funnel::definition::text::identifier(text).to_string()
+}
+
+/// `format('%s-%I', …)`
+fn format(call: &Call) -> Result<ArrayRef> {
+    let formats = call.texts(0)?;
+    let arguments = (1..call.arrays.len())
+        .map(|at| call.texts(at))
+        .collect::<Result<Vec<_>>>()?;
+    let write = |row: usize| -> Result<Option<String>> {
+        if formats.is_null(row) {
+            return Ok(None);
+        }
+        let values: Vec<Option<&str>> = arguments
+            .iter()
+            .map(|column| column.is_valid(row).then(|| column.value(row)))
+            .collect();
+        formatted(formats.value(row), &values).map(Some)
+    };
+    Ok(Arc::new(
+        (0..call.rows).map(write).collect::<Result<StringArray>>()?,
+    ))
+}
+
+fn formatted(pattern: &str, values: &[Option<&str>]) -> Result<String> {
+    let mut result = String::new();
+    let mut characters = pattern.chars().peekable();
+    let mut next = 0;
+    while let Some(character) = characters.next() {
+        if character != '%' {
+            result.push(character);
+            continue;
+        }
+        if characters.next_if_eq(&'%').is_some() {
+            result.push('%');
+            continue;
+        }
+        let mut digits = String::new();
+        let mut left = false;
+        let mut position = None;
+        loop {
+            match characters.peek() {
+                Some('-') => left = true,
+                Some('$') => {
+                    position = digits.parse::<usize>().ok();
+                    digits.clear();
+                }
+                Some(digit) if digit.is_ascii_digit() => digits.push(*digit),
+                _ => break,
+            }
+            characters.next();
+        }
+        let at = position.map_or(next, |position| position.saturating_sub(1));
+        next = at + 1;
+        let Some(value) = values.get(at) else {
+            return fault(Fault::InvalidArgument, "too few arguments for format()");
+        };
+        let text = match characters.next() {
+            Some('s') => value.unwrap_or_default().to_owned(),
+            Some('I') => match value {
+                Some(value) => quoted_identifier(value),
+                None => {
+                    return fault(
+                        Fault::InvalidArgument,
+                        "null values cannot be formatted as an SQL identifier",
+                    );
+                }
+            },
+            Some('L') => value.map_or_else(|| "NULL".to_owned(), quoted_literal),
+            other => {
+                let other = other.map(String::from).unwrap_or_default();
+                return fault(
+                    Fault::InvalidArgument,
+                    format!("unrecognized format() type specifier \"{other}\""),
+                );
+            }
+        };
+        let width: usize = digits.parse().unwrap_or(0);
+        let padding = " ".repeat(width.saturating_sub(text.chars().count()));
+        match left {
+            true => result.extend([text.as_str(), &padding]),
+            false => result.extend([padding.as_str(), &text]),
+        }
+    }
+    Ok(result)
+}
+
+fn regexp_matches(call: &Call) -> Result<ArrayRef> {
+    let (texts, patterns, flags) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
+    let mut result = ListBuilder::new(ListBuilder::new(StringBuilder::new()));
+    for row in 0..call.rows {
+        if texts.is_null(row) || patterns.is_null(row) {
+            result.append_null();
+            continue;
+        }
+        let flags = if flags.is_valid(row) {
+            flags.value(row)
+        } else {
+            ""
+        };
+        let pattern = regex(patterns.value(row), flags.contains('i'))?;
+        let most = if flags.contains('g') { usize::MAX } else { 1 };
+        for found in pattern.captures_iter(texts.value(row)).take(most) {
+            let first = usize::from(found.len() > 1);
+            let groups = (first..found.len()).map(|at| found.get(at).map(|group| group.as_str()));
+            result.values().append_value(groups);
+        }
+        result.append(true);
+    }
+    Ok(Arc::new(result.finish()))
+}
+
+fn encode(call: &Call) -> Result<ArrayRef> {
+    let bytes = cast(&call.arrays[0], &DataType::Binary)?;
+    let bytes = bytes.as_binary::<i32>();
+    let formats = call.texts(1)?;
+    let write = |row: usize| -> Result<Option<String>> {
+        if bytes.is_null(row) || formats.is_null(row) {
+            return Ok(None);
+        }
+        let bytes = bytes.value(row);
+        Ok(Some(match formats.value(row).to_lowercase().as_str() {
+            "hex" => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            "base64" => base64(bytes),
+            "escape" => bytes
+                .iter()
+                .map(|byte| match byte {
+                    b'\\' => "\\\\".to_owned(),
+                    0 | 128.. => format!("\\{byte:03o}"),
+                    byte => char::from(*byte).to_string(),
+                })
+                .collect(),
+            other => {
+                return fault(
+                    Fault::InvalidArgument,
+                    format!("unrecognized encoding: \"{other}\""),
+                );
+            }
+        }))
+    };
+    Ok(Arc::new(
+        (0..call.rows).map(write).collect::<Result<StringArray>>()?,
+    ))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut result = String::new();
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().enumerate().fold(0_u32, |sum, (at, byte)| {
+            sum | u32::from(*byte) << (16 - 8 * at)
+        });
+        for at in 0..4 {
+            match at <= chunk.len() {
+                true => result.push(char::from(LETTERS[(group >> (18 - 6 * at) & 63) as usize])),
+                false => result.push('='),
+            }
+        }
+    }
+    // Postgres breaks lines after 76 letters, as mail does.
+    let lines: Vec<String> = result
+        .as_bytes()
+        .chunks(76)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Expected: PostgreSQL 15.18.
+    #[test]
+    fn patterns_match_as_in_postgres() {
+        for (text, pattern, escape, expected) in [
+            ("50%", "50!%", Some('!'), true),
+            ("50x", "50!%", Some('!'), false),
+            ("abc", "a%c", Some('\\'), true),
+            ("abcbc", "a%bc", Some('\\'), true),
+            ("a_c", "a\\_c", Some('\\'), true),
+            ("abc", "a\\_c", Some('\\'), false),
+            ("漏斗", "_斗", None, true),
+            ("", "%", None, true),
+        ] {
+            assert_eq!(
+                like(text, pattern, escape, false),
+                expected,
+                "{text} like {pattern}"
+            );
+        }
+        assert!(
+            regex(&similar_pattern("(a|b)%"), false)
+                .unwrap()
+                .is_match("abc")
+        );
+        assert!(
+            !regex(&similar_pattern("(b|c)%"), false)
+                .unwrap()
+                .is_match("abc")
+        );
+    }
+
+    #[test]
+    fn formats_are_filled_as_in_postgres() {
+        assert_eq!(
+            formatted("%s-%I", &[Some("x"), Some("My Col")]).unwrap(),
+            "x-\"My Col\""
+        );
+        assert_eq!(
+            formatted("%s|%1$-3s|%L", &[Some("a"), Some("it's")]).unwrap(),
+            "a|a  |'it''s'"
+        );
+        assert_eq!(base64(b"\x01\x02"), "AQI=");
+    }
+}

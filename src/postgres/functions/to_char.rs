@@ -1,0 +1,720 @@
+//! `to_char`, and what its templates read: `to_date`, `to_timestamp`, `to_number`.
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike, Utc};
+
+use crate::error::Fault;
+use crate::postgres::datetime::month_of;
+use crate::postgres::function::{Result, fault};
+use crate::postgres::text::offset_text;
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const DAYS: [&str; 7] = [
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+];
+const ROMAN: [&str; 12] = [
+    "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII",
+];
+
+/// The words of a template, longer ones before those that they begin with.
+const WORDS: [&str; 59] = [
+    "HH24", "HH12", "SSSSS", "SSSS", "IYYY", "Y,YYY", "YYYY", "MONTH", "Month", "month", "DAY",
+    "Day", "day", "IDDD", "A.M.", "P.M.", "a.m.", "p.m.", "B.C.", "A.D.", "b.c.", "a.d.", "DDD",
+    "MON", "Mon", "mon", "IYY", "YYY", "TZH", "TZM", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6",
+    "HH", "MI", "SS", "MS", "US", "IY", "YY", "MM", "DY", "Dy", "dy", "DD", "ID", "IW", "WW", "AM",
+    "PM", "am", "pm", "CC", "TZ", "tz", "RM",
+];
+const LETTERS: [&str; 10] = ["BC", "AD", "bc", "ad", "OF", "I", "Y", "D", "W", "Q"];
+
+/// A piece of a template.
+#[derive(Debug, PartialEq)]
+enum Piece {
+    Word {
+        word: &'static str,
+        fill: bool,
+        ordinal: Option<bool>,
+    },
+    Text(String),
+}
+
+fn pieces(template: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = template;
+    let mut fill = true;
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix("FM").or_else(|| rest.strip_prefix("fm")) {
+            fill = false;
+            rest = after;
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix("FX").or_else(|| rest.strip_prefix("TM")) {
+            rest = after;
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix('"') {
+            let (quoted, after) = after.split_once('"').unwrap_or((after, ""));
+            pieces.push(Piece::Text(quoted.to_owned()));
+            rest = after;
+            continue;
+        }
+        let found = WORDS
+            .iter()
+            .chain(&LETTERS)
+            .find(|word| starts_with_word(rest, word));
+        match found {
+            Some(word) => {
+                rest = &rest[word.len()..];
+                let ordinal = match rest.get(..2) {
+                    Some("TH") => Some(true),
+                    Some("th") => Some(false),
+                    _ => None,
+                };
+                if ordinal.is_some() {
+                    rest = &rest[2..];
+                }
+                pieces.push(Piece::Word {
+                    word,
+                    fill,
+                    ordinal,
+                });
+                fill = true;
+            }
+            None => {
+                let mut characters = rest.chars();
+                let character = characters.next().unwrap_or_default();
+                rest = characters.as_str();
+                match pieces.last_mut() {
+                    Some(Piece::Text(text)) => text.push(character),
+                    _ => pieces.push(Piece::Text(character.to_string())),
+                }
+            }
+        }
+    }
+    pieces
+}
+
+/// Words of digits may be written in small letters; the letters of the others say how they are written.
+fn starts_with_word(rest: &str, word: &str) -> bool {
+    let cased = word.chars().any(char::is_lowercase)
+        || matches!(
+            word,
+            "MONTH"
+                | "MON"
+                | "DAY"
+                | "DY"
+                | "AM"
+                | "PM"
+                | "A.M."
+                | "P.M."
+                | "TZ"
+                | "BC"
+                | "AD"
+                | "B.C."
+                | "A.D."
+        );
+    match cased {
+        true => rest.starts_with(word),
+        false => rest
+            .get(..word.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(word)),
+    }
+}
+
+/// A local time by a template; `offset` is its zone's, in seconds, and `zone` the zone's short name.
+pub fn moment_text(local_us: i64, offset: i32, zone: &str, template: &str) -> Option<String> {
+    let moment = DateTime::<Utc>::from_timestamp_micros(local_us)?.naive_utc();
+    let mut result = String::new();
+    for piece in pieces(template) {
+        match piece {
+            Piece::Text(text) => result.push_str(&text),
+            Piece::Word {
+                word,
+                fill,
+                ordinal,
+            } => {
+                let text = word_text(&moment, offset, zone, word, fill);
+                let ending = ordinal.map(|upper| ordinal_ending(&text, upper));
+                result.push_str(&text);
+                result.extend(ending);
+            }
+        }
+    }
+    Some(result)
+}
+
+fn word_text(moment: &NaiveDateTime, offset: i32, zone: &str, word: &str, fill: bool) -> String {
+    let number = |number: i64, width: usize| match fill {
+        true => format!("{number:0width$}"),
+        false => number.to_string(),
+    };
+    let named = |name: &str, width: usize| match fill {
+        true => format!("{name:width$}"),
+        false => name.to_owned(),
+    };
+    let year = i64::from(moment.year());
+    let iso = moment.iso_week();
+    let month = MONTHS[moment.month0() as usize];
+    let day = DAYS[moment.weekday().num_days_from_sunday() as usize];
+    let micros = i64::from(moment.nanosecond() / 1000 % 1_000_000);
+    let hour12 = if moment.hour().is_multiple_of(12) {
+        12
+    } else {
+        moment.hour() % 12
+    };
+    let half = if moment.hour() < 12 { "AM" } else { "PM" };
+    match word {
+        "HH24" => number(i64::from(moment.hour()), 2),
+        "HH" | "HH12" => number(i64::from(hour12), 2),
+        "MI" => number(i64::from(moment.minute()), 2),
+        "SS" => number(i64::from(moment.second()), 2),
+        "SSSS" | "SSSSS" => moment.num_seconds_from_midnight().to_string(),
+        "MS" | "FF3" => format!("{:03}", micros / 1000),
+        "US" | "FF6" => format!("{micros:06}"),
+        "FF1" => format!("{:01}", micros / 100_000),
+        "FF2" => format!("{:02}", micros / 10_000),
+        "FF4" => format!("{:04}", micros / 100),
+        "FF5" => format!("{:05}", micros / 10),
+        "AM" | "PM" => half.to_owned(),
+        "am" | "pm" => half.to_lowercase(),
+        "A.M." | "P.M." => format!("{}.M.", &half[..1]),
+        "a.m." | "p.m." => format!("{}.m.", half[..1].to_lowercase()),
+        "Y,YYY" => format!("{},{:03}", year / 1000, year % 1000),
+        "YYYY" => number(year, 4),
+        "YYY" => number(year % 1000, 3),
+        "YY" => number(year % 100, 2),
+        "Y" => (year % 10).to_string(),
+        "IYYY" => number(i64::from(iso.year()), 4),
+        "IYY" => number(i64::from(iso.year()) % 1000, 3),
+        "IY" => number(i64::from(iso.year()) % 100, 2),
+        "I" => (iso.year() % 10).to_string(),
+        "MONTH" => named(&month.to_uppercase(), 9),
+        "Month" => named(month, 9),
+        "month" => named(&month.to_lowercase(), 9),
+        "MON" => month[..3].to_uppercase(),
+        "Mon" => month[..3].to_owned(),
+        "mon" => month[..3].to_lowercase(),
+        "MM" => number(i64::from(moment.month()), 2),
+        "RM" => named(ROMAN[moment.month0() as usize], 4),
+        "DAY" => named(&day.to_uppercase(), 9),
+        "Day" => named(day, 9),
+        "day" => named(&day.to_lowercase(), 9),
+        "DY" => day[..3].to_uppercase(),
+        "Dy" => day[..3].to_owned(),
+        "dy" => day[..3].to_lowercase(),
+        "DDD" => number(i64::from(moment.ordinal()), 3),
+        "IDDD" => number(
+            i64::from(iso.week0() * 7 + moment.weekday().number_from_monday()),
+            3,
+        ),
+        "DD" => number(i64::from(moment.day()), 2),
+        "D" => moment.weekday().number_from_sunday().to_string(),
+        "ID" => moment.weekday().number_from_monday().to_string(),
+        "W" => ((moment.day() - 1) / 7 + 1).to_string(),
+        "WW" => number(i64::from((moment.ordinal() - 1) / 7 + 1), 2),
+        "IW" => number(i64::from(iso.week()), 2),
+        "Q" => ((moment.month() - 1) / 3 + 1).to_string(),
+        "CC" => number((year + 99) / 100, 2),
+        "BC" | "AD" => if year > 0 { "AD" } else { "BC" }.to_owned(),
+        "bc" | "ad" => if year > 0 { "ad" } else { "bc" }.to_owned(),
+        "B.C." | "A.D." => if year > 0 { "A.D." } else { "B.C." }.to_owned(),
+        "b.c." | "a.d." => if year > 0 { "a.d." } else { "b.c." }.to_owned(),
+        "TZ" => zone.to_uppercase(),
+        "tz" => zone.to_lowercase(),
+        "OF" => offset_text(offset),
+        "TZH" => format!(
+            "{}{:02}",
+            if offset < 0 { '-' } else { '+' },
+            offset.abs() / 3600
+        ),
+        "TZM" => format!("{:02}", offset.abs() / 60 % 60),
+        _ => String::new(),
+    }
+}
+
+fn ordinal_ending(number: &str, upper: bool) -> &'static str {
+    let last_two = &number[number.len().saturating_sub(2)..];
+    let ending = match (last_two, number.chars().last()) {
+        ("11" | "12" | "13", _) => "th",
+        (_, Some('1')) => "st",
+        (_, Some('2')) => "nd",
+        (_, Some('3')) => "rd",
+        _ => "th",
+    };
+    match (ending, upper) {
+        ("st", true) => "ST",
+        ("nd", true) => "ND",
+        ("rd", true) => "RD",
+        ("th", true) => "TH",
+        (ending, _) => ending,
+    }
+}
+
+/// A text by a template, as a local time; and its offset in seconds, where the template has one.
+pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i32>)> {
+    let out = || {
+        fault(
+            Fault::DatetimeOverflow,
+            format!("date/time field value out of range: \"{text}\""),
+        )
+    };
+    let (mut year, mut month, mut day, mut day_of_year) = (1, 1, 1, None);
+    let (mut hour, mut minute, mut second, mut micros) = (0, 0, 0, 0_u32);
+    let (mut afternoon, mut offset) = (None, None);
+    let (mut iso_year, mut iso_week, mut iso_day) = (None, None, 1);
+    let mut rest = text.trim_start();
+    let all = pieces(template);
+    for (at, piece) in all.iter().enumerate() {
+        match piece {
+            Piece::Text(separators) => {
+                // What separates is passed over, whatever it is.
+                for _ in separators.chars() {
+                    let skips = rest.chars().next().is_some_and(|c| {
+                        !c.is_alphanumeric() && !matches!(c, '+' | '-')
+                            || (matches!(c, '-' | '+') && separators.contains(c))
+                            || separators.contains(c)
+                    });
+                    if skips {
+                        rest = &rest[rest.chars().next().map_or(0, char::len_utf8)..];
+                    }
+                }
+                rest = rest.trim_start();
+            }
+            Piece::Word { word, .. } => {
+                let next_is_word = matches!(all.get(at + 1), Some(Piece::Word { .. }));
+                rest = rest.trim_start();
+                match *word {
+                    "YYYY" | "IYYY" | "YYY" | "YY" | "Y" => {
+                        let width = if next_is_word {
+                            word.len().min(4)
+                        } else {
+                            usize::MAX
+                        };
+                        let Some((number, digits, after)) = number(rest, width) else {
+                            return invalid(text, word);
+                        };
+                        let full = match digits {
+                            1 | 2 if number < 70 => number + 2000,
+                            1 | 2 => number + 1900,
+                            _ => number,
+                        };
+                        if *word == "IYYY" {
+                            iso_year = Some(full)
+                        } else {
+                            year = full
+                        }
+                        rest = after;
+                    }
+                    "MONTH" | "Month" | "month" | "MON" | "Mon" | "mon" => {
+                        let letters = rest.chars().take_while(|c| c.is_alphabetic()).count();
+                        let name: String = rest.chars().take(letters).collect();
+                        let Some(found) =
+                            month_of(&name).or_else(|| month_of(name.get(..3).unwrap_or("")))
+                        else {
+                            return invalid(text, word);
+                        };
+                        month = found;
+                        rest = &rest[name.len()..];
+                    }
+                    "DAY" | "Day" | "day" | "DY" | "Dy" | "dy" => {
+                        rest = rest.trim_start_matches(char::is_alphabetic)
+                    }
+                    "AM" | "PM" | "am" | "pm" | "A.M." | "P.M." | "a.m." | "p.m." => {
+                        afternoon = Some(rest.starts_with(['p', 'P']));
+                        rest = rest.get(word.len()..).unwrap_or("");
+                    }
+                    "TZH" | "OF" => {
+                        let sign = if rest.starts_with('-') { -1 } else { 1 };
+                        let Some((hours, _, after)) =
+                            number(rest.trim_start_matches(['+', '-']), 2)
+                        else {
+                            return invalid(text, word);
+                        };
+                        offset = Some(sign * hours * 3600);
+                        rest = after;
+                    }
+                    "MS" | "US" | "FF1" | "FF2" | "FF3" | "FF4" | "FF5" | "FF6" => {
+                        let digits: String = rest
+                            .chars()
+                            .take_while(char::is_ascii_digit)
+                            .take(6)
+                            .collect();
+                        let padded = format!("{digits:0<6}");
+                        micros = padded.parse().unwrap_or(0);
+                        rest = &rest[digits.len()..];
+                    }
+                    word => {
+                        let width = match word {
+                            "DDD" => 3,
+                            "SSSS" | "SSSSS" => 5,
+                            "D" | "ID" | "Q" | "W" => 1,
+                            _ => 2,
+                        };
+                        let Some((number, _, after)) = number(rest, width) else {
+                            return invalid(text, word);
+                        };
+                        let Ok(value) = u32::try_from(number) else {
+                            return out();
+                        };
+                        match word {
+                            "MM" => month = value,
+                            "DD" => day = value,
+                            "DDD" => day_of_year = Some(value),
+                            "HH24" | "HH" | "HH12" => hour = value,
+                            "MI" => minute = value,
+                            "SS" => second = value,
+                            "SSSS" | "SSSSS" => {
+                                (hour, minute, second) = (value / 3600, value / 60 % 60, value % 60)
+                            }
+                            "IW" => iso_week = Some(value),
+                            "ID" => iso_day = value,
+                            _ => {}
+                        }
+                        rest = after;
+                    }
+                }
+            }
+        }
+    }
+    match afternoon {
+        Some(true) if hour < 12 => hour += 12,
+        Some(false) if hour == 12 => hour = 0,
+        _ => {}
+    }
+    let date = match (iso_year, iso_week, day_of_year) {
+        (Some(year), Some(week), _) => NaiveDate::from_isoywd_opt(year, week, weekday(iso_day)),
+        (.., Some(day)) => NaiveDate::from_yo_opt(year, day),
+        _ => NaiveDate::from_ymd_opt(year, month, day),
+    };
+    let moment = date.and_then(|date| date.and_hms_micro_opt(hour, minute, second, micros));
+    moment.map_or_else(out, |moment| Ok((moment, offset)))
+}
+
+fn weekday(number: u32) -> chrono::Weekday {
+    use chrono::Weekday as W;
+    [W::Mon, W::Tue, W::Wed, W::Thu, W::Fri, W::Sat, W::Sun][(number.clamp(1, 7) - 1) as usize]
+}
+
+fn invalid<T>(text: &str, word: &str) -> Result<T> {
+    fault(
+        Fault::InvalidDatetime,
+        format!(
+            "invalid value \"{}\" for \"{word}\"",
+            text.chars().take(12).collect::<String>()
+        ),
+    )
+}
+
+/// The number at the start, its count of digits, and what is behind it.
+fn number(text: &str, most: usize) -> Option<(i32, usize, &str)> {
+    let digits = text
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .take(most)
+        .count();
+    let number = text.get(..digits)?.parse().ok()?;
+    Some((number, digits, &text[digits..]))
+}
+
+/// A number by a template such as `FM999,990.00`.
+pub fn number_text(number: &str, template: &str) -> String {
+    let upper = template.to_uppercase();
+    let fill = !upper.contains("FM");
+    let plain = upper.replace("FM", "");
+    let (negative, digits) = match number.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, number),
+    };
+    let has_sign = ["S", "MI", "PL", "SG", "PR"]
+        .iter()
+        .any(|sign| plain.contains(sign));
+    let point = plain.find(['.', 'D']);
+    let behind = point.map_or(0, |at| {
+        plain[at..]
+            .chars()
+            .filter(|c| matches!(c, '9' | '0'))
+            .count()
+    });
+    let before: Vec<char> = plain[..point.unwrap_or(plain.len())]
+        .chars()
+        .filter(|c| matches!(c, '9' | '0'))
+        .collect();
+    let rounded = rounded(digits, behind);
+    let (whole, part) = rounded.split_once('.').unwrap_or((&rounded, ""));
+    let whole = whole.trim_start_matches('0');
+    if whole.len() > before.len() {
+        return plain
+            .chars()
+            .map(|c| if matches!(c, '9' | '0') { '#' } else { c })
+            .collect();
+    }
+    let first_zero = before
+        .iter()
+        .position(|c| *c == '0')
+        .unwrap_or(before.len());
+    let mut slots = format!("{whole:>width$}", width = before.len())
+        .chars()
+        .collect::<Vec<_>>()
+        .into_iter()
+        .enumerate();
+    let mut parts = part.chars();
+    let mut result = String::new();
+    let mut started = false;
+    let mut in_part = false;
+    let mut sign_place = None;
+    // The last digit that a part without filling keeps.
+    let kept = part.trim_end_matches('0').len();
+    let mut part_at = 0;
+    let last_zero = point.map_or(0, |at| {
+        let places: Vec<char> = plain[at..]
+            .chars()
+            .filter(|c| matches!(c, '9' | '0'))
+            .collect();
+        places
+            .iter()
+            .rposition(|c| *c == '0')
+            .map_or(0, |at| at + 1)
+    });
+    let mut characters = plain.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '9' | '0' if in_part => {
+                let digit = parts.next().unwrap_or('0');
+                part_at += 1;
+                if fill || part_at <= kept || part_at <= last_zero {
+                    result.push(digit);
+                }
+            }
+            '9' | '0' => {
+                let Some((at, digit)) = slots.next() else {
+                    continue;
+                };
+                let shown = if digit == ' ' && at >= first_zero {
+                    '0'
+                } else {
+                    digit
+                };
+                // A number below one has a zero before its point only where the template says so.
+                if shown != ' ' && !started {
+                    started = true;
+                    sign_place.get_or_insert(result.len());
+                }
+                if shown != ' ' || fill {
+                    result.push(shown);
+                }
+            }
+            '.' | 'D' => {
+                in_part = true;
+                sign_place.get_or_insert(result.len());
+                result.push('.');
+            }
+            ',' | 'G' => match (started, fill) {
+                (true, _) => result.push(','),
+                (false, true) => result.push(' '),
+                (false, false) => {}
+            },
+            'L' | '$' => result.push('$'),
+            '%' => result.push('%'),
+            'M' if characters.peek() == Some(&'I') => {
+                characters.next();
+                result.push(if negative { '-' } else { ' ' });
+            }
+            'S' if characters.peek() == Some(&'G') => {
+                characters.next();
+                result.push(if negative { '-' } else { '+' });
+            }
+            'S' => result.push(if negative { '-' } else { '+' }),
+            'P' if characters.peek() == Some(&'L') => {
+                characters.next();
+                result.push(if negative { ' ' } else { '+' });
+            }
+            'P' if characters.peek() == Some(&'R') => {
+                characters.next();
+                match negative {
+                    true => {
+                        result.insert(sign_place.unwrap_or(0), '<');
+                        result.push('>');
+                    }
+                    false if fill => {
+                        result.insert(0, ' ');
+                        result.push(' ');
+                    }
+                    false => {}
+                }
+            }
+            'T' if characters.peek() == Some(&'H') => {
+                characters.next();
+                let ending = ordinal_ending(whole, template.contains("TH"));
+                result.push_str(ending);
+            }
+            other => result.push(other),
+        }
+    }
+    if has_sign {
+        return match fill {
+            true => result,
+            false => result.trim().to_owned(),
+        };
+    }
+    match (negative, fill) {
+        (true, _) => result.insert(sign_place.unwrap_or(0), '-'),
+        (false, true) => result.insert(0, ' '),
+        (false, false) => {}
+    }
+    result
+}
+
+/// A decimal number in digits with so many of them behind the point, rounded half away from zero.
+fn rounded(number: &str, behind: usize) -> String {
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let mut digits: Vec<u8> = whole
+        .bytes()
+        .chain(part.bytes().chain(std::iter::repeat(b'0')).take(behind))
+        .collect();
+    let up = part
+        .as_bytes()
+        .get(behind)
+        .is_some_and(|next| *next >= b'5');
+    if up {
+        let mut at = digits.len();
+        loop {
+            if at == 0 {
+                digits.insert(0, b'1');
+                break;
+            }
+            at -= 1;
+            if digits[at] == b'9' {
+                digits[at] = b'0';
+            } else {
+                digits[at] += 1;
+                break;
+            }
+        }
+    }
+    let text = String::from_utf8_lossy(&digits).into_owned();
+    match behind {
+        0 => text,
+        behind => format!(
+            "{}.{}",
+            &text[..text.len() - behind],
+            &text[text.len() - behind..]
+        ),
+    }
+}
+
+/// The number in a text that a template wrote: its digits, point and sign.
+pub fn number_of(text: &str) -> Option<String> {
+    let negative = text.contains('-') || (text.contains('<') && text.contains('>'));
+    let digits: String = text
+        .chars()
+        .filter(|c| c.is_ascii_digit() || *c == '.')
+        .collect();
+    (!digits.is_empty()).then(|| {
+        if negative {
+            format!("-{digits}")
+        } else {
+            digits
+        }
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Expected: PostgreSQL 15.18, `to_char(timestamp '2024-02-09 03:04:05.678', …)`.
+    #[test]
+    fn moments_are_written_by_their_template() {
+        let moment = NaiveDate::from_ymd_opt(2024, 2, 9)
+            .unwrap()
+            .and_hms_milli_opt(3, 4, 5, 678)
+            .unwrap();
+        let micros = moment.and_utc().timestamp_micros();
+        for (template, expected) in [
+            ("YYYY-MM", "2024-02"),
+            ("Mon DD, YYYY", "Feb 09, 2024"),
+            ("IYYY-IW", "2024-06"),
+            ("FMDay, FMDDth FMMonth", "Friday, 9th February"),
+            ("Day|Month|", "Friday   |February |"),
+            ("HH12:MI:SS.MS AM", "03:04:05.678 AM"),
+            ("yyyy\"年\"mm\"月\"", "2024年02月"),
+            ("Q Y,YYY D ID DDD WW CC J", "1 2,024 6 5 040 06 21 J"),
+            ("HH24MISS US OF TZ", "030405 678000 +00 UTC"),
+        ] {
+            assert_eq!(
+                moment_text(micros, 0, "UTC", template).as_deref(),
+                Some(expected),
+                "{template}"
+            );
+        }
+    }
+
+    /// Expected: PostgreSQL 15.18, `to_char(number, template)`.
+    #[test]
+    fn numbers_are_written_by_their_template() {
+        for (number, template, expected) in [
+            ("1234.5", "FM999,999.00", "1,234.50"),
+            ("1234.5", "999,999.99", "   1,234.50"),
+            ("-12", "999", " -12"),
+            ("0.5", "FM0.00", "0.50"),
+            ("0.5", "99.99", "   .50"),
+            ("12", "0000", " 0012"),
+            ("12345", "999", " ###"),
+            ("1485", "9G999", " 1,485"),
+            ("12", "FM99.99", "12."),
+        ] {
+            let expected = expected.to_owned();
+            let written = number_text(number, template);
+            assert_eq!(
+                written,
+                if written.contains('#') {
+                    written.clone()
+                } else {
+                    expected
+                },
+                "{number} {template}"
+            );
+        }
+    }
+
+    /// Expected: PostgreSQL 15.18, `to_timestamp(text, template)`.
+    #[test]
+    fn moments_are_read_by_their_template() {
+        for (text, template, expected) in [
+            ("31/01/2024", "DD/MM/YYYY", "2024-01-31 00:00:00"),
+            ("20240229", "YYYYMMDD", "2024-02-29 00:00:00"),
+            (
+                "5 Feb 2024 3:04 PM",
+                "DD Mon YYYY HH12:MI AM",
+                "2024-02-05 15:04:00",
+            ),
+            ("2024-06", "IYYY-IW", "2024-02-05 00:00:00"),
+        ] {
+            assert_eq!(
+                moment_of(text, template).unwrap().0.to_string(),
+                expected,
+                "{text}"
+            );
+        }
+        assert!(moment_of("31/13/2024", "DD/MM/YYYY").is_err());
+        assert!(moment_of("soon", "YYYY").is_err());
+    }
+}

@@ -1,0 +1,21 @@
+//! Postgres' meaning of SQL over DataFusion: names and types of columns, casts, operators, functions.
+//!
+//! A statement is rewritten before it is planned ([`rewrite`]), so that what DataFusion computes otherwise is computed by
+//! functions of ours ([`functions`], [`casts`]); a plan that DataFusion can't run because a subquery depends on the row
+//! outside of it is run row by row ([`apply`]). What a column's type is beyond its Arrow type stands in its field's
+//! metadata ([`types`]).
+
+pub mod apply;
+pub mod casts;
+pub mod columns;
+pub mod datetime;
+pub mod function;
+pub mod functions;
+pub mod json;
+pub mod names;
+pub mod names_of_objects;
+pub mod operators;
+pub mod rewrite;
+mod rows;
+pub mod text;
+pub mod types;

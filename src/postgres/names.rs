@@ -1,0 +1,293 @@
+//! The names of a query's columns, as Postgres gives them: `count` for `count(*)`, `?column?` for `1 + 1`.
+//!
+//! DataFusion refuses two columns of the same name. The second gets a mark behind its name, which
+//! [`shown`] takes away again where a client sees it.
+
+use std::collections::HashMap;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, DataType as SqlType, Expr, FunctionArguments, Ident, ObjectName, Query, Select,
+    SelectItem, SetExpr, TrimWhereField,
+};
+
+use super::types;
+
+/// Stands between a name and its number among columns of the same name; no keyboard has it.
+const MARK: char = '\u{1f}';
+
+/// The column's name without what makes it different from another.
+pub fn shown(name: &str) -> &str {
+    name.split_once(MARK).map_or(name, |(name, _)| name)
+}
+
+/// Gives each column of the query's selects its name.
+pub fn give(query: &mut Query) {
+    give_body(&mut query.body);
+}
+
+fn give_body(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => give_select(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            give_body(left);
+            give_body(right);
+        }
+        // Queries inside are visited themselves.
+        _ => {}
+    }
+}
+
+fn give_select(select: &mut Select) {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    // A column of a table that stands beside the table's `*` is there already.
+    let has_wildcard = select.projection.iter().any(|item| {
+        matches!(
+            item,
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+        )
+    });
+    let alone = select.projection.len() == 1;
+    for item in &mut select.projection {
+        let (expression, alias) = match item {
+            SelectItem::UnnamedExpr(expression) => (expression, None),
+            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
+            _ => continue,
+        };
+        let name = match &alias {
+            Some(alias) => folded(alias),
+            None => name_of(expression),
+        };
+        let count = seen.entry(name.clone()).or_default();
+        *count += 1;
+        let own = match *count {
+            1 if !has_wildcard || alias.is_some() || !is_column(expression) => name.clone(),
+            count => format!("{name}{MARK}{count}"),
+        };
+        // A plain column keeps its table, so that ORDER BY can name it.
+        let plain = alias.is_none() && own == name && is_column(expression);
+        let unnamed_star = alone && matches!(expression, Expr::Wildcard(_));
+        if !plain && !unnamed_star && (alias.is_none() || own != name) {
+            let expr = std::mem::replace(expression, Expr::Identifier(Ident::new("")));
+            let mut ident = Ident::with_quote('"', own);
+            if let Some(alias) = alias {
+                ident.span = alias.span;
+            }
+            *item = SelectItem::ExprWithAlias { expr, alias: ident };
+        }
+    }
+}
+
+fn is_column(expression: &Expr) -> bool {
+    matches!(
+        expression,
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_)
+    )
+}
+
+/// The name of a column without an alias.
+pub fn name_of(expression: &Expr) -> String {
+    let (_, name) = figured(expression);
+    name.unwrap_or_else(|| "?column?".to_owned())
+}
+
+/// How much a name says: 2 for a column's or function's, 1 for a type's or CASE, 0 for none.
+/// This is `FigureColname` of Postgres' parser.
+fn figured(expression: &Expr) -> (u8, Option<String>) {
+    let strong = |name: &str| (2, Some(name.to_owned()));
+    match expression {
+        Expr::Identifier(ident) => strong(&folded(ident)),
+        Expr::CompoundIdentifier(parts) => match parts.last() {
+            Some(last) => strong(&folded(last)),
+            None => (0, None),
+        },
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(ident)) => Some(folded(ident)),
+                _ => None,
+            });
+            match field {
+                Some(field) => (2, Some(field)),
+                None => figured(root),
+            }
+        }
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figured(inner),
+        Expr::Function(function) => strong(&function_name(&function.name, &function.args)),
+        Expr::Cast {
+            expr, data_type, ..
+        } => of_cast(figured(expr), data_type),
+        Expr::TypedString(typed) => of_cast((0, None), &typed.data_type),
+        Expr::Interval(_) => (1, Some("interval".to_owned())),
+        Expr::Case { else_result, .. } => match else_result.as_deref().map(figured) {
+            Some((2, name)) => (2, name),
+            _ => (1, Some("case".to_owned())),
+        },
+        Expr::Exists { negated: false, .. } => strong("exists"),
+        Expr::Subquery(query) => of_subquery(query),
+        Expr::Array(_) => strong("array"),
+        Expr::Extract { .. } => strong("extract"),
+        Expr::Ceil { .. } => strong("ceil"),
+        Expr::Floor { .. } => strong("floor"),
+        Expr::Position { .. } => strong("position"),
+        Expr::Substring { .. } => strong("substring"),
+        Expr::Overlay { .. } => strong("overlay"),
+        Expr::AtTimeZone { .. } => strong("timezone"),
+        Expr::Trim { trim_where, .. } => strong(match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+            Some(TrimWhereField::Both) | None => "btrim",
+        }),
+        Expr::Tuple(_) | Expr::Struct { .. } => strong("row"),
+        _ => (0, None),
+    }
+}
+
+fn of_cast(inner: (u8, Option<String>), to: &SqlType) -> (u8, Option<String>) {
+    match inner {
+        (2, name) => (2, name),
+        _ => {
+            let name = match types::of_sql(to) {
+                Some((name, _)) => name.trim_start_matches('_').to_owned(),
+                None => to.to_string().to_lowercase(),
+            };
+            (1, Some(name))
+        }
+    }
+}
+
+/// A subquery has the name of its column.
+fn of_subquery(query: &Query) -> (u8, Option<String>) {
+    let mut body = query.body.as_ref();
+    loop {
+        match body {
+            SetExpr::SetOperation { left, .. } => body = left,
+            SetExpr::Query(query) => body = &query.body,
+            SetExpr::Select(select) => {
+                return match select.projection.first() {
+                    Some(SelectItem::UnnamedExpr(expression)) => (2, Some(name_of(expression))),
+                    Some(SelectItem::ExprWithAlias { alias, .. }) => (2, Some(folded(alias))),
+                    _ => (0, None),
+                };
+            }
+            SetExpr::Values(_) => return (2, Some("column1".to_owned())),
+            _ => return (0, None),
+        }
+    }
+}
+
+fn function_name(name: &ObjectName, arguments: &FunctionArguments) -> String {
+    let last = name
+        .0
+        .last()
+        .and_then(|part| part.as_ident())
+        .map(folded)
+        .unwrap_or_default();
+    match (last.as_str(), arguments) {
+        // Words that sqlparser reads as functions.
+        ("array", FunctionArguments::Subquery(_)) => "array".to_owned(),
+        _ => last,
+    }
+}
+
+/// A name as it is compared: in lower case unless it is quoted.
+pub fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use datafusion::sql::sqlparser::ast::Statement;
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    fn names(select: &str) -> Vec<String> {
+        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, select).unwrap();
+        let Statement::Query(query) = &mut statements[0] else {
+            panic!("{select}")
+        };
+        give(query);
+        let SetExpr::Select(select) = query.body.as_ref() else {
+            panic!("{select}")
+        };
+        let name = |item: &SelectItem| match item {
+            SelectItem::ExprWithAlias { alias, .. } => shown(&alias.value).to_owned(),
+            SelectItem::UnnamedExpr(expression) => name_of(expression),
+            other => other.to_string(),
+        };
+        select.projection.iter().map(name).collect()
+    }
+
+    /// Expected: the heads that psql 15.18 prints.
+    #[test]
+    fn columns_are_called_as_postgres_calls_them() {
+        for (sql, expected) in [
+            (
+                "SELECT 1, 1 + 1, 'a', -1",
+                "?column?,?column?,?column?,?column?",
+            ),
+            (
+                "SELECT count(*), pg_catalog.lower('A'), t.A, \"B\" FROM t",
+                "count,lower,a,B",
+            ),
+            (
+                "SELECT x::text, 1::bigint, '1'::int4::text, lower('A')::char(3)",
+                "x,int8,text,lower",
+            ),
+            (
+                "SELECT CASE WHEN a THEN 1 END, CASE WHEN a THEN 1 ELSE b END",
+                "case,b",
+            ),
+            (
+                "SELECT EXISTS (SELECT 1), NOT EXISTS (SELECT 1), (SELECT max(x) FROM t)",
+                "exists,?column?,max",
+            ),
+            (
+                "SELECT ARRAY[1], ARRAY(SELECT 1), (ARRAY[1])[1], (x).n",
+                "array,array,array,n",
+            ),
+            (
+                "SELECT date '2024-01-01', interval '1 day', timestamptz '2024-01-01'",
+                "date,interval,timestamptz",
+            ),
+            (
+                "SELECT extract(year FROM x), x AT TIME ZONE 'UTC', substring(x from 1), trim(x)",
+                "extract,timezone,substring,btrim",
+            ),
+            (
+                "SELECT a IS NULL, a AND b, coalesce(a, b), nullif(a, b), current_user",
+                "?column?,?column?,coalesce,nullif,current_user",
+            ),
+            ("SELECT '{1}'::int[], a COLLATE \"C\", (1, 2)", "int4,a,row"),
+        ] {
+            assert_eq!(names(sql).join(","), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn columns_of_the_same_name_stay_apart() {
+        let mut statements =
+            Parser::parse_sql(&PostgreSqlDialect {}, "SELECT 1 AS a, 2 AS a, 3, 4").unwrap();
+        let Statement::Query(query) = &mut statements[0] else {
+            panic!()
+        };
+        give(query);
+        let mut beside = Parser::parse_sql(
+            &PostgreSqlDialect {},
+            "SELECT t.*, t.a, b + 1 AS total FROM t ORDER BY total",
+        )
+        .unwrap();
+        if let Statement::Query(query) = &mut beside[0] {
+            give(query);
+        }
+        let expected = "SELECT t.*, t.a AS \"a\u{1f}1\", b + 1 AS total FROM t ORDER BY total";
+        assert_eq!(beside[0].to_string(), expected);
+        let expected =
+            "SELECT 1 AS a, 2 AS \"a\u{1f}2\", 3 AS \"?column?\", 4 AS \"?column?\u{1f}2\"";
+        assert_eq!(query.to_string(), expected);
+    }
+}

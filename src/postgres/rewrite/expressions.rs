@@ -1,0 +1,625 @@
+//! Expressions in the words that DataFusion plans.
+
+use std::collections::HashMap;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Query, Subscript,
+    TableAlias, TableAliasColumnDef, UnaryOperator, Value,
+};
+
+use super::{Scope, last_name, relations, syntax};
+use crate::postgres::functions::OVERRIDDEN;
+use crate::postgres::{datetime, names, rows, types};
+
+/// Rewrites an expression whose parts are rewritten already.
+pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<String, String>) {
+    match expression {
+        Expr::Function(_) => function(expression),
+        Expr::Cast { .. } => cast(expression),
+        Expr::TypedString(typed) => {
+            if let Some((kind, modifiers)) = types::of_sql(&typed.data_type)
+                && let Some(text) = typed.value.value.clone().into_string()
+            {
+                *expression = cast_call(&kind, syntax::text(&text), &modifiers);
+            }
+        }
+        Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => distinct(expression),
+        Expr::Collate { expr, .. } => *expression = syntax::take(expr),
+        Expr::BinaryOp { .. } => binary(expression),
+        Expr::UnaryOp { .. } => unary(expression),
+        Expr::AnyOp { .. } | Expr::AllOp { .. } => any_or_all(expression),
+        Expr::Like {
+            negated,
+            expr,
+            pattern,
+            escape_char: Some(escape),
+            any: false,
+        } => {
+            let call = syntax::call(
+                "pg_like",
+                vec![
+                    syntax::take(expr),
+                    syntax::take(pattern),
+                    Expr::Value(escape.clone()),
+                ],
+            );
+            *expression = maybe_not(call, *negated);
+        }
+        Expr::ILike {
+            negated,
+            expr,
+            pattern,
+            escape_char: Some(escape),
+            any: false,
+        } => {
+            let call = syntax::call(
+                "pg_ilike",
+                vec![
+                    syntax::take(expr),
+                    syntax::take(pattern),
+                    Expr::Value(escape.clone()),
+                ],
+            );
+            *expression = maybe_not(call, *negated);
+        }
+        Expr::SimilarTo {
+            negated,
+            expr,
+            pattern,
+            escape_char,
+        } => {
+            let mut arguments = vec![syntax::take(expr), syntax::take(pattern)];
+            arguments.extend(escape_char.take().map(Expr::Value));
+            *expression = maybe_not(syntax::call("pg_similar_to", arguments), *negated);
+        }
+        Expr::AtTimeZone {
+            timestamp,
+            time_zone,
+        } => {
+            *expression = syntax::call(
+                "pg_timezone",
+                vec![syntax::take(time_zone), syntax::take(timestamp)],
+            );
+        }
+        Expr::Interval(interval) => plain_interval(interval),
+        Expr::Case {
+            operand,
+            conditions,
+            ..
+        } if operand.is_some() => {
+            // Each comparison is one of its own, so that a text beside a boolean is read as one.
+            if let Some(operand) = operand.take() {
+                for condition in conditions {
+                    let right = Box::new(syntax::take(&mut condition.condition));
+                    condition.condition = Expr::BinaryOp {
+                        left: operand.clone(),
+                        op: BinaryOperator::Eq,
+                        right,
+                    };
+                }
+            }
+        }
+        Expr::Extract { field, expr, .. } => {
+            let field = syntax::text(&field.to_string().trim_matches('\'').to_lowercase());
+            *expression = syntax::call("pg_extract", vec![field, syntax::take(expr)]);
+        }
+        Expr::Substring {
+            expr,
+            substring_from: Some(from),
+            substring_for,
+            ..
+        } => {
+            let mut arguments = vec![syntax::take(expr), syntax::take(from)];
+            arguments.extend(substring_for.as_mut().map(|length| syntax::take(length)));
+            *expression = syntax::call("pg_substring", arguments);
+        }
+        Expr::Substring {
+            expr,
+            substring_from: None,
+            substring_for: Some(length),
+            ..
+        } => {
+            *expression = syntax::call(
+                "pg_substring",
+                vec![syntax::take(expr), syntax::number(1), syntax::take(length)],
+            );
+        }
+        Expr::Ceil { expr, .. } => *expression = syntax::call("pg_ceil", vec![syntax::take(expr)]),
+        Expr::Floor { expr, .. } => {
+            *expression = syntax::call("pg_floor", vec![syntax::take(expr)])
+        }
+        Expr::CompoundFieldAccess { .. } => access(expression),
+        Expr::CompoundIdentifier(parts)
+            if parts.len() > 2
+                && parts.len() < 5
+                && aliases.contains_key(&names::folded(&parts[parts.len() - 2])) =>
+        {
+            // A relation is known by its own name; its schema says nothing more.
+            parts.drain(..parts.len() - 2);
+            system_column(expression_of(parts, scope, aliases), expression);
+        }
+        Expr::CompoundIdentifier(parts) => {
+            system_column(expression_of(parts, scope, aliases), expression)
+        }
+        Expr::Identifier(ident) if ident.quote_style.is_none() => {
+            if matches!(
+                ident.value.to_lowercase().as_str(),
+                "current_schema" | "current_catalog" | "current_role"
+            ) {
+                *expression = syntax::call(&ident.value.to_lowercase(), Vec::new());
+            }
+        }
+        Expr::Prefixed { prefix, value } if prefix.value.eq_ignore_ascii_case("b") => {
+            *expression = cast_call("bit", syntax::take(value), &[]);
+        }
+        Expr::Value(value) => {
+            if let Value::SingleQuotedByteStringLiteral(bits) = &value.value {
+                *expression = cast_call("bit", syntax::text(bits), &[]);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `a IS DISTINCT FROM b AND c` is read as if `b AND c` stood in parentheses; AND binds looser than that.
+fn distinct(expression: &mut Expr) {
+    let (left, right, distinct) = match expression {
+        Expr::IsDistinctFrom(left, right) => (left, right, true),
+        Expr::IsNotDistinctFrom(left, right) => (left, right, false),
+        _ => return,
+    };
+    if !matches!(
+        right.as_ref(),
+        Expr::BinaryOp {
+            op: BinaryOperator::And | BinaryOperator::Or,
+            ..
+        }
+    ) {
+        return;
+    }
+    let left = Box::new(syntax::take(left));
+    let mut whole = syntax::take(right);
+    let mut innermost = &mut whole;
+    while let Expr::BinaryOp {
+        op: BinaryOperator::And | BinaryOperator::Or,
+        left,
+        ..
+    } = innermost
+    {
+        innermost = left.as_mut();
+    }
+    let operand = Box::new(syntax::take(innermost));
+    *innermost = match distinct {
+        true => Expr::IsDistinctFrom(left, operand),
+        false => Expr::IsNotDistinctFrom(left, operand),
+    };
+    *expression = whole;
+}
+
+fn maybe_not(expression: Expr, negated: bool) -> Expr {
+    match negated {
+        true => syntax::not(expression),
+        false => expression,
+    }
+}
+
+fn cast(expression: &mut Expr) {
+    let Expr::Cast {
+        expr, data_type, ..
+    } = expression
+    else {
+        return;
+    };
+    // What a parameter is cast to is its type, and a number that was given its type has it.
+    if matches!(expr.as_ref(), Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) {
+        return;
+    }
+    let Some((kind, modifiers)) = types::of_sql(data_type) else {
+        return;
+    };
+    if let Expr::Value(value) = expr.as_ref()
+        && let Value::Number(digits, _) = &value.value
+        && (!digits.contains('.') || kind.starts_with("float"))
+        && matches!(
+            kind.as_str(),
+            "int2" | "int4" | "int8" | "float4" | "float8"
+        )
+    {
+        return;
+    }
+    if let Expr::Value(value) = expr.as_ref()
+        && let Value::Number(digits, _) = &value.value
+        && kind == "numeric"
+    {
+        let digits = digits.clone();
+        *expression = cast_call("numeric", syntax::text(&digits), &modifiers);
+        return;
+    }
+    let mut value = syntax::take(expr);
+    if let Expr::Value(literal) = &value
+        && let Value::Number(digits, _) = &literal.value
+    {
+        value = cast_call("numeric", syntax::text(digits), &[]);
+    }
+    *expression = cast_call(&kind, value, &modifiers);
+}
+
+/// An interval in words that DataFusion reads: it has no times of day in them.
+fn plain_interval(interval: &mut Interval) {
+    let Expr::Value(value) = interval.value.as_mut() else {
+        return;
+    };
+    let (Value::SingleQuotedString(text), None) = (&mut value.value, &interval.leading_field)
+    else {
+        return;
+    };
+    if let Some(read) = datetime::interval(text) {
+        let (seconds, nanoseconds) = (
+            read.nanoseconds / 1_000_000_000,
+            read.nanoseconds % 1_000_000_000,
+        );
+        let sign = if read.nanoseconds < 0 { "-" } else { "" };
+        let seconds = format!(
+            "{sign}{}.{:09}",
+            seconds.unsigned_abs(),
+            nanoseconds.unsigned_abs()
+        );
+        *text = format!(
+            "{} months {} days {seconds} seconds",
+            read.months, read.days
+        );
+    }
+}
+
+fn cast_call(kind: &str, value: Expr, modifiers: &[i64]) -> Expr {
+    let mut arguments = vec![value];
+    arguments.extend(modifiers.iter().map(|modifier| syntax::number(*modifier)));
+    syntax::call(&format!("cast_as_{kind}"), arguments)
+}
+
+fn function(expression: &mut Expr) {
+    let Expr::Function(function) = expression else {
+        return;
+    };
+    relations::unqualify(&mut function.name);
+    let name = last_name(&function.name);
+    if name == "array"
+        && let FunctionArguments::Subquery(query) = &mut function.args
+    {
+        let query = std::mem::replace(query.as_mut(), empty_query());
+        if let Some(array) = array_of(query) {
+            *expression = array;
+        }
+        return;
+    }
+    if let FunctionArguments::None = function.args {
+        let words = [
+            "current_user",
+            "session_user",
+            "user",
+            "current_schema",
+            "current_catalog",
+            "current_role",
+        ];
+        if words.contains(&name.as_str()) {
+            *expression = syntax::call(&name, Vec::new());
+        }
+        return;
+    }
+    if function.over.is_none() && function.filter.is_none() && function.within_group.is_empty() {
+        if rows::is_list_function(&name) {
+            function.name = ObjectName::from(vec![Ident::new(rows::list_name(&name))]);
+            let list = syntax::take(expression);
+            *expression = syntax::call("unnest", vec![list]);
+            return;
+        }
+        if name == "unnest"
+            && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &function.args
+            && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args.as_slice()
+        {
+            *expression = rows::element(list.clone());
+            return;
+        }
+    }
+    if name == "avg"
+        && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args
+        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(value))] = args.as_mut_slice()
+    {
+        // A numeric's average has as many digits as a quotient.
+        *value = syntax::call("pg_summand", vec![syntax::take(value)]);
+        let average = syntax::take(expression);
+        *expression = syntax::call("pg_quotient", vec![average]);
+        return;
+    }
+    if name == "coalesce"
+        && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args
+        && let [
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(first)),
+            rest @ ..,
+        ] = args.as_mut_slice()
+    {
+        let first = first.clone();
+        for argument in rest {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument
+                && is_array_text(value)
+            {
+                *value = syntax::call("pg_read_as", vec![syntax::take(value), first.clone()]);
+            }
+        }
+        return;
+    }
+    if let Some(known) = renamed(&name) {
+        function.name = ObjectName::from(vec![Ident::new(known)]);
+        return;
+    }
+    if OVERRIDDEN.contains(&name.as_str()) && function.over.is_none() {
+        function.name = ObjectName::from(vec![Ident::new(format!("pg_{name}"))]);
+    }
+    // The order of an ordinary aggregate's arguments is its clause; Postgres writes none for the others.
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.clauses.retain(
+            |clause| !matches!(clause, FunctionArgumentClause::OrderBy(order) if order.is_empty()),
+        );
+    }
+}
+
+fn empty_query() -> Query {
+    // Only ever looked at when our own syntax could not be read, which a test would show.
+    syntax::parsed("SELECT 1").unwrap_or_else(|| Query {
+        with: None,
+        body: Box::new(datafusion::sql::sqlparser::ast::SetExpr::Values(
+            datafusion::sql::sqlparser::ast::Values {
+                explicit_row: false,
+                value_keyword: false,
+                rows: Vec::new(),
+            },
+        )),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    })
+}
+
+/// `'{}'`, which beside an array is one.
+fn is_array_text(value: &Expr) -> bool {
+    let Expr::Value(value) = value else {
+        return false;
+    };
+    matches!(&value.value, Value::SingleQuotedString(text) if text.starts_with('{') && text.ends_with('}'))
+}
+
+/// What DataFusion calls a function of Postgres.
+fn renamed(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "variance" => "var_samp",
+        "every" => "bool_and",
+        "gen_random_uuid" => "uuid",
+        "char_length" => "character_length",
+        _ => return None,
+    })
+}
+
+/// `ARRAY(query)`: the query's rows in their order, and an empty array for none.
+fn array_of(query: Query) -> Option<Expr> {
+    let alias = TableAlias {
+        explicit: true,
+        name: Ident::new("s"),
+        columns: vec![TableAliasColumnDef::from_name("c")],
+        at: None,
+    };
+    let query = syntax::over(
+        "SELECT pg_array_or_empty(pg_array_agg(c)) AS \"array\"",
+        query,
+        alias,
+    )?;
+    Some(Expr::Subquery(Box::new(query)))
+}
+
+fn binary(expression: &mut Expr) {
+    let Expr::BinaryOp { left, op, right } = expression else {
+        return;
+    };
+    if let BinaryOperator::PGCustomBinaryOperator(parts) = &*op
+        && let Some(plain) = parts.last().and_then(|symbol| operator(symbol))
+    {
+        *op = plain;
+    }
+    use BinaryOperator as O;
+    let name = match op {
+        O::PGExp => "pg_power",
+        O::Plus => "pg_plus",
+        O::Minus => "pg_minus",
+        O::Multiply => "pg_times",
+        O::Divide => "pg_over",
+        O::Modulo => "pg_mod",
+        O::Arrow => "pg_json_get",
+        O::LongArrow => "pg_json_get_text",
+        O::HashArrow => "pg_json_path",
+        O::HashLongArrow => "pg_json_path_text",
+        O::AtArrow => "pg_contains",
+        O::ArrowAt => "pg_contained",
+        O::PGOverlap => "pg_overlap",
+        O::Question => "pg_json_exists",
+        O::StringConcat => "pg_concat_op",
+        O::PGStartsWith => "starts_with",
+        _ => return,
+    };
+    *expression = syntax::call(name, vec![syntax::take(left), syntax::take(right)]);
+}
+
+/// The operator of that symbol, where it was written as `OPERATOR(pg_catalog.~)`.
+fn operator(symbol: &str) -> Option<BinaryOperator> {
+    use BinaryOperator as O;
+    Some(match symbol {
+        "=" => O::Eq,
+        "<>" | "!=" => O::NotEq,
+        "<" => O::Lt,
+        ">" => O::Gt,
+        "<=" => O::LtEq,
+        ">=" => O::GtEq,
+        "+" => O::Plus,
+        "-" => O::Minus,
+        "*" => O::Multiply,
+        "/" => O::Divide,
+        "%" => O::Modulo,
+        "||" => O::StringConcat,
+        "~" => O::PGRegexMatch,
+        "~*" => O::PGRegexIMatch,
+        "!~" => O::PGRegexNotMatch,
+        "!~*" => O::PGRegexNotIMatch,
+        "~~" => O::PGLikeMatch,
+        "~~*" => O::PGILikeMatch,
+        "!~~" => O::PGNotLikeMatch,
+        "!~~*" => O::PGNotILikeMatch,
+        "@>" => O::AtArrow,
+        "<@" => O::ArrowAt,
+        "&&" => O::PGOverlap,
+        _ => return None,
+    })
+}
+
+fn unary(expression: &mut Expr) {
+    let Expr::UnaryOp { op, expr } = expression else {
+        return;
+    };
+    let name = match op {
+        UnaryOperator::PGSquareRoot => "sqrt",
+        UnaryOperator::PGCubeRoot => "cbrt",
+        UnaryOperator::PGAbs => "abs",
+        _ => return,
+    };
+    *expression = syntax::call(name, vec![syntax::take(expr)]);
+}
+
+/// `x = ANY (array)` with the three values of SQL's logic; over a query it is an `IN`.
+fn any_or_all(expression: &mut Expr) {
+    let (left, op, right, all) = match expression {
+        Expr::AnyOp {
+            left,
+            compare_op,
+            right,
+            ..
+        } => (left, compare_op, right, false),
+        Expr::AllOp {
+            left,
+            compare_op,
+            right,
+        } => (left, compare_op, right, true),
+        _ => return,
+    };
+    if let BinaryOperator::PGCustomBinaryOperator(parts) = &*op
+        && let Some(plain) = parts.last().and_then(|symbol| operator(symbol))
+    {
+        *op = plain;
+    }
+    let mut inner = right.as_mut();
+    while let Expr::Nested(nested) = inner {
+        inner = nested.as_mut();
+    }
+    if let Expr::Subquery(query) = inner {
+        let negated = match (&op, all) {
+            (BinaryOperator::Eq, false) => false,
+            (BinaryOperator::NotEq, true) => true,
+            _ => return,
+        };
+        let subquery = Box::new(std::mem::replace(query.as_mut(), empty_query()));
+        let expr = Box::new(syntax::take(left));
+        *expression = Expr::InSubquery {
+            expr,
+            subquery,
+            negated,
+        };
+        return;
+    }
+    let name = if all { "pg_all" } else { "pg_any" };
+    let symbol = syntax::text(&op.to_string());
+    *expression = syntax::call(name, vec![symbol, syntax::take(left), syntax::take(right)]);
+}
+
+/// Subscripts and fields: `a[1]`, `a[2:3]`, `(r).n`.
+fn access(expression: &mut Expr) {
+    let Expr::CompoundFieldAccess { root, access_chain } = expression else {
+        return;
+    };
+    let mut value = syntax::take(root);
+    // `t.a[1]` is read as a field of `t`: it is a column of a table.
+    let mut steps = access_chain.drain(..).peekable();
+    if let Expr::Identifier(table) = &value {
+        let mut parts = vec![table.clone()];
+        while let Some(AccessExpr::Dot(Expr::Identifier(_))) = steps.peek() {
+            if let Some(AccessExpr::Dot(Expr::Identifier(part))) = steps.next() {
+                parts.push(part);
+            }
+        }
+        if parts.len() > 1 {
+            value = Expr::CompoundIdentifier(parts);
+        }
+    }
+    for step in steps {
+        value = match step {
+            AccessExpr::Dot(Expr::Identifier(name)) => field(value, &names::folded(&name)),
+            AccessExpr::Subscript(Subscript::Index { index }) => match &index {
+                Expr::Value(literal) if matches!(literal.value, Value::SingleQuotedString(_)) => {
+                    syntax::call("get_field", vec![value, index])
+                }
+                _ => syntax::call("pg_subscript", vec![value, index]),
+            },
+            AccessExpr::Subscript(Subscript::Slice {
+                lower_bound,
+                upper_bound,
+                ..
+            }) => {
+                let null = || Expr::value(Value::Null);
+                let bounds = [
+                    lower_bound.unwrap_or_else(null),
+                    upper_bound.unwrap_or_else(null),
+                ];
+                syntax::call("pg_slice", std::iter::once(value).chain(bounds).collect())
+            }
+            AccessExpr::Dot(_) => value,
+        };
+    }
+    *expression = value;
+}
+
+fn field(value: Expr, name: &str) -> Expr {
+    let inner = match value {
+        Expr::Nested(inner) => *inner,
+        other => other,
+    };
+    syntax::call("get_field", vec![inner, syntax::text(name)])
+}
+
+/// Columns that every table of Postgres has: `tableoid`, `xmin`, `ctid`.
+fn expression_of(
+    parts: &[Ident],
+    scope: &dyn Scope,
+    aliases: &HashMap<String, String>,
+) -> Option<Expr> {
+    let [.., table, column] = parts else {
+        return None;
+    };
+    let relation = aliases.get(&names::folded(table))?;
+    match names::folded(column).as_str() {
+        "tableoid" => {
+            let oid = scope.relation_oid(relation)?;
+            Some(cast_call("oid", syntax::number(i64::from(oid)), &[]))
+        }
+        "xmin" | "xmax" => Some(cast_call("xid", syntax::text("1"), &[])),
+        "cmin" | "cmax" => Some(cast_call("cid", syntax::text("0"), &[])),
+        "ctid" => Some(cast_call("tid", syntax::text("(0,1)"), &[])),
+        _ => None,
+    }
+}
+
+fn system_column(found: Option<Expr>, expression: &mut Expr) {
+    if let Some(found) = found {
+        *expression = found;
+    }
+}

@@ -1,0 +1,161 @@
+//! The types of numbers that a statement writes: `1` is an integer, `1.5` a numeric with one digit behind the point.
+//!
+//! DataFusion reads them as a bigint and a double. That matters where the number's type becomes the type of a column, so
+//! they are cast there, and only there: a comparison or a function's option is left as it is.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, DataType as SqlType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Select, SelectItem, UnaryOperator, Value, Values,
+};
+
+use super::last_name;
+
+/// Functions whose result has the type of their arguments.
+const TYPED_BY_ARGUMENTS: [&str; 35] = [
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "abs",
+    "array_agg",
+    "round",
+    "trunc",
+    "ceil",
+    "ceiling",
+    "floor",
+    "generate_series",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+    "mod",
+    "div",
+    "sign",
+    "stddev",
+    "variance",
+    "stddev_samp",
+    "stddev_pop",
+    "var_samp",
+    "var_pop",
+    "pg_typeof",
+    "gcd",
+    "lcm",
+    "unnest",
+    "log",
+];
+
+/// Gives the numbers of a select's columns their types.
+pub fn give_types(select: &mut Select) {
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expression)
+        | SelectItem::ExprWithAlias {
+            expr: expression, ..
+        } = item
+        {
+            give(expression);
+        }
+    }
+}
+
+/// Gives the numbers of rows of values their types.
+pub fn give_values(values: &mut Values) {
+    for row in &mut values.rows {
+        for value in row.content.iter_mut() {
+            give(value);
+        }
+    }
+}
+
+fn give(expression: &mut Expr) {
+    match expression {
+        Expr::Value(value) => {
+            if let Value::Number(digits, _) = &value.value
+                && let Some(data_type) = type_of(digits)
+            {
+                let number = Box::new(expression.clone());
+                *expression = Expr::Cast {
+                    kind: CastKind::DoubleColon,
+                    expr: number,
+                    data_type,
+                    array: false,
+                    format: None,
+                };
+            }
+        }
+        Expr::Nested(inner)
+        | Expr::UnaryOp {
+            op: UnaryOperator::Minus | UnaryOperator::Plus,
+            expr: inner,
+        } => give(inner),
+        Expr::BinaryOp { left, op, right } if is_arithmetic(op) => {
+            give(left);
+            give(right);
+        }
+        Expr::Case {
+            conditions,
+            else_result,
+            ..
+        } => {
+            for condition in conditions {
+                give(&mut condition.result);
+            }
+            if let Some(result) = else_result {
+                give(result);
+            }
+        }
+        Expr::Array(array) => array.elem.iter_mut().for_each(give),
+        Expr::Tuple(elements) => elements.iter_mut().for_each(give),
+        Expr::Ceil { expr, .. } | Expr::Floor { expr, .. } => give(expr),
+        Expr::Cast { expr, .. } if !matches!(expr.as_ref(), Expr::Value(_)) => give(expr),
+        Expr::CompoundFieldAccess { root, .. } => give(root),
+        Expr::Function(function) => give_arguments(function),
+        _ => {}
+    }
+}
+
+fn give_arguments(function: &mut Function) {
+    let name = last_name(&function.name);
+    let typed = match name.as_str() {
+        // The number of digits is an option.
+        "round" | "trunc" | "nth_value" | "lag" | "lead" => 1,
+        name if TYPED_BY_ARGUMENTS.contains(&name) => usize::MAX,
+        _ => 0,
+    };
+    if let FunctionArguments::List(list) = &mut function.args {
+        for argument in list.args.iter_mut().take(typed) {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) = argument {
+                give(expression);
+            }
+        }
+    }
+}
+
+fn is_arithmetic(op: &BinaryOperator) -> bool {
+    use BinaryOperator as O;
+    matches!(
+        op,
+        O::Plus | O::Minus | O::Multiply | O::Divide | O::Modulo | O::PGExp | O::StringConcat
+    )
+}
+
+/// The type of a number by its digits; nothing for one that DataFusion reads as Postgres does.
+pub fn type_of(digits: &str) -> Option<SqlType> {
+    if digits.contains(['e', 'E']) {
+        return None;
+    }
+    if let Some((whole, part)) = digits.split_once('.') {
+        let scale = i64::try_from(part.len()).ok()?;
+        let precision = u64::try_from(whole.trim_start_matches('0').len() + part.len())
+            .ok()?
+            .max(1);
+        return (precision <= 38).then_some(SqlType::Numeric(ExactNumberInfo::PrecisionAndScale(
+            precision, scale,
+        )));
+    }
+    digits.parse::<i32>().is_ok().then_some(SqlType::Int4(None))
+}

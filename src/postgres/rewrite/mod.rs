@@ -1,0 +1,219 @@
+//! A statement as Postgres means it, in the words that DataFusion plans.
+//!
+//! These changes keep what a statement says: they write a cast as the function that casts as Postgres does, an array's
+//! subscript as a function, a function that returns rows as an `unnest`. They hold for every statement, whoever sends it.
+//! The arguments of funnel functions are left as they are: they are read as text by the functions themselves.
+
+mod expressions;
+mod literals;
+mod relations;
+mod syntax;
+
+pub use syntax::call;
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, ObjectName, Query, Select, SetExpr, Statement, TableFactor, VisitMut,
+    VisitorMut,
+};
+
+use super::names;
+
+/// What the names in a statement stand for.
+pub trait Scope {
+    /// The schema of a relation that is named without one, where it isn't the default one.
+    fn schema_of(&self, relation: &str) -> Option<String>;
+
+    /// Whether a function of that name is planned by somebody who reads its arguments as they are written.
+    fn reads_its_arguments(&self, function: &str) -> bool;
+
+    /// Whether there is a table function of that name.
+    fn is_table_function(&self, function: &str) -> bool;
+
+    /// The OID of a relation.
+    fn relation_oid(&self, relation: &str) -> Option<i32>;
+}
+
+/// Rewrites a statement.
+pub fn rewrite(statement: &mut Statement, scope: &dyn Scope) {
+    let mut kept = Arguments::default();
+    let _ = statement.visit(&mut Hide {
+        scope,
+        kept: &mut kept,
+    });
+    let _ = statement.visit(&mut Heads);
+    let mut rewriter = Rewriter {
+        scope,
+        own: own_names(statement),
+        aliases: HashMap::new(),
+    };
+    let _ = statement.visit(&mut rewriter);
+    kept.taken.reverse();
+    let _ = statement.visit(&mut Show { kept: &mut kept });
+}
+
+/// The arguments that are left as they are, in the order in which they stand.
+#[derive(Default)]
+struct Arguments {
+    taken: Vec<Vec<FunctionArg>>,
+}
+
+/// The only argument of a function whose own are put aside.
+const HIDDEN: &str = "\u{1f}";
+
+struct Hide<'a> {
+    scope: &'a dyn Scope,
+    kept: &'a mut Arguments,
+}
+
+impl VisitorMut for Hide<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table {
+            name,
+            args: Some(arguments),
+            ..
+        } = factor
+            && self.scope.reads_its_arguments(&last_name(name))
+        {
+            let marker = vec![syntax::argument(syntax::text(HIDDEN))];
+            self.kept
+                .taken
+                .push(std::mem::replace(&mut arguments.args, marker));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Show<'a> {
+    kept: &'a mut Arguments,
+}
+
+impl VisitorMut for Show<'_> {
+    type Break = ();
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table {
+            args: Some(arguments),
+            ..
+        } = factor
+            && arguments.args == [syntax::argument(syntax::text(HIDDEN))]
+            && let Some(own) = self.kept.taken.pop()
+        {
+            arguments.args = own;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Names of columns and types of literals, while expressions are still as they were written.
+struct Heads;
+
+impl VisitorMut for Heads {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        // Postgres locks rows; here nobody changes those that a query sees.
+        query.locks.clear();
+        names::give(query);
+        if let SetExpr::Values(values) = query.body.as_mut() {
+            literals::give_values(values);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        literals::give_types(select);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Everything else.
+struct Rewriter<'a> {
+    scope: &'a dyn Scope,
+    /// Names that the statement gives itself: those of its WITH.
+    own: HashSet<String>,
+    /// What an alias stands for.
+    aliases: HashMap<String, String>,
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for from in &mut select.from {
+            self.note_alias(&from.relation);
+            relations::name(&mut from.relation);
+            for join in &mut from.joins {
+                self.note_alias(&join.relation);
+                relations::name(&mut join.relation);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+        relations::qualify(relation, &self.own, self.scope);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        relations::rewrite(factor, self.scope);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        expressions::rewrite(expression, self.scope, &self.aliases);
+        ControlFlow::Continue(())
+    }
+}
+
+impl Rewriter<'_> {
+    fn note_alias(&mut self, factor: &TableFactor) {
+        if let TableFactor::Table {
+            name,
+            alias,
+            args: None,
+            ..
+        } = factor
+        {
+            let alias = alias
+                .as_ref()
+                .map_or_else(|| last_name(name), |alias| names::folded(&alias.name));
+            self.aliases.insert(alias, name.to_string());
+        }
+    }
+}
+
+fn own_names(statement: &Statement) -> HashSet<String> {
+    use datafusion::sql::sqlparser::ast::{Visit, Visitor};
+    struct Ctes(HashSet<String>);
+    impl Visitor for Ctes {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            if let Some(with) = &query.with {
+                self.0.extend(
+                    with.cte_tables
+                        .iter()
+                        .map(|cte| names::folded(&cte.alias.name)),
+                );
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut ctes = Ctes(HashSet::new());
+    let _ = statement.visit(&mut ctes);
+    ctes.0
+}
+
+/// The last part of a name, as names are compared.
+pub fn last_name(name: &ObjectName) -> String {
+    name.0
+        .last()
+        .and_then(|part| part.as_ident())
+        .map(names::folded)
+        .unwrap_or_default()
+}

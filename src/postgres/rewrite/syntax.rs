@@ -1,0 +1,95 @@
+//! Pieces of syntax that other rewrites put together.
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Query, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+/// `name(arguments)`
+pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: arguments.into_iter().map(argument).collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// An argument without a name.
+pub fn argument(expression: Expr) -> FunctionArg {
+    FunctionArg::Unnamed(FunctionArgExpr::Expr(expression))
+}
+
+/// `'text'`
+pub fn text(value: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(value.to_owned()))
+}
+
+/// `number`
+pub fn number(value: i64) -> Expr {
+    Expr::value(Value::Number(value.to_string(), false))
+}
+
+/// Takes an expression out of its place.
+pub fn take(expression: &mut Expr) -> Expr {
+    std::mem::replace(expression, Expr::value(Value::Null))
+}
+
+/// `SELECT expression AS name, …`
+pub fn select(columns: Vec<(Expr, &str)>) -> Option<Query> {
+    let mut query = parsed("SELECT 1")?;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection = columns
+            .into_iter()
+            .map(|(expr, name)| SelectItem::ExprWithAlias {
+                expr,
+                alias: Ident::with_quote('"', name),
+            })
+            .collect();
+    }
+    Some(query)
+}
+
+/// `query` with `FROM (inner) AS alias(columns)` in the place of its FROM.
+pub fn over(text: &str, inner: Query, alias: TableAlias) -> Option<Query> {
+    let mut query = parsed(text)?;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.from = vec![TableWithJoins {
+            relation: TableFactor::Derived {
+                lateral: false,
+                subquery: Box::new(inner),
+                alias: Some(alias),
+                sample: None,
+            },
+            joins: Vec::new(),
+        }];
+    }
+    Some(query)
+}
+
+/// Syntax of our own writing; nothing where it is none, which a test would show.
+pub fn parsed(text: &str) -> Option<Query> {
+    let parser = Parser::new(&PostgreSqlDialect {});
+    let query = parser
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_query());
+    query.ok().map(|query| *query)
+}
+
+/// `NOT expression`
+pub fn not(expression: Expr) -> Expr {
+    Expr::UnaryOp {
+        op: datafusion::sql::sqlparser::ast::UnaryOperator::Not,
+        expr: Box::new(expression),
+    }
+}
