@@ -1,14 +1,11 @@
 //! Statements about roles, and what a session may do.
 
-use datafusion::arrow::array::timezone::Tz;
-use datafusion::arrow::compute::kernels::cast_utils::string_to_datetime;
-use datafusion::error::DataFusionError;
-
 use super::outcome::{Notice, Outcome};
 use super::session::{Session, lock, skipped};
 use crate::catalog::register_current_user;
 use crate::catalog::roles::{Role, Roles, Verifier};
 use crate::error::{Error, Result, RoleFault};
+use crate::postgres::datetime;
 use crate::sql::{NamedRole, Password, RoleOptions, RoleStatement};
 
 impl Session {
@@ -167,19 +164,13 @@ impl Session {
 
     /// A time as `VALID UNTIL` takes it, in microseconds; nothing for `infinity`.
     fn end_of_password(&self, text: &str) -> Result<Option<i64>> {
-        if text.trim().eq_ignore_ascii_case("infinity") {
-            return Ok(None);
-        }
-        let zone: Tz = self
-            .setting("timezone")?
-            .parse()
-            .map_err(DataFusionError::from)?;
-        let time = string_to_datetime(&zone, text).map_err(|_| {
+        let zone = self.setting("timezone")?;
+        let time = datetime::instant(text, &zone).map_err(|_| {
             let hint = "Write a time such as '2027-01-01' or '2027-01-01 18:00+08', or 'infinity'.";
             let message = format!("invalid time for VALID UNTIL: \"{text}\"");
             RoleFault::Invalid.error(message, Some(hint.to_owned()))
         })?;
-        Ok(Some(time.timestamp_micros()))
+        Ok(Some(time).filter(|time| *time != i64::MAX))
     }
 }
 

@@ -80,22 +80,26 @@ pub fn timestamps(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
     ))
 }
 
+/// A text as an instant, in microseconds since 1970 UTC; `infinity` is the greatest, `-infinity` the least there is.
+pub fn instant(text: &str, zone: &str) -> Result<i64> {
+    let kind = "timestamp with time zone";
+    let moment = moment(kind, text, zone)?;
+    match (moment.endless, moment.instant_us, moment.date) {
+        (Some(endless), ..) => Ok(endless),
+        (_, Some(instant), _) => Ok(instant),
+        (.., Some(date)) => {
+            let local = i64::from(days(date)) * DAY_US + moment.time_us.unwrap_or(0);
+            utc_us(local, moment.zone.as_deref().unwrap_or(zone))
+        }
+        _ => invalid(kind, text),
+    }
+}
+
 /// Texts as instants; without a zone they lie in the session's.
 pub fn instants(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
-    let kind = "timestamp with time zone";
-    let read = |text: &str| -> Result<i64> {
-        let moment = moment(kind, text, zone)?;
-        match (moment.endless, moment.instant_us, moment.date) {
-            (Some(endless), ..) => Ok(endless),
-            (_, Some(instant), _) => Ok(instant),
-            (.., Some(date)) => {
-                let local = i64::from(days(date)) * DAY_US + moment.time_us.unwrap_or(0);
-                utc_us(local, moment.zone.as_deref().unwrap_or(zone))
-            }
-            _ => invalid(kind, text),
-        }
-    };
-    let values = texts.iter().map(|text| text.map(read).transpose());
+    let values = texts
+        .iter()
+        .map(|text| text.map(|text| instant(text, zone)).transpose());
     let values = values.collect::<Result<TimestampMicrosecondArray>>()?;
     Ok(Arc::new(values.with_timezone("UTC")))
 }

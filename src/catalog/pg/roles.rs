@@ -7,16 +7,16 @@ use super::names::{OWNER_OID, role_oid};
 use super::values::{Row, row};
 use crate::catalog::roles::{OWNER, Role, Roles};
 
-/// The owner of everything, the roles that were made, and whoever asks: in an open directory any name may.
+/// The owner of everything, the roles that were made, and whoever asks in an open directory, where any name may.
 pub fn all(roles: &Roles, user: &str) -> Vec<Arc<Role>> {
     let mut all = vec![Arc::new(Role {
         superuser: true,
         ..Role::new(OWNER)
     })];
     all.extend(roles.all());
-    if !user.is_empty() && all.iter().all(|role| role.name != user) {
+    if roles.is_open() && !user.is_empty() && all.iter().all(|role| role.name != user) {
         all.push(Arc::new(Role {
-            superuser: roles.is_superuser(user),
+            superuser: true,
             login: true,
             ..Role::new(user)
         }));
