@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, DataType as SqlType, Expr, FunctionArguments, Ident, ObjectName, Query, Select,
-    SelectItem, SetExpr, TrimWhereField,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Subscript, TrimWhereField, Value,
 };
 
 use super::types;
@@ -39,13 +39,7 @@ fn give_body(body: &mut SetExpr) {
 
 fn give_select(select: &mut Select) {
     let mut seen: HashMap<String, usize> = HashMap::new();
-    // A column of a table that stands beside the table's `*` is there already.
-    let has_wildcard = select.projection.iter().any(|item| {
-        matches!(
-            item,
-            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
-        )
-    });
+    let wildcards = Wildcards::of(select);
     let alone = select.projection.len() == 1;
     for item in &mut select.projection {
         let (expression, alias) = match item {
@@ -60,7 +54,7 @@ fn give_select(select: &mut Select) {
         let count = seen.entry(name.clone()).or_default();
         *count += 1;
         let own = match *count {
-            1 if !has_wildcard || alias.is_some() || !is_column(expression) => name.clone(),
+            1 if alias.is_some() || !wildcards.have(expression) => name.clone(),
             count => format!("{name}{MARK}{count}"),
         };
         // A plain column keeps its table, so that ORDER BY can name it.
@@ -73,6 +67,49 @@ fn give_select(select: &mut Select) {
                 ident.span = alias.span;
             }
             *item = SelectItem::ExprWithAlias { expr, alias: ident };
+        }
+    }
+}
+
+/// The `*` and `t.*` of a select. A column of a table that stands beside the table's `*` is there already.
+#[derive(Default)]
+struct Wildcards {
+    all: bool,
+    tables: Vec<String>,
+    /// Whether they are of the only relation there is.
+    of_one: bool,
+}
+
+impl Wildcards {
+    fn of(select: &Select) -> Self {
+        let mut found = Self {
+            of_one: matches!(select.from.as_slice(), [one] if one.joins.is_empty()),
+            ..Self::default()
+        };
+        for item in &select.projection {
+            match item {
+                SelectItem::Wildcard(_) => found.all = true,
+                SelectItem::QualifiedWildcard(
+                    SelectItemQualifiedWildcardKind::ObjectName(name),
+                    _,
+                ) => found
+                    .tables
+                    .extend(name.0.last().and_then(|part| part.as_ident()).map(folded)),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Whether they have the column. One without its table among several is taken to be another table's.
+    fn have(&self, expression: &Expr) -> bool {
+        match expression {
+            Expr::Identifier(_) => self.all || (self.of_one && !self.tables.is_empty()),
+            Expr::CompoundIdentifier(parts) => {
+                let table = parts.iter().rev().nth(1).map(folded);
+                self.all || table.is_some_and(|table| self.tables.contains(&table))
+            }
+            _ => false,
         }
     }
 }
@@ -101,8 +138,17 @@ fn figured(expression: &Expr) -> (u8, Option<String>) {
             None => (0, None),
         },
         Expr::CompoundFieldAccess { root, access_chain } => {
+            // The field of a column's record is called as itself: an ORDER BY of `d['term']` would otherwise find the
+            // result's `d` before the column.
+            let of_column = is_column(root);
             let field = access_chain.iter().rev().find_map(|access| match access {
                 AccessExpr::Dot(Expr::Identifier(ident)) => Some(folded(ident)),
+                AccessExpr::Subscript(Subscript::Index {
+                    index: Expr::Value(value),
+                }) if of_column => match &value.value {
+                    Value::SingleQuotedString(key) => Some(key.clone()),
+                    _ => None,
+                },
                 _ => None,
             });
             match field {
@@ -284,6 +330,12 @@ mod tests {
         if let Statement::Query(query) = &mut beside[0] {
             give(query);
         }
+        let mut joined =
+            Parser::parse_sql(&PostgreSqlDialect {}, "SELECT t.*, u.a, c FROM t JOIN u").unwrap();
+        if let Statement::Query(query) = &mut joined[0] {
+            give(query);
+        }
+        assert_eq!(joined[0].to_string(), "SELECT t.*, u.a, c FROM t JOIN u");
         let expected = "SELECT t.*, t.a AS \"a\u{1f}1\", b + 1 AS total FROM t ORDER BY total";
         assert_eq!(beside[0].to_string(), expected);
         let expected =

@@ -318,7 +318,11 @@ fn function(expression: &mut Expr) {
             && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &function.args
             && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args.as_slice()
         {
-            *expression = rows::element(list.clone());
+            // A function that returns rows, in `unnest`, is the list that it returns them from.
+            *expression = match is_unnest(list) {
+                true => list.clone(),
+                false => rows::element(list.clone()),
+            };
             return;
         }
     }
@@ -622,4 +626,8 @@ fn system_column(found: Option<Expr>, expression: &mut Expr) {
     if let Some(found) = found {
         *expression = found;
     }
+}
+
+fn is_unnest(expression: &Expr) -> bool {
+    matches!(expression, Expr::Function(function) if function.name.to_string() == "unnest")
 }

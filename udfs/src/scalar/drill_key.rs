@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
@@ -59,11 +60,15 @@ impl ScalarUDFImpl for DrillKey {
         Ok(DataType::Utf8)
     }
 
-    /// The number of fixed pairs, then texts; anything else is cast to text.
+    /// The number of fixed pairs, then texts. Other values come as they are: their texts are this function's
+    /// own, so that a key is the same whatever the session's texts of times and floats are.
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        let mut types = vec![DataType::Int64];
-        types.resize(arguments.len(), DataType::Utf8);
-        Ok(types)
+        let value = |kind: &DataType| match kind.is_string() || kind.is_null() {
+            true => DataType::Utf8,
+            false => kind.clone(),
+        };
+        let types = arguments.iter().skip(1).map(value);
+        Ok(std::iter::once(DataType::Int64).chain(types).collect())
     }
 
     fn documentation(&self) -> Option<&Documentation> {
@@ -98,7 +103,10 @@ impl ScalarUDFImpl for DrillKey {
         };
         let texts: Vec<ArrayRef> = arguments.args[1..]
             .iter()
-            .map(|argument| argument.to_array(arguments.number_rows))
+            .map(|argument| {
+                let values = argument.to_array(arguments.number_rows)?;
+                Ok(cast(&values, &DataType::Utf8)?)
+            })
             .collect::<Result<_>>()?;
         let mut keys = StringBuilder::new();
         for row in 0..arguments.number_rows {

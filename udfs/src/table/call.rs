@@ -221,17 +221,13 @@ impl Call {
         if self.is_over_query {
             return "CAST(NULL AS text)".to_owned();
         }
-        let text = |instant: String| format!("CAST({instant} AS text)");
         let mut pairs = vec![
             ("function".to_owned(), literal(function)),
             ("funnel".to_owned(), literal(&self.funnel.definition.name)),
-            ("as_of".to_owned(), text(self.as_of())),
+            ("as_of".to_owned(), self.as_of()),
         ];
         for name in ["since", "until"] {
-            pairs.extend(
-                self.instant(name)
-                    .map(|value| (name.to_owned(), text(value))),
-            );
+            pairs.extend(self.instant(name).map(|value| (name.to_owned(), value)));
         }
         for name in ["counting", "where"] {
             let value = self.given(name).map(|value| match text_of(value) {
@@ -249,10 +245,7 @@ impl Call {
                 .map(|(name, value)| ((*name).to_owned(), value.clone())),
         );
         let fixed = pairs.len();
-        pairs.extend(
-            cell.iter()
-                .map(|(name, value)| (name.clone(), format!("CAST({value} AS text)"))),
-        );
+        pairs.extend(cell.iter().cloned());
         let pairs: Vec<String> = pairs
             .iter()
             .map(|(name, value)| format!("{}, {value}", literal(name)))

@@ -38,7 +38,7 @@ use super::language::Language;
 use super::population::Population;
 use super::segments::text_of;
 use super::sql::{self, lines};
-use super::wording::{count, decimal, in_percent, signed, verdict_column};
+use super::wording::{count, fixed, in_percent, signed, verdict_column};
 use crate::definition::metric::Words;
 use crate::definition::text::literal;
 use crate::{FunctionInfo, FunctionKind};
@@ -385,7 +385,7 @@ impl Decomposed {
             format!(
                 "CASE kind WHEN 'volume' THEN {} WHEN 'average' THEN {} ELSE {} END",
                 count(&format!("CAST({column} AS bigint)")),
-                decimal(column),
+                fixed(column, 1),
                 in_percent(column)
             )
         };

@@ -40,7 +40,7 @@ use super::language::Language;
 use super::population::Population;
 use super::segments::Segments;
 use super::sql::{self, lines};
-use super::wording::{decimal, in_percent, signed, signed_points, verdict_column};
+use super::wording::{fixed, in_percent, signed, signed_points, verdict_column};
 use crate::definition::metric::Words;
 use crate::definition::text::{identifier, literal};
 use crate::error::FunnelError;
@@ -442,7 +442,7 @@ impl Cause {
         };
         let (value, change): (Written, Written) = match self.measure {
             Measure::Rate => (in_percent, signed_points),
-            Measure::Volume | Measure::Amount => (decimal, signed),
+            Measure::Volume | Measure::Amount => (|number| fixed(number, 1), signed),
         };
         let what = match self.measure {
             Measure::Rate => say("The rate", "转化率", &[]),

@@ -5,9 +5,14 @@ pub fn verdict_column(verdict: &str) -> String {
     format!("CAST({verdict} AS text) AS verdict")
 }
 
+/// A number with so many decimals: `12.0`. As a decimal, because clients and engines write floats in their own ways.
+pub fn fixed(number: &str, decimals: u8) -> String {
+    format!("CAST(CAST(round({number}, {decimals}) AS decimal(38, {decimals})) AS text)")
+}
+
 /// A fraction in percent with one decimal: `12.5`.
 pub fn percent(fraction: &str) -> String {
-    format!("CAST(round(100.0 * ({fraction}), 1) AS text)")
+    fixed(&format!("100.0 * ({fraction})"), 1)
 }
 
 /// A number of points between two fractions, in percent, without its sign.
@@ -23,18 +28,22 @@ pub fn count(count: &str) -> String {
 /// A quantity: whole from ten on, with one decimal below.
 pub fn quantity(number: &str) -> String {
     format!(
-        "CASE WHEN abs({number}) < 9.95 THEN CAST(round({number}, 1) AS text) ELSE CAST(CAST(round({number}) AS bigint) AS text) END"
+        "CASE WHEN abs({number}) < 9.95 THEN {} ELSE CAST(CAST(round({number}) AS bigint) AS text) END",
+        fixed(number, 1)
     )
 }
 
 /// A ratio with two decimals.
 pub fn ratio(ratio: &str) -> String {
-    format!("CAST(round({ratio}, 2) AS text)")
+    fixed(ratio, 2)
 }
 
 /// A probability of a test: `= 0.012`, `< 0.001`.
 pub fn probability(p: &str) -> String {
-    format!("CASE WHEN {p} < 0.001 THEN '< 0.001' ELSE '= ' || CAST(round({p}, 3) AS text) END")
+    format!(
+        "CASE WHEN {p} < 0.001 THEN '< 0.001' ELSE '= ' || {} END",
+        fixed(p, 3)
+    )
 }
 
 /// A value of a dimension, which may be missing.
@@ -42,22 +51,17 @@ pub fn name(value: &str, missing: &str) -> String {
     format!("coalesce(CAST({value} AS text), {missing})")
 }
 
-/// A number with exactly one decimal: `12.0`.
-pub fn decimal(number: &str) -> String {
-    format!("CAST(CAST(round({number}, 1) AS decimal(38, 1)) AS text)")
-}
-
-/// [`decimal`] with its sign: `+12.0`.
+/// [`fixed`] with one decimal and its sign: `+12.0`.
 pub fn signed(number: &str) -> String {
     format!(
         "CASE WHEN {number} > 0 THEN '+' ELSE '' END || {}",
-        decimal(&format!("({number})"))
+        fixed(&format!("({number})"), 1)
     )
 }
 
 /// A fraction in percent with exactly one decimal and the sign for it: `12.0 %`.
 pub fn in_percent(fraction: &str) -> String {
-    format!("{} || ' %'", decimal(&format!("100.0 * ({fraction})")))
+    format!("{} || ' %'", percent(fraction))
 }
 
 /// A number of points between two fractions, in percent, with its sign: `-12.0`.

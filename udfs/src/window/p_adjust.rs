@@ -34,13 +34,13 @@ use crate::statistics::adjust::{Adjustment, adjusted, levels};
 /// ```slt
 /// query RRR
 /// SELECT p, round(p_adjust(p, 'holm') OVER (), 4), round(p_adjust(p, 'bh') OVER (), 4)
-/// FROM (VALUES (0.01), (0.04), (0.03), (0.005), (NULL)) AS tests(p)
+/// FROM (VALUES (0.010), (0.040), (0.030), (0.005), (NULL)) AS tests(p)
 /// ORDER BY p
 /// ----
 /// 0.005 0.02 0.02
-/// 0.01 0.03 0.02
-/// 0.03 0.06 0.04
-/// 0.04 0.06 0.04
+/// 0.010 0.03 0.02
+/// 0.030 0.06 0.04
+/// 0.040 0.06 0.04
 /// NULL NULL NULL
 /// ```
 pub fn p_adjust_udwf() -> Arc<WindowUDF> {
@@ -58,12 +58,12 @@ pub fn p_adjust_udwf() -> Arc<WindowUDF> {
 /// ```slt
 /// query RR
 /// SELECT p, round(p_adjust_level(p, 'holm') OVER (), 4)
-/// FROM (VALUES (0.01), (0.04), (0.2)) AS tests(p)
+/// FROM (VALUES (0.01), (0.04), (0.20)) AS tests(p)
 /// ORDER BY p
 /// ----
 /// 0.01 0.0167
 /// 0.04 0.025
-/// 0.2 0.025
+/// 0.20 0.025
 /// ```
 pub fn p_adjust_level_udwf() -> Arc<WindowUDF> {
     PAdjust::udwf(Returned::Level)

@@ -1,5 +1,6 @@
 //! What a comparison comes to: the decision, and the sentence that says why.
 
+use super::super::wording::{fixed, percent};
 use super::{Mode, Test};
 use crate::definition::metric::Words;
 use crate::definition::text::literal;
@@ -363,16 +364,16 @@ impl Test {
     /// SQL of the text of a rate or a mean.
     fn value(&self, value: &str) -> String {
         match self.results.of_values() {
-            true => format!("CAST(round({value}, 2) AS text)"),
-            false => format!("(CAST(round(100.0 * {value}, 1) AS text) || '%')"),
+            true => fixed(value, 2),
+            false => format!("({} || '%')", percent(value)),
         }
     }
 
-    /// SQL of the text of a difference without its unit. Adding 0 makes the -0.0 of a small one 0.0.
+    /// SQL of the text of a difference without its unit.
     fn number(&self, value: &str) -> String {
         match self.results.of_values() {
-            true => format!("CAST(round({value}, 2) + 0.0 AS text)"),
-            false => format!("CAST(round(100.0 * ({value}), 1) + 0.0 AS text)"),
+            true => fixed(value, 2),
+            false => percent(value),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What `channel_roi` says of a channel, in words.
 
+use super::super::wording::fixed;
 use super::Roi;
 use crate::definition::metric::Words;
 
@@ -150,5 +151,5 @@ fn whole(number: &str) -> String {
 
 /// SQL of a number's text with one decimal, `12.0` as `12`.
 fn decimal(number: &str) -> String {
-    format!("regexp_replace(CAST(round({number}, 1) AS text), '\\.0$', '')")
+    format!("regexp_replace({}, '\\.0$', '')", fixed(number, 1))
 }

@@ -1,6 +1,6 @@
 //! What a stage's gain says, in a code and in a sentence.
 
-use super::super::wording::{count, percent, quantity};
+use super::super::wording::{count, fixed, percent, quantity};
 use super::{Benchmark, Bottleneck, Value};
 use crate::definition::metric::Words;
 use crate::definition::text::literal;
@@ -123,7 +123,7 @@ impl Bottleneck {
     /// The verdict of a time.
     pub(super) fn days_verdict(&self, decision: &str) -> String {
         let say = |words: Words, values: &[&str]| self.language.sql(words, values);
-        let days = |value: &str| format!("CAST(round({value}, 1) AS text)");
+        let days = |value: &str| fixed(value, 1);
         let times = say(
             Words {
                 en: "{}: deals stay {} days on average (of at most {}), and {}.",

@@ -1,5 +1,6 @@
 //! A review in words, as SQL over its numbers.
 
+use super::super::wording::{fixed, percent, probability};
 use super::ReviewCall;
 use crate::definition::metric::Words;
 use crate::definition::text::literal;
@@ -95,8 +96,8 @@ const BY_MIX: Words = Words {
     zh: "在维度构成相同的情况下差值为 {}，不在置信区间内",
 };
 const APART: Words = Words {
-    en: "the others moved otherwise before the change already, so they are no control (p = {})",
-    zh: "变更前其他群体的走势就已不同，不能作为对照（p = {}）",
+    en: "the others moved otherwise before the change already, so they are no control (p {})",
+    zh: "变更前其他群体的走势就已不同，不能作为对照（p {}）",
 };
 const UNTESTED: Words = Words {
     en: "there are less than 3 weeks before the change, so nobody knows whether the others moved alike",
@@ -127,14 +128,14 @@ fn level(review: &ReviewCall, value: &str) -> String {
             en: "{} days",
             zh: "{} 天",
         },
-        &[&format!("CAST(round({value}, 1) AS text)")],
+        &[&fixed(value, 1)],
     );
     let percent = review.lang.sql(
         Words {
             en: "{} %",
             zh: "{}%",
         },
-        &[&format!("CAST(round(100.0 * {value}, 1) AS text)")],
+        &[&percent(value)],
     );
     format!("CASE WHEN metric = 'stage_days' THEN {days} ELSE {percent} END")
 }
@@ -145,7 +146,10 @@ fn signed(value: &str) -> String {
     let number = format!(
         "(round(CASE WHEN metric = 'stage_days' THEN {value} ELSE 100.0 * {value} END, 1) + 0.0)"
     );
-    format!("(CASE WHEN {number} > 0.0 THEN '+' ELSE '' END || CAST({number} AS text))")
+    format!(
+        "(CASE WHEN {number} > 0.0 THEN '+' ELSE '' END || {})",
+        fixed(&number, 1)
+    )
 }
 
 /// SQL of a difference with its unit.
@@ -225,13 +229,13 @@ pub fn verdict(review: &ReviewCall) -> String {
             &[&number("ripe_weeks"), &literal(&review.weeks.to_string())],
         )
     );
-    let p = "CAST(round(did['pretrend_p'], 3) AS text)";
+    let pretrend = probability("did['pretrend_p']");
     let against = format!(
         "CASE WHEN decision <> 'weak_evidence' THEN '' {} ELSE '' END",
         [
             ("gained AND low_before", lang.sql(LOW_BEFORE, &[])),
             ("gained AND low_unseen", lang.sql(LOW_UNSEEN, &[])),
-            ("apart", lang.sql(APART, &[p])),
+            ("apart", lang.sql(APART, &[&pretrend])),
             ("by_mix", lang.sql(BY_MIX, &[&gap(review, "mix_adjusted")])),
             ("untested", lang.sql(UNTESTED, &[])),
             ("too_few", lang.sql(TOO_FEW, &[])),
@@ -269,7 +273,7 @@ pub fn notes(review: &ReviewCall) -> String {
         ),
         (
             "apart",
-            lang.sql(APART, &["CAST(round(did['pretrend_p'], 3) AS text)"]),
+            lang.sql(APART, &[&probability("did['pretrend_p']")]),
         ),
         ("untested", lang.sql(UNTESTED, &[])),
         ("too_few", lang.sql(TOO_FEW, &[])),
@@ -302,9 +306,8 @@ pub fn evidence() -> String {
         ("autocorrelation", "its['autocorrelation']"),
         ("mix_effect", "mix_effect"),
     ];
-    let pairs = numbers.map(|(name, value)| {
-        format!("'\"{name}\":' || coalesce(CAST(round({value}, 6) + 0.0 AS text), 'null')")
-    });
+    let pairs = numbers
+        .map(|(name, value)| format!("'\"{name}\":' || coalesce({}, 'null')", fixed(value, 6)));
     format!(
         "'{{\"comparison\":' || coalesce('\"' || comparison || '\"', 'null') || ',\"clusters\":' || coalesce(CAST(did['clusters'] AS text), 'null') || ',' || {} || '}}'",
         pairs.join(" || ',' || ")
