@@ -10,15 +10,17 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, ObjectName, Query, Statement, TableAlias, TableFactor,
-    Value, Visit, VisitMut, Visitor, VisitorMut, visit_relations,
+    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, Statement, TableAlias,
+    TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut, visit_relations,
 };
 use datafusion_funnel::definition::change::{KeptChange, unknown_change};
 use datafusion_funnel::definition::metric::{MetricDefinition, unknown_metric};
 use datafusion_funnel::definition::resolve::ResolvedFunnel;
 use datafusion_funnel::definition::text::{folded, written_in_lines};
 use datafusion_funnel::error::{FunnelError, Kind};
-use datafusion_funnel::table::{FunnelLookup, FunnelPlanner, funnel_drill, journeys_relation};
+use datafusion_funnel::table::{
+    FunnelLookup, FunnelPlanner, engine_query, funnel_drill, journeys_relation,
+};
 
 use super::outcome::Notice;
 use super::session::lock;
@@ -61,15 +63,32 @@ pub async fn expand(
     let Some(statement) = inner_mut(&mut statement) else {
         return Ok(statement.to_string());
     };
-    let _ = statement.visit(&mut Expanded {
+    let mut expanded = Expanded {
         expansions: expansions.as_slice(),
-    });
-    Ok(written_in_lines(statement))
+        put: Vec::new(),
+    };
+    let _ = statement.visit(&mut expanded);
+    let mut text = written_in_lines(statement);
+    for (at, query) in expanded.put.into_iter().enumerate() {
+        let query = written_in_lines(query).replace('\n', "\n  ");
+        text = text.replace(
+            &placeholder(at),
+            &format!("{}((\n  {query}\n))", engine_query::NAME),
+        );
+    }
+    Ok(text)
+}
+
+/// What stands for a query until the rest is written in lines: an argument would be written in one.
+fn placeholder(at: usize) -> String {
+    format!("__expansion_{at}__")
 }
 
 /// Puts queries in the place of calls.
 struct Expanded<'a> {
     expansions: &'a [(TableFactor, Box<Query>)],
+    /// Those that were put, by the numbers of their placeholders.
+    put: Vec<&'a Query>,
 }
 
 impl VisitorMut for Expanded<'_> {
@@ -86,12 +105,20 @@ impl VisitorMut for Expanded<'_> {
                 columns: Vec::new(),
                 at: None,
             });
-            *factor = TableFactor::Derived {
-                lateral: false,
-                subquery: query.clone(),
-                alias: alias.clone().or(own),
-                sample: None,
-            };
+            let alias = alias.clone().or(own);
+            let place = Ident::new(placeholder(self.put.len()));
+            if let TableFactor::Table {
+                name,
+                alias: given,
+                args,
+                ..
+            } = factor
+            {
+                *name = ObjectName::from(vec![place]);
+                *given = alias;
+                *args = None;
+                self.put.push(query);
+            }
         }
         ControlFlow::Continue(())
     }

@@ -14,7 +14,6 @@ use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
 use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, Field, FieldRef, Float64Type, Int16Type, Int32Type, Int64Type,
-    TimeUnit,
 };
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
@@ -180,9 +179,7 @@ fn means_the_same(from: &DataType, to: &DataType) -> bool {
     let is_text = |kind: &DataType| matches!(kind, A::Utf8 | A::LargeUtf8 | A::Utf8View);
     let is_temporal = |kind: &DataType| matches!(kind, A::Date32 | A::Timestamp(..));
     let is_wider = to.primitive_width() >= from.primitive_width();
-    let is_micros = matches!(from, A::Timestamp(TimeUnit::Microsecond, _));
     from == to
-        || (is_micros && *to == A::Int64)
         || (is_text(from) && is_text(to))
         || (from.is_integer() && (to.is_integer() && is_wider || to.is_floating()))
         || (is_temporal(from) && is_temporal(to))
@@ -636,16 +633,6 @@ where
             .iter()
             .map(|value| fit(value.map(i128::from)))
             .collect(),
-        // The microseconds since 1970, UTC. Postgres refuses this cast; SQL of durations is written with it.
-        DataType::Timestamp(_, zone) if size_of::<T::Native>() == size_of::<i64>() => {
-            let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
-            let numbers = cast(&cast(values, &micros)?, &DataType::Int64)?;
-            numbers
-                .as_primitive::<Int64Type>()
-                .iter()
-                .map(|number| fit(number.map(i128::from)))
-                .collect()
-        }
         kind if kind.is_integer() => {
             let numbers = cast(values, &DataType::Int64)?;
             numbers

@@ -365,6 +365,7 @@ const REFERENCE: &[Chapter] = &[
             (&["template_library"], "table/template_library.rs"),
             (&["funnel_drill"], "table/funnel_drill.rs"),
             (&["funnel_source"], "table/funnel_source.rs"),
+            (&["engine_query"], "table/engine_query.rs"),
         ],
     ),
     (

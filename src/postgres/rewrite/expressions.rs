@@ -318,11 +318,7 @@ fn function(expression: &mut Expr) {
             && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &function.args
             && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args.as_slice()
         {
-            // A function that returns rows, in `unnest`, is the list that it returns them from.
-            *expression = match is_unnest(list) {
-                true => list.clone(),
-                false => rows::element(list.clone()),
-            };
+            *expression = rows::element(list.clone());
             return;
         }
     }
@@ -626,8 +622,4 @@ fn system_column(found: Option<Expr>, expression: &mut Expr) {
     if let Some(found) = found {
         *expression = found;
     }
-}
-
-fn is_unnest(expression: &Expr) -> bool {
-    matches!(expression, Expr::Function(function) if function.name.to_string() == "unnest")
 }

@@ -18,6 +18,7 @@ pub mod data_quality;
 pub mod deal_timeline;
 mod durations;
 pub mod eb_rate;
+pub mod engine_query;
 pub mod followup_sla;
 pub mod funnel;
 pub mod funnel_bottleneck;
@@ -138,6 +139,7 @@ static FUNCTIONS: &[TableFunction] = &[
     data_quality::FUNCTION,
     deal_timeline::FUNCTION,
     eb_rate::FUNCTION,
+    engine_query::FUNCTION,
     followup_sla::FUNCTION,
     funnel::FUNCTION,
     funnel_bottleneck::FUNCTION,
