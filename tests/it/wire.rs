@@ -383,7 +383,7 @@ async fn a_portal_is_read_in_parts_while_others_run() {
     for most in [3, 10_000] {
         let rows = transaction.query_portal(&portal, most).await.unwrap();
         assert_eq!(rows.len(), usize::try_from(most).unwrap());
-        first.push(rows[0].get::<_, i64>(0));
+        first.push(rows[0].get::<_, i32>(0));
         assert_eq!(
             text(transaction.client(), "SELECT 'between'")
                 .await
@@ -666,7 +666,7 @@ async fn a_server_that_stops_lets_statements_finish() {
     let mut server = TestServer::start().await;
     let busy = server.client().await;
     let mut idle = RawClient::start(server.address).await;
-    let sql = "SELECT count(*) FROM generate_series(1, 30000000) AS g WHERE g % 7 = 0";
+    let sql = "SELECT count(*) FROM generate_series(1, 5000000) AS g WHERE g % 7 = 0";
     let work = tokio::spawn(async move { text(&busy, sql).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.stop();
@@ -676,7 +676,7 @@ async fn a_server_that_stops_lets_statements_finish() {
         ["FATAL", "57P01"]
     );
     assert!(idle.receive().await.is_none());
-    assert_eq!(work.await.unwrap().as_deref(), Some("4285714"));
+    assert_eq!(work.await.unwrap().as_deref(), Some("714285"));
     let address = server.address;
     server.stopped().await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
@@ -749,10 +749,8 @@ async fn psql_finds_its_way_around() {
     }
     let server = TestServer::start().await;
     for (command, expected) in [
-        (
-            r"\d",
-            &["crm", "events", "journeys", "sales", "web_leads"][..],
-        ),
+        (r"\d", &["public", "web_leads", "view", "(1 row)"][..]),
+        (r"\dv *.*", &["journeys", "sales", "web_leads"]),
         (
             r"\d crm.events",
             &[
@@ -775,14 +773,14 @@ async fn psql_finds_its_way_around() {
             r"\d funnel.stages",
             &["Table \"funnel.stages\"", "stage_no", "bigint", "condition"],
         ),
-        (r"\dt", &["events", "table"]),
+        (r"\dt crm.*", &["events", "table"]),
         (r"\dt *.*", &["pg_proc", "events"]),
-        (r"\dt crm.*", &["events"]),
-        (r"\dt+", &["events", "permanent"]),
-        (r"\dv", &["sales", "web_leads", "view"]),
+        (r"\dt+ crm.*", &["events", "permanent"]),
+        (r"\dv", &["web_leads", "view"]),
+        (r"\dv journeys.*", &["sales", "view"]),
         (r"\dn", &["crm", "funnel", "journeys", "public"]),
         (r"\dn+", &["journeys"]),
-        (r"\l", &["funnelsql", "UTF-8"]),
+        (r"\l", &["funnelsql", "UTF8"]),
         (r"\l+", &["funnelsql"]),
         (
             r"\df",
