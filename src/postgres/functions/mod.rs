@@ -6,6 +6,7 @@
 mod arithmetic;
 mod array_agg;
 mod arrays;
+mod chain;
 mod dates;
 mod documents;
 mod numbers;
@@ -19,6 +20,7 @@ use datafusion::prelude::SessionContext;
 
 use super::casts;
 use super::names_of_objects::Names;
+pub use chain::{CHAIN, LINKS};
 
 /// Functions of DataFusion's whose calls in a statement are ours.
 pub const OVERRIDDEN: [&str; 27] = [
@@ -60,6 +62,7 @@ pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
     functions.extend(documents::all());
     functions.extend(numbers::all());
     functions.extend(texts::all());
+    functions.push(chain::chain(&functions));
     for function in functions {
         context.register_udf(function);
     }

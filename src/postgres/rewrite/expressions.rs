@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     TableAlias, TableAliasColumnDef, UnaryOperator, Value,
 };
 
-use super::{Scope, last_name, relations, syntax};
+use super::{Scope, chains, last_name, relations, syntax};
 use crate::postgres::functions::OVERRIDDEN;
 use crate::postgres::{datetime, names, rows, types};
 
@@ -450,7 +450,7 @@ fn binary(expression: &mut Expr) {
         O::PGStartsWith => "starts_with",
         _ => return,
     };
-    *expression = syntax::call(name, vec![syntax::take(left), syntax::take(right)]);
+    *expression = chains::linked(name, syntax::take(left), syntax::take(right));
 }
 
 /// The operator of that symbol, where it was written as `OPERATOR(pg_catalog.~)`.

@@ -4,6 +4,7 @@
 //! subscript as a function, a function that returns rows as an `unnest`. They hold for every statement, whoever sends it.
 //! The arguments of funnel functions are left as they are: they are read as text by the functions themselves.
 
+mod chains;
 mod expressions;
 mod literals;
 mod relations;
