@@ -33,9 +33,13 @@ pub fn quantity(number: &str) -> String {
     )
 }
 
-/// A ratio with two decimals.
+/// A ratio: with two decimals below ten, with one from there on.
 pub fn ratio(ratio: &str) -> String {
-    fixed(ratio, 2)
+    format!(
+        "CASE WHEN abs({ratio}) < 9.995 THEN {} ELSE {} END",
+        fixed(ratio, 2),
+        fixed(ratio, 1)
+    )
 }
 
 /// A probability of a test: `= 0.012`, `< 0.001`.
