@@ -25,21 +25,21 @@ pub fn linked(name: &str, left: Expr, right: Expr) -> Expr {
             operands.insert(0, syntax::text(&symbols));
             syntax::call(CHAIN, operands)
         }
-        Err(left) => syntax::call(name, vec![left, right]),
+        Err(left) => syntax::call(name, vec![*left, right]),
     }
 }
 
 /// The symbols and operands of a chain, or of so many operators that they should be one.
-fn opened(mut expression: Expr) -> Result<(String, Vec<Expr>), Expr> {
+fn opened(mut expression: Expr) -> Result<(String, Vec<Expr>), Box<Expr>> {
     if called(&expression).is_some_and(|(name, _)| name == CHAIN) {
         let mut operands = arguments(&mut expression);
         return match operands.is_empty() {
-            true => Err(expression),
+            true => Err(Box::new(expression)),
             false => Ok((text_of(&operands.remove(0)), operands)),
         };
     }
     if !nests_deeply(&expression) {
-        return Err(expression);
+        return Err(Box::new(expression));
     }
     let (mut symbols, mut operands) = (Vec::new(), Vec::new());
     while let Some(symbol) = symbol(&expression) {
