@@ -70,11 +70,12 @@ pub async fn expand(
     let _ = statement.visit(&mut expanded);
     let mut text = written_in_lines(statement);
     for (at, query) in expanded.put.into_iter().enumerate() {
-        let query = written_in_lines(query).replace('\n', "\n  ");
-        text = text.replace(
-            &placeholder(at),
-            &format!("{}((\n  {query}\n))", engine_query::NAME),
-        );
+        let place = placeholder(at);
+        let line = text.lines().find(|line| line.contains(&place));
+        let indent = line.map_or("", |line| &line[..line.len() - line.trim_start().len()]);
+        let query = written_in_lines(query).replace('\n', &format!("\n{indent}  "));
+        let call = format!("{}((\n{indent}  {query}\n{indent}))", engine_query::NAME);
+        text = text.replace(&place, &call);
     }
     Ok(text)
 }

@@ -152,8 +152,16 @@ impl VisitorMut for ExactLiterals {
 
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
         if let Value::SingleQuotedString(text) = &value.value {
+            let written = match text.contains('\n') {
+                // In its line: lines are indented, and a text must not be.
+                true => {
+                    let escaped = text.replace('\\', "\\\\").replace('\n', "\\n");
+                    format!("E{}", literal(&escaped))
+                }
+                false => literal(text),
+            };
             // The one value whose text is written as it is.
-            value.value = Value::Placeholder(literal(text));
+            value.value = Value::Placeholder(written);
         }
         ControlFlow::Continue(())
     }
@@ -173,6 +181,23 @@ mod tests {
         assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
         assert_eq!(identifier("when"), "\"when\"");
         assert_eq!(literal("it's"), "'it''s'");
+    }
+
+    #[test]
+    fn texts_of_several_lines_stay_as_they_are() {
+        let sql = "SELECT a FROM (SELECT 'x\n  it''s \\n' AS a) AS b";
+        let read = |sql: &str| {
+            Parser::parse_sql(&PostgreSqlDialect {}, sql)
+                .unwrap()
+                .remove(0)
+        };
+        let lines = written_in_lines(&read(sql));
+        assert!(lines.contains(r"E'x\n  it''s \\n' AS a"), "{lines}");
+        let again = read(&lines).to_string();
+        assert!(
+            again.contains(r"E'x\n  it''s \\n'") || again.contains("x\n  it"),
+            "{again}"
+        );
     }
 
     #[test]
