@@ -236,6 +236,14 @@ impl RoleFault {
 /// The kinds of faults that the engine reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// A LIMIT below 0.
+    InvalidLimit,
+    /// An OFFSET below 0.
+    InvalidOffset,
+    /// A place in GROUP BY or ORDER BY that no column has.
+    InvalidColumnReference,
+    /// Lists whose lengths have to be the same, or 1.
+    Syntax,
     /// A number does not fit.
     OutOfRange,
     /// Division by zero.
@@ -332,6 +340,10 @@ impl Error {
             Error::Io { .. } => "58030",
             Error::Configuration { .. } => "F0000",
             Error::Query { fault, .. } => match fault {
+                Fault::InvalidLimit => "2201W",
+                Fault::InvalidOffset => "2201X",
+                Fault::InvalidColumnReference => "42P10",
+                Fault::Syntax => "42601",
                 Fault::OutOfRange => "22003",
                 Fault::DivisionByZero => "22012",
                 Fault::InvalidText => "22P02",
@@ -494,6 +506,9 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
     match root {
         DataFusionError::SQL(error, _) => syntax_error(error, sql),
         DataFusionError::SchemaError(error, _) => from_schema_error(error, position),
+        DataFusionError::NotImplemented(message) if message.starts_with("Unsupported SQL type") => {
+            from_message(message, position, Fault::Semantic)
+        }
         DataFusionError::NotImplemented(message) => Error::Unsupported {
             message: first_line(message),
             hint: None,
@@ -677,6 +692,22 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
     if let Some(name) = between(&message, "table function '", "' not found") {
         return unknown(Kind::Function, name, Vec::new(), position);
     }
+    if let Some(name) = between(&message, "Unsupported SQL type ", "\n")
+        .or_else(|| message.strip_prefix("Unsupported SQL type "))
+    {
+        return Error::Query {
+            fault: Fault::UndefinedObject,
+            message: format!("type \"{name}\" does not exist"),
+            position,
+        };
+    }
+    if let Some(name) = message.strip_prefix("Invalid qualifier ") {
+        return Error::Query {
+            fault: Fault::UndefinedTable,
+            message: format!("missing FROM-clause entry for table \"{name}\""),
+            position,
+        };
+    }
     let lower = message.to_lowercase();
     let fault = if lower.contains("group by") && lower.contains("must") {
         Fault::Grouping
@@ -686,6 +717,21 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
         Fault::DuplicateTable
     } else if lower.contains("divide by zero") {
         Fault::DivisionByZero
+    } else if lower.starts_with("limit must be") {
+        Fault::InvalidLimit
+    } else if lower.starts_with("offset must be") {
+        Fault::InvalidOffset
+    } else if lower.starts_with("cannot find column with position")
+        || lower.starts_with("order by column out of bounds")
+    {
+        Fault::InvalidColumnReference
+    } else if lower.starts_with("inconsistent data length across values")
+        || lower.contains("queries have different number of columns")
+        || lower.starts_with("too many columns! the subquery")
+    {
+        Fault::Syntax
+    } else if lower.contains("no function matches the given name") {
+        Fault::UndefinedFunction
     } else if lower.starts_with("no files found at ") {
         Fault::Io
     } else if lower.contains("overflow") {

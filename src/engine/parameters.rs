@@ -1,12 +1,15 @@
 //! What a plan says about the types of its parameters.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+
+use crate::postgres::types::{TYPE_KEY, list_of, marked_always};
 
 /// The types of the parameters, by name (`$1`), as far as the plan says them. One is said by what the
 /// parameter is compared with, by a cast (`$1::bigint`), and by `LIMIT` and `OFFSET`; of several, the first.
@@ -20,11 +23,43 @@ pub fn types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
             }
             expression.apply(|expression| {
                 note(expression, &mut types);
+                note_array(expression, node, &mut types);
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })?;
     Ok(types)
+}
+
+/// `x = ANY ($1)`: the parameter is an array of what it is compared with.
+fn note_array(expression: &Expr, node: &LogicalPlan, types: &mut HashMap<String, DataType>) {
+    if let Expr::ScalarFunction(function) = expression
+        && matches!(function.name(), "pg_any" | "pg_all")
+        && let [_, value, Expr::Placeholder(parameter)] = function.args.as_slice()
+        && let Some(kind) = node
+            .inputs()
+            .iter()
+            .find_map(|input| value.get_type(input.schema()).ok())
+        && !kind.is_null()
+    {
+        types
+            .entry(parameter.id.clone())
+            .or_insert_with(|| list_of(kind));
+    }
+}
+
+/// A type with the Postgres type that a cast notes: of `$1::oid[]` it is an element's.
+fn marked(field: &FieldRef) -> DataType {
+    let element = field
+        .metadata()
+        .get(TYPE_KEY)
+        .and_then(|kind| kind.strip_prefix('_'));
+    match (element, field.data_type()) {
+        (Some(element), DataType::List(item)) => {
+            DataType::List(Arc::new(marked_always(item.as_ref().clone(), element)))
+        }
+        (_, kind) => kind.clone(),
+    }
 }
 
 fn note(expression: &Expr, types: &mut HashMap<String, DataType>) {
@@ -39,7 +74,7 @@ fn note(expression: &Expr, types: &mut HashMap<String, DataType>) {
     if let Some((parameter, field)) = said {
         types
             .entry(parameter.id.clone())
-            .or_insert_with(|| field.data_type().clone());
+            .or_insert_with(|| marked(field));
     }
 }
 

@@ -525,7 +525,22 @@ pub fn interval(text: &str) -> Option<IntervalMonthDayNano> {
             sum.microseconds += clock_us(&word)?;
             continue;
         }
-        let number: f64 = word.parse().ok()?;
+        // The standard's `1-2` is a year and two months.
+        if let Some((years, months)) = word
+            .strip_prefix(['-', '+'])
+            .unwrap_or(&word)
+            .split_once('-')
+        {
+            let sign = if word.starts_with('-') { -1.0 } else { 1.0 };
+            sum.add(sign * years.parse::<f64>().ok()?, "year")?;
+            sum.add(sign * months.parse::<f64>().ok()?, "month")?;
+            continue;
+        }
+        let number: f64 = match word.as_str() {
+            // A sign may stand apart from its number.
+            "-" | "+" => format!("{word}{}", words.next()?).parse().ok()?,
+            word => word.parse().ok()?,
+        };
         match words.next_if(|next| next.starts_with(|c: char| c.is_alphabetic())) {
             Some(unit) => sum.add(number, &unit)?,
             // A number alone counts seconds; before a time, days.

@@ -433,7 +433,8 @@ impl TypePlanner for Types {
         );
         // Written with their schema, DataFusion doesn't know its own types.
         let plain = !matches!(written, SqlType::Custom(..));
-        if name.starts_with('_')
+        if (name.starts_with('_')
+            && arrow_type(&name).as_ref().and_then(natural) == Some(name.clone()))
             || (known && plain)
             || (name == "varchar" && modifiers.is_empty() && plain)
         {

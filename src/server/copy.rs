@@ -307,8 +307,10 @@ impl Connection {
                 .collect();
             self.copy_data(Bytes::from(format.line(&names))).await?;
         }
+        // As from Postgres, a message is a row: clients that read rows count on it. The header comes with the first.
+        let mut data = BytesMut::new();
         if binary {
-            self.copy_data(Bytes::from_static(BINARY_HEADER)).await?;
+            data.extend_from_slice(BINARY_HEADER);
         }
         let mut count = 0;
         loop {
@@ -318,7 +320,6 @@ impl Connection {
             }
             count += chunk.len();
             rows = rest;
-            let mut data = BytesMut::new();
             for row in chunk {
                 match binary {
                     true => {
@@ -327,11 +328,12 @@ impl Connection {
                     }
                     false => data.extend_from_slice(format.line(&texts(&row)).as_bytes()),
                 }
+                self.copy_data(data.split().freeze()).await?;
             }
-            self.copy_data(data.freeze()).await?;
         }
         if binary {
-            self.copy_data(Bytes::from_static(&[0xff, 0xff])).await?;
+            data.extend_from_slice(&[0xff, 0xff]);
+            self.copy_data(data.split().freeze()).await?;
         }
         self.feed(PgWireBackendMessage::CopyDone(CopyDone::new()))
             .await?;

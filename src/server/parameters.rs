@@ -13,6 +13,7 @@ use pgwire::api::stmt::StoredStatement;
 use pgwire::messages::extendedquery::Bind;
 
 use super::failure::Failure;
+use crate::postgres::types;
 
 /// A parameter's type on both sides.
 #[derive(Debug, Clone)]
@@ -36,7 +37,12 @@ impl Parameter {
                 engine: None,
             },
             None => Self {
-                wire: into_pg_type(inferred).unwrap_or(Type::TEXT),
+                wire: match inferred {
+                    DataType::List(_) => types::natural(inferred)
+                        .and_then(|kind| Type::from_oid(types::oid(&kind)))
+                        .unwrap_or(Type::TEXT),
+                    _ => into_pg_type(inferred).unwrap_or(Type::TEXT),
+                },
                 engine: Some(inferred.clone()),
             },
         }
@@ -91,7 +97,10 @@ impl Parameter {
             self.wire,
             Type::UUID | Type::JSON | Type::JSONB | Type::NAME | Type::BPCHAR | Type::UNKNOWN
         );
-        if textual && !binary {
+        if self.wire == Type::OID_ARRAY {
+            // Their bytes are those of integers.
+            &Type::INT4_ARRAY
+        } else if textual && !binary {
             &Type::TEXT
         } else {
             &self.wire

@@ -28,6 +28,7 @@ use datafusion::logical_expr::{
     ScalarUDF, ScalarUDFImpl, Signature, Volatility, binary_expr,
 };
 
+use super::json_changes::without;
 use crate::error::Fault;
 use crate::postgres::function::{Result, fault};
 use crate::postgres::{datetime, types};
@@ -130,6 +131,9 @@ impl ScalarUDFImpl for Arithmetic {
             return Ok(ExprSimplifyResult::Original(arguments));
         };
         let (left, right) = (left.to_field(schema)?.1, right.to_field(schema)?.1);
+        if self.takes_from_json(&left) {
+            return Ok(ExprSimplifyResult::Original(arguments));
+        }
         let result = self.result(&left, &right)?;
         if !self.is_datafusions(left.data_type(), right.data_type(), result.data_type()) {
             return Ok(ExprSimplifyResult::Original(arguments));
@@ -157,6 +161,9 @@ impl ScalarUDFImpl for Arithmetic {
         let [left, right] = arguments.args.as_slice() else {
             return fault(Fault::Semantic, "an operator needs two values");
         };
+        if self.takes_from_json(&arguments.arg_fields[0]) {
+            return without().invoke_with_args(arguments);
+        }
         let constant = matches!(
             (left, right),
             (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_))
@@ -205,8 +212,16 @@ fn class(kind: &DataType) -> Class {
 }
 
 impl Arithmetic {
+    /// `document - key`
+    fn takes_from_json(&self, left: &Field) -> bool {
+        self.op == Operator::Minus && types::type_of(left) == "jsonb"
+    }
+
     fn result(&self, left_field: &Field, right_field: &Field) -> Result<Field> {
         use Class as C;
+        if self.takes_from_json(left_field) {
+            return Ok(types::field("", "jsonb"));
+        }
         let (left, right) = (left_field.data_type(), right_field.data_type());
         let plain = |kind: DataType| Field::new("", kind, true);
         let is_sum = matches!(self.op, Operator::Plus | Operator::Minus);

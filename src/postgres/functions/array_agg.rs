@@ -7,7 +7,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature,
+    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature,
 };
 
 use crate::postgres::types;
@@ -86,6 +86,12 @@ impl AggregateUDFImpl for PgArrayAgg {
             .clone()
             .with_beneficial_ordering(beneficial)?;
         Ok(inner.map(|inner| Arc::new(Self::new(Arc::new(inner))) as Arc<dyn AggregateUDFImpl>))
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Reversed(Arc::new(AggregateUDF::from(Self::new(Arc::clone(
+            &self.inner,
+        )))))
     }
 
     fn supports_null_handling_clause(&self) -> bool {

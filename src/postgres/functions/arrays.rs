@@ -145,7 +145,7 @@ fn list_field(element: DataType) -> Field {
 }
 
 /// An element of the first argument.
-fn element_field(fields: &[FieldRef]) -> Field {
+pub(super) fn element_field(fields: &[FieldRef]) -> Field {
     let Some(list) = fields.first() else {
         return Field::new("", DataType::Utf8, true);
     };

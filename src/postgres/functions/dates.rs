@@ -61,6 +61,8 @@ pub fn all() -> Vec<ScalarUDF> {
             make_moment(call, true)
         }),
         function("make_interval", interval, make_interval),
+        interval_length(),
+        function("make_time", Returns::Type("time"), make_time),
         function("clock_timestamp", Returns::Type("timestamptz"), now),
         function("statement_timestamp", Returns::Type("timestamptz"), now),
         function("transaction_timestamp", Returns::Type("timestamptz"), now),
@@ -72,6 +74,33 @@ pub fn all() -> Vec<ScalarUDF> {
             ])))
         }),
     ]
+}
+
+/// How long an interval is, in microseconds: a month has 30 days, a day 24 hours, where intervals are compared.
+pub fn interval_length() -> ScalarUDF {
+    function("pg_interval_length", Returns::Type("int8"), |call| {
+        let length = |interval: IntervalMonthDayNano| {
+            let days = i64::from(interval.months) * 30 + i64::from(interval.days);
+            days.saturating_mul(DAY_US)
+                .saturating_add(interval.nanoseconds / 1_000)
+        };
+        let intervals = cast(&interval_values(call)?, &INTERVAL)?;
+        let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+        let lengths = intervals.iter().map(|value| value.map(length));
+        Ok(Arc::new(
+            lengths.collect::<datafusion::arrow::array::Int64Array>(),
+        ))
+    })
+}
+
+/// Intervals, read where they are written as texts.
+fn interval_values(call: &Call) -> Result<ArrayRef> {
+    match call.arrays[0].data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
+            datetime::intervals(&call.texts(0)?)
+        }
+        _ => Ok(Arc::clone(&call.arrays[0])),
+    }
 }
 
 fn now(call: &Call) -> Result<ArrayRef> {
@@ -653,6 +682,33 @@ fn make_moment(call: &Call, zoned: bool) -> Result<ArrayRef> {
 }
 
 /// Years, months, weeks, days, hours, minutes, seconds, in this order.
+fn make_time(call: &Call) -> Result<ArrayRef> {
+    let (hours, minutes) = (call.integers(0)?, call.integers(1)?);
+    let seconds = cast(&call.arrays[2], &DataType::Float64)?;
+    let seconds = seconds.as_primitive::<Float64Type>();
+    let make = |row: usize| -> Result<Option<i64>> {
+        if hours.is_null(row) || minutes.is_null(row) || seconds.is_null(row) {
+            return Ok(None);
+        }
+        let (hour, minute, second) = (hours.value(row), minutes.value(row), seconds.value(row));
+        if !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..=60.0).contains(&second)
+        {
+            return fault(
+                Fault::DatetimeOverflow,
+                format!("time field value out of range: {hour}:{minute:02}:{second}"),
+            );
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "at most a minute")]
+        let second_us = (second * 1e6).round() as i64;
+        Ok(Some((hour * 60 + minute) * 60_000_000 + second_us))
+    };
+    Ok(Arc::new(
+        (0..call.rows)
+            .map(make)
+            .collect::<Result<datafusion::arrow::array::Time64MicrosecondArray>>()?,
+    ))
+}
+
 fn make_interval(call: &Call) -> Result<ArrayRef> {
     let parts = (0..7)
         .map(|at| match call.arrays.get(at) {

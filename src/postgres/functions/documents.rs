@@ -131,11 +131,11 @@ fn same_kind(fields: &[FieldRef]) -> Field {
     }
 }
 
-fn read(text: &str) -> Result<Value> {
+pub(super) fn read(text: &str) -> Result<Value> {
     serde_json::from_str(text).or_else(|_| invalid("json", text))
 }
 
-fn shown(value: &Value, binary: bool) -> String {
+pub(super) fn shown(value: &Value, binary: bool) -> String {
     match binary {
         true => written(value),
         false => value.to_string(),
@@ -286,8 +286,8 @@ pub fn concat(call: &Call) -> Result<ArrayRef> {
 }
 
 /// A row's value as JSON.
-fn value_of(values: &ArrayRef, field: &Field, row: usize) -> Result<Value> {
-    if values.is_null(row) {
+pub(super) fn value_of(values: &ArrayRef, field: &Field, row: usize) -> Result<Value> {
+    if values.is_null(row) || *values.data_type() == DataType::Null {
         return Ok(Value::Null);
     }
     let one = values.slice(row, 1);

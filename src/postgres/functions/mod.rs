@@ -7,9 +7,13 @@ mod arithmetic;
 mod array_agg;
 mod arrays;
 mod chain;
+mod date_trunc;
 mod dates;
 mod documents;
+mod json_changes;
 mod numbers;
+mod ordered_sets;
+mod records;
 mod texts;
 mod to_char;
 
@@ -21,9 +25,11 @@ use datafusion::prelude::SessionContext;
 use super::casts;
 use super::names_of_objects::Names;
 pub use chain::{CHAIN, LINKS};
+pub use dates::interval_length;
+pub use records::whole_row;
 
 /// Functions of DataFusion's whose calls in a statement are ours.
-pub const OVERRIDDEN: [&str; 27] = [
+pub const OVERRIDDEN: [&str; 30] = [
     "array_agg",
     "array_length",
     "array_position",
@@ -31,7 +37,10 @@ pub const OVERRIDDEN: [&str; 27] = [
     "cardinality",
     "ceil",
     "ceiling",
+    "concat",
+    "concat_ws",
     "date_part",
+    "date_trunc",
     "extract",
     "floor",
     "log",
@@ -59,6 +68,10 @@ pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
     functions.extend(arithmetic::all());
     functions.extend(arrays::all());
     functions.extend(dates::all());
+    functions.push(date_trunc::date_trunc());
+    functions.extend(json_changes::all());
+    functions.extend(ordered_sets::all());
+    functions.extend(records::all());
     functions.extend(documents::all());
     functions.extend(numbers::all());
     functions.extend(texts::all());

@@ -86,6 +86,37 @@ pub fn all() -> Vec<ScalarUDF> {
             Returns::Of(|_, _| Ok(Field::new("", DataType::Decimal128(38, 0), true))),
             factorial,
         ),
+        function("sign", Returns::Of(rounded_field), |call| {
+            let digit = |x: f64| {
+                if x > 0.0 {
+                    1.0
+                } else if x < 0.0 {
+                    -1.0
+                } else {
+                    x
+                }
+            };
+            let signs = floats(call, digit)?;
+            Ok(cast(&signs, call.returns.data_type())?)
+        }),
+        function(
+            "pg_bitwise_not",
+            Returns::Of(|fields, _| {
+                let kind = fields
+                    .first()
+                    .map_or(&DataType::Int64, |field| field.data_type());
+                Ok(Field::new("", kind.clone(), true))
+            }),
+            |call| {
+                let inverted = call
+                    .integers(0)?
+                    .iter()
+                    .map(|x| x.map(|x| !x))
+                    .collect::<Int64Array>();
+                Ok(cast(&inverted, call.returns.data_type())?)
+            },
+        ),
+        function("tand", float, |call| floats(call, |x| x.to_radians().tan())),
         function("sind", float, |call| floats(call, |x| x.to_radians().sin())),
         function("cosd", float, |call| floats(call, |x| x.to_radians().cos())),
     ]

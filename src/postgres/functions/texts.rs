@@ -33,6 +33,8 @@ pub fn all() -> Vec<ScalarUDF> {
             substring,
         ),
         function("pg_overlay", text, overlay),
+        function("pg_concat", text, |call| joined(call, None)),
+        function("pg_concat_ws", text, |call| joined(call, Some(0))),
         function("pg_concat_op", Returns::Of(concat_field), concat_op),
         function("quote_literal", text, |call| {
             call.map_texts(1, |texts| Ok(Some(quoted_literal(texts[0]))))
@@ -310,6 +312,28 @@ fn concat_field(
         None if jsonb => types::field("", "jsonb"),
         None => Field::new("", DataType::Utf8, true),
     })
+}
+
+/// The texts of the arguments that aren't NULL, with that of `separator` between them.
+fn joined(call: &Call, separator: Option<usize>) -> Result<ArrayRef> {
+    let columns: Vec<StringArray> = (0..call.arrays.len())
+        .map(|at| call.texts(at))
+        .collect::<Result<_>>()?;
+    let (between, values) = match separator {
+        Some(_) if !columns.is_empty() => (columns.first(), &columns[1..]),
+        _ => (None, columns.as_slice()),
+    };
+    let write = |row: usize| -> Option<String> {
+        let between = match between {
+            Some(between) if between.is_null(row) => return None,
+            Some(between) => between.value(row),
+            None => "",
+        };
+        let present = values.iter().filter(|column| column.is_valid(row));
+        let texts: Vec<&str> = present.map(|column| column.value(row)).collect();
+        Some(texts.join(between))
+    };
+    Ok(Arc::new((0..call.rows).map(write).collect::<StringArray>()))
 }
 
 /// `||` of texts, arrays and bytes.

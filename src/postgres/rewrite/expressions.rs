@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Query, Subscript,
-    TableAlias, TableAliasColumnDef, UnaryOperator, Value,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
+    Query, SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, UnaryOperator, Value,
 };
 
-use super::{Scope, chains, last_name, relations, syntax};
+use super::{Scope, aggregates, chains, last_name, relations, syntax};
 use crate::postgres::functions::OVERRIDDEN;
 use crate::postgres::{datetime, names, rows, types};
 
@@ -63,6 +63,22 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
             );
             *expression = maybe_not(call, *negated);
         }
+        // `LIKE ANY (array)`
+        Expr::Like {
+            negated,
+            expr,
+            pattern,
+            any: true,
+            ..
+        } => *expression = like_any("~~", *negated, expr, pattern),
+        Expr::ILike {
+            negated,
+            expr,
+            pattern,
+            any: true,
+            ..
+        } => *expression = like_any("~~*", *negated, expr, pattern),
+        Expr::Subquery(query) => nullable(query),
         Expr::SimilarTo {
             negated,
             expr,
@@ -197,6 +213,40 @@ fn distinct(expression: &mut Expr) {
     *expression = whole;
 }
 
+fn like_any(operator: &str, negated: bool, value: &mut Expr, patterns: &mut Expr) -> Expr {
+    let operator = match negated {
+        true => format!("!{operator}"),
+        false => operator.to_owned(),
+    };
+    let operands = vec![
+        syntax::text(&operator),
+        syntax::take(value),
+        syntax::take(patterns),
+    ];
+    syntax::call("pg_any", operands)
+}
+
+/// The value of a subquery is NULL where it has no row, whatever its column says. An aggregate has always one.
+fn nullable(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return;
+    };
+    let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] =
+        select.projection.as_mut_slice()
+    else {
+        return;
+    };
+    let plain = match &*value {
+        Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        Expr::Cast { expr, .. } => matches!(expr.as_ref(), Expr::Value(_)),
+        Expr::Function(function) => last_name(&function.name).starts_with("cast_as_"),
+        _ => false,
+    };
+    if plain {
+        *value = syntax::call("pg_nullable", vec![syntax::take(value)]);
+    }
+}
+
 fn maybe_not(expression: Expr, negated: bool) -> Expr {
     match negated {
         true => syntax::not(expression),
@@ -239,6 +289,7 @@ fn cast(expression: &mut Expr) {
     let mut value = syntax::take(expr);
     if let Expr::Value(literal) = &value
         && let Value::Number(digits, _) = &literal.value
+        && digits.parse::<i64>().is_err()
     {
         value = cast_call("numeric", syntax::text(digits), &[]);
     }
@@ -293,6 +344,23 @@ fn function(expression: &mut Expr) {
         }
         return;
     }
+    if matches!(
+        name.as_str(),
+        "now"
+            | "current_timestamp"
+            | "transaction_timestamp"
+            | "statement_timestamp"
+            | "localtimestamp"
+    ) && arguments_of(function).is_empty()
+    {
+        // DataFusion counts nanoseconds, which end in the year 2262.
+        let kind = match name.as_str() {
+            "localtimestamp" => "timestamp",
+            _ => "timestamptz",
+        };
+        *expression = cast_call(kind, syntax::call("now", Vec::new()), &[]);
+        return;
+    }
     if let FunctionArguments::None = function.args {
         let words = [
             "current_user",
@@ -321,6 +389,23 @@ fn function(expression: &mut Expr) {
             *expression = rows::element(list.clone());
             return;
         }
+    }
+    if let Some(listed) = aggregates::rewrite(function) {
+        *expression = listed;
+        return;
+    }
+    if CASTS.contains(&name.as_str()) && function.over.is_none() {
+        let arguments = arguments_of(function);
+        if let [value] = arguments.as_slice() {
+            *expression = cast_call(&name, (*value).clone(), &[]);
+            return;
+        }
+    }
+    if name == "make_interval" {
+        positional(
+            function,
+            &["years", "months", "weeks", "days", "hours", "mins", "secs"],
+        );
     }
     if name == "avg"
         && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args
@@ -362,6 +447,75 @@ fn function(expression: &mut Expr) {
             |clause| !matches!(clause, FunctionArgumentClause::OrderBy(order) if order.is_empty()),
         );
     }
+}
+
+/// Types whose names are functions that cast to them: `date(x)`.
+const CASTS: [&str; 20] = [
+    "bool",
+    "bpchar",
+    "date",
+    "float4",
+    "float8",
+    "int2",
+    "int4",
+    "int8",
+    "json",
+    "jsonb",
+    "money",
+    "name",
+    "numeric",
+    "oid",
+    "regclass",
+    "regtype",
+    "text",
+    "timestamptz",
+    "uuid",
+    "varchar",
+];
+
+fn arguments_of(function: &Function) -> Vec<&Expr> {
+    let FunctionArguments::List(list) = &function.args else {
+        return Vec::new();
+    };
+    let values = list.args.iter().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value),
+        _ => None,
+    });
+    values.collect()
+}
+
+/// `f(days => 10)` as `f(0, 0, 0, 10)`.
+fn positional(function: &mut Function, parameters: &[&str]) {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    let mut values: Vec<FunctionArg> = Vec::with_capacity(parameters.len());
+    for (at, argument) in list.args.drain(..).enumerate() {
+        let (at, value) = match argument {
+            FunctionArg::Named { name, arg, .. } => (place(parameters, &name), arg),
+            FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
+                arg,
+                ..
+            } => (place(parameters, &name), arg),
+            FunctionArg::Unnamed(value) => (at, value),
+            FunctionArg::ExprNamed { arg, .. } => (at, arg),
+        };
+        while values.len() <= at {
+            values.push(syntax::argument(syntax::number(0)));
+        }
+        values[at] = FunctionArg::Unnamed(value);
+    }
+    list.args = values;
+}
+
+/// The place of a parameter; one that there isn't comes behind all of them, where there is no such function.
+fn place(parameters: &[&str], name: &Ident) -> usize {
+    let name = names::folded(name);
+    let mut known = parameters.iter();
+    known
+        .position(|known| *known == name)
+        .unwrap_or(parameters.len())
 }
 
 fn empty_query() -> Query {
@@ -446,6 +600,9 @@ fn binary(expression: &mut Expr) {
         O::ArrowAt => "pg_contained",
         O::PGOverlap => "pg_overlap",
         O::Question => "pg_json_exists",
+        O::QuestionPipe => "pg_json_exists_any",
+        O::QuestionAnd => "pg_json_exists_all",
+        O::HashMinus => "pg_json_without_path",
         O::StringConcat => "pg_concat_op",
         O::PGStartsWith => "starts_with",
         _ => return,
@@ -488,7 +645,17 @@ fn unary(expression: &mut Expr) {
     let Expr::UnaryOp { op, expr } = expression else {
         return;
     };
+    if matches!(op, UnaryOperator::Minus) && matches!(expr.as_ref(), Expr::Interval(_)) {
+        // DataFusion would negate the first of its parts.
+        let minus = Expr::UnaryOp {
+            op: UnaryOperator::Minus,
+            expr: Box::new(syntax::number(1)),
+        };
+        *expression = syntax::call("pg_times", vec![syntax::take(expr), minus]);
+        return;
+    }
     let name = match op {
+        UnaryOperator::BitwiseNot => "pg_bitwise_not",
         UnaryOperator::PGSquareRoot => "sqrt",
         UnaryOperator::PGCubeRoot => "cbrt",
         UnaryOperator::PGAbs => "abs",

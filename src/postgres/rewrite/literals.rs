@@ -5,7 +5,8 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType as SqlType, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, Select, SelectItem, UnaryOperator, Value, Values,
+    FunctionArgExpr, FunctionArguments, GroupByExpr, OrderBy, OrderByKind, Query, Select,
+    SelectItem, UnaryOperator, Value, Values, WindowType,
 };
 
 use super::last_name;
@@ -59,6 +60,35 @@ pub fn give_types(select: &mut Select) {
         {
             give(expression);
         }
+    }
+    if let GroupByExpr::Expressions(by, _) = &mut select.group_by {
+        by.iter_mut().for_each(give_parts);
+    }
+    if let Some(having) = &mut select.having {
+        give_parts(having);
+    }
+}
+
+/// Gives the numbers of what a query is ordered by their types; a number alone is a column's place.
+pub fn give_order(query: &mut Query) {
+    if let Some(OrderBy {
+        kind: OrderByKind::Expressions(order),
+        ..
+    }) = &mut query.order_by
+    {
+        order.iter_mut().for_each(|by| give_parts(&mut by.expr));
+    }
+}
+
+/// An expression that must be the same as a column has numbers of the same types.
+fn give_parts(expression: &mut Expr) {
+    match expression {
+        Expr::Value(_) => {}
+        Expr::BinaryOp { left, op, right } if !is_arithmetic(op) => {
+            give_parts(left);
+            give_parts(right);
+        }
+        other => give(other),
     }
 }
 
@@ -126,6 +156,11 @@ fn give_arguments(function: &mut Function) {
         name if TYPED_BY_ARGUMENTS.contains(&name) => usize::MAX,
         _ => 0,
     };
+    if let Some(WindowType::WindowSpec(window)) = &mut function.over {
+        window.partition_by.iter_mut().for_each(give_parts);
+        let order = window.order_by.iter_mut();
+        order.for_each(|by| give_parts(&mut by.expr));
+    }
     if let FunctionArguments::List(list) = &mut function.args {
         for argument in list.args.iter_mut().take(typed) {
             if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) = argument {
@@ -153,9 +188,8 @@ pub fn type_of(digits: &str) -> Option<SqlType> {
         let precision = u64::try_from(whole.trim_start_matches('0').len() + part.len())
             .ok()?
             .max(1);
-        return (precision <= 38).then_some(SqlType::Numeric(ExactNumberInfo::PrecisionAndScale(
-            precision, scale,
-        )));
+        // The cast of a literal keeps the digits that it has.
+        return (precision <= 38 && scale <= 30).then_some(SqlType::Numeric(ExactNumberInfo::None));
     }
     digits.parse::<i32>().is_ok().then_some(SqlType::Int4(None))
 }

@@ -4,20 +4,24 @@
 //! subscript as a function, a function that returns rows as an `unnest`. They hold for every statement, whoever sends it.
 //! The arguments of funnel functions are left as they are: they are read as text by the functions themselves.
 
+mod aggregates;
 mod chains;
 mod expressions;
+mod joins;
 mod literals;
 mod relations;
+mod rows_of_relations;
 mod syntax;
 
+pub use rows_of_relations::ROW_OPERATOR;
 pub use syntax::call;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, ObjectName, Query, Select, SetExpr, Statement, TableFactor, VisitMut,
-    VisitorMut,
+    Expr, FunctionArg, LimitClause, ObjectName, Query, Select, SetExpr, Statement, TableFactor,
+    VisitMut, VisitorMut,
 };
 
 use super::names;
@@ -119,6 +123,8 @@ impl VisitorMut for Heads {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         // Postgres locks rows; here nobody changes those that a query sees.
         query.locks.clear();
+        literals::give_order(query);
+        first_rows(query);
         names::give(query);
         if let SetExpr::Values(values) = query.body.as_mut() {
             literals::give_values(values);
@@ -128,7 +134,33 @@ impl VisitorMut for Heads {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         literals::give_types(select);
+        joins::merge(select);
         ControlFlow::Continue(())
+    }
+}
+
+/// `FETCH FIRST 3 ROWS ONLY` as `LIMIT 3`.
+fn first_rows(query: &mut Query) {
+    if query
+        .fetch
+        .as_ref()
+        .is_none_or(|fetch| fetch.percent || fetch.with_ties)
+    {
+        return;
+    }
+    let Some(fetch) = query.fetch.take() else {
+        return;
+    };
+    let count = fetch.quantity.unwrap_or_else(|| syntax::number(1));
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, .. }) => *limit = Some(count),
+        clause => {
+            *clause = Some(LimitClause::LimitOffset {
+                limit: Some(count),
+                offset: None,
+                limit_by: Vec::new(),
+            });
+        }
     }
 }
 
@@ -145,6 +177,7 @@ impl VisitorMut for Rewriter<'_> {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        rows_of_relations::mark(select);
         for from in &mut select.from {
             self.note_alias(&from.relation);
             relations::name(&mut from.relation);

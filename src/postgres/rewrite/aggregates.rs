@@ -1,0 +1,90 @@
+//! Aggregates over a group's values in order, as functions of their list.
+//!
+//! `percentile_disc(0.5) WITHIN GROUP (ORDER BY x)` is `pg_percentile_disc(array_agg(x ORDER BY x), 0.5)`, and
+//! `json_agg(x)` is `pg_json_list(array_agg(x))`; FILTER and DISTINCT stay with the list.
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
+    ObjectName, Value,
+};
+
+use super::{last_name, syntax};
+
+/// The call in these words; nothing where it needs none.
+pub fn rewrite(function: &mut Function) -> Option<Expr> {
+    if function.over.is_some() {
+        return None;
+    }
+    match last_name(&function.name).as_str() {
+        "percentile_disc" => ordered_set(function, "pg_percentile_disc"),
+        "percentile_cont" if asks_for_a_list(function) => {
+            ordered_set(function, "pg_percentile_cont")
+        }
+        "mode" => ordered_set(function, "pg_mode"),
+        "json_agg" => Some(listed(function, "pg_json_list")),
+        "jsonb_agg" => Some(listed(function, "pg_jsonb_list")),
+        "json_object_agg" => pairs(function, "pg_json_pairs"),
+        "jsonb_object_agg" => pairs(function, "pg_jsonb_pairs"),
+        _ => None,
+    }
+}
+
+fn asks_for_a_list(function: &Function) -> bool {
+    match arguments(function).first() {
+        Some(Expr::Array(_)) => true,
+        Some(Expr::Value(value)) => matches!(&value.value, Value::SingleQuotedString(_)),
+        _ => false,
+    }
+}
+
+fn arguments(function: &Function) -> Vec<&Expr> {
+    let FunctionArguments::List(list) = &function.args else {
+        return Vec::new();
+    };
+    let argument = |argument| match argument {
+        &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref value)) => Some(value),
+        _ => None,
+    };
+    list.args.iter().filter_map(argument).collect()
+}
+
+/// `name(fractions) WITHIN GROUP (ORDER BY x)`
+fn ordered_set(function: &mut Function, name: &str) -> Option<Expr> {
+    let [order] = function.within_group.as_slice() else {
+        return None;
+    };
+    let order = order.clone();
+    let fractions: Vec<Expr> = arguments(function).into_iter().cloned().collect();
+    function.within_group.clear();
+    let mut list = function.clone();
+    list.name = array_agg();
+    if let FunctionArguments::List(arguments) = &mut list.args {
+        arguments.args = vec![syntax::argument(order.expr.clone())];
+        arguments.clauses = vec![FunctionArgumentClause::OrderBy(vec![order])];
+    }
+    let values = std::iter::once(Expr::Function(list)).chain(fractions);
+    Some(syntax::call(name, values.collect()))
+}
+
+fn listed(function: &mut Function, name: &str) -> Expr {
+    let mut list = function.clone();
+    list.name = array_agg();
+    syntax::call(name, vec![Expr::Function(list)])
+}
+
+fn pairs(function: &mut Function, name: &str) -> Option<Expr> {
+    let [key, value] = arguments(function).try_into().ok()?;
+    let side = |expression: &Expr| {
+        let mut list = function.clone();
+        list.name = array_agg();
+        if let FunctionArguments::List(arguments) = &mut list.args {
+            arguments.args = vec![syntax::argument(expression.clone())];
+        }
+        Expr::Function(list)
+    };
+    Some(syntax::call(name, vec![side(key), side(value)]))
+}
+
+fn array_agg() -> ObjectName {
+    ObjectName::from(vec![Ident::new("pg_array_agg")])
+}

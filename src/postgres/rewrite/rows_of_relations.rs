@@ -1,0 +1,146 @@
+//! A relation's name in the place of a value is its row: `SELECT t FROM t`, `count(t)`, `row_to_json(t)`, `(t).a`.
+//!
+//! A column of that name goes before. Only the planner knows the columns, so the name is written as an operator of ours
+//! that [`crate::postgres::operators`] plans.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
+};
+
+use super::{last_name, syntax};
+use crate::postgres::names;
+
+/// The operator between a relation's name and nothing.
+pub const ROW_OPERATOR: &str = "\u{1f}row";
+
+/// Marks the rows among a select's columns and their functions' arguments.
+pub fn mark(select: &mut Select) {
+    let mut relations = Vec::new();
+    for from in &select.from {
+        relations.extend(name_of(&from.relation));
+        relations.extend(from.joins.iter().filter_map(|join| name_of(&join.relation)));
+    }
+    if relations.is_empty() {
+        return;
+    }
+    let mut rows = Rows {
+        relations: &relations,
+        queries: 0,
+    };
+    for item in &mut select.projection {
+        let (SelectItem::UnnamedExpr(expression)
+        | SelectItem::ExprWithAlias {
+            expr: expression, ..
+        }) = item
+        else {
+            continue;
+        };
+        let own = rows.row(expression);
+        let _ = expression.visit(&mut rows);
+        if let Some((name, row)) = own {
+            *item = SelectItem::ExprWithAlias {
+                expr: row,
+                alias: Ident::with_quote('"', name),
+            };
+        }
+    }
+}
+
+/// What a relation with columns is called here; a function's rows have its name as their column.
+fn name_of(factor: &TableFactor) -> Option<String> {
+    match factor {
+        TableFactor::Table {
+            name,
+            alias,
+            args: None,
+            ..
+        } => Some(match alias {
+            Some(alias) => names::folded(&alias.name),
+            None => last_name(name),
+        }),
+        TableFactor::Derived {
+            alias: Some(alias), ..
+        } => Some(names::folded(&alias.name)),
+        _ => None,
+    }
+}
+
+struct Rows<'a> {
+    relations: &'a [String],
+    queries: usize,
+}
+
+impl Rows<'_> {
+    fn row(&self, expression: &Expr) -> Option<(String, Expr)> {
+        match expression {
+            Expr::Identifier(ident) => {
+                let name = names::folded(ident);
+                let row = self.relations.contains(&name).then(|| row_of(&name))?;
+                Some((name, row))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn row_of(name: &str) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(syntax::text(name)),
+        op: BinaryOperator::Custom(ROW_OPERATOR.to_owned()),
+        right: Box::new(syntax::text("")),
+    }
+}
+
+impl VisitorMut for Rows<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if self.queries > 0 {
+            return ControlFlow::Continue(());
+        }
+        match expression {
+            Expr::Function(function) => {
+                let FunctionArguments::List(list) = &mut function.args else {
+                    return ControlFlow::Continue(());
+                };
+                for argument in &mut list.args {
+                    let row = match argument {
+                        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => self.row(value),
+                        FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => {
+                            let name = last_name(name);
+                            Some((name.clone(), row_of(&name)))
+                        }
+                        _ => None,
+                    };
+                    if let Some((_, row)) = row {
+                        *argument = syntax::argument(row);
+                    }
+                }
+            }
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                if let Expr::Nested(inner) = root.as_ref()
+                    && let Expr::Identifier(relation) = inner.as_ref()
+                    && self.relations.contains(&names::folded(relation))
+                    && let [AccessExpr::Dot(Expr::Identifier(column))] = access_chain.as_slice()
+                {
+                    *expression = Expr::CompoundIdentifier(vec![relation.clone(), column.clone()]);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
