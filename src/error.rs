@@ -220,6 +220,8 @@ pub enum RoleFault {
     InUse,
     /// A password or an option that can't be.
     Invalid,
+    /// Something is granted to the role, or a policy names it.
+    Depended,
 }
 
 impl RoleFault {
@@ -268,6 +270,8 @@ pub enum Fault {
     UndefinedTable,
     /// A type, role or other object that there isn't.
     UndefinedObject,
+    /// An object that there is already.
+    DuplicateObject,
     /// A function or operator that there isn't.
     UndefinedFunction,
     /// A schema that there isn't.
@@ -314,6 +318,7 @@ impl Error {
                 RoleFault::Unadministered => "55000",
                 RoleFault::InUse => "55006",
                 RoleFault::Invalid => "22023",
+                RoleFault::Depended => "2BP01",
             },
             Error::InvalidSetting { .. } => "22023",
             Error::ReadOnly(_) => "25006",
@@ -356,6 +361,7 @@ impl Error {
                 Fault::DuplicateTable => "42P07",
                 Fault::UndefinedTable => "42P01",
                 Fault::UndefinedObject => "42704",
+                Fault::DuplicateObject => "42710",
                 Fault::UndefinedFunction => "42883",
                 Fault::UndefinedSchema => "3F000",
                 Fault::DatetimeOverflow => "22008",
@@ -542,6 +548,11 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
                 file: file.clone(),
                 reason: reason.clone(),
             },
+            Some(Error::Denied { message, hint }) => Error::Denied {
+                message: message.clone(),
+                hint: hint.clone(),
+            },
+            Some(Error::Query { fault, message, .. }) => query(*fault, message.clone()),
             Some(Error::UnknownSetting(name)) => Error::UnknownSetting(name.clone()),
             Some(Error::FixedSetting(message)) => Error::FixedSetting(message.clone()),
             Some(Error::InvalidSetting { message, hint }) => Error::InvalidSetting {

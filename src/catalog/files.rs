@@ -20,6 +20,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
+use super::guard::unguarded;
 use super::objects::relation_key;
 use crate::engine::DATABASE;
 use crate::error::{Error, Result};
@@ -67,7 +68,7 @@ pub fn check_files(plan: &LogicalPlan) -> Result<(), DataFusionError> {
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Ok(provider) = source_as_provider(&scan.source)
-            && let Some(table) = provider.downcast_ref::<ListingTable>()
+            && let Some(table) = unguarded(provider).downcast_ref::<ListingTable>()
         {
             for url in table.table_paths() {
                 check_file(&scan.table_name, url)?;

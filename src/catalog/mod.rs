@@ -7,12 +7,15 @@
 //!   catalog/metrics/win_big.json  the versions of a metric
 //!   catalog/changes/script.json   a change of a stage, and its reviews
 //!   catalog/roles/ana.json        a role, with what is kept of its password
+//!   catalog/access/….json         who may see what of an object
 //!   catalog/objects/….json        a CREATE EXTERNAL TABLE, SCHEMA or VIEW, run again at each start
 //! ```
 
+pub mod access;
 mod annotations;
 mod changes;
 mod files;
+mod guard;
 mod metrics;
 mod objects;
 mod pg;
@@ -26,8 +29,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::CatalogProviderList;
 use datafusion::error::DataFusionError;
-use datafusion::execution::session_state::SessionState;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion_funnel::definition::model::FunnelDefinition;
 use datafusion_funnel::definition::resolve::{
     ResolveError, ResolvedFunnel, resolve, source_columns,
@@ -35,9 +39,12 @@ use datafusion_funnel::definition::resolve::{
 use datafusion_funnel::definition::template;
 use datafusion_funnel::error::{FunnelError, Kind};
 
+use crate::engine::{DEFAULT_SCHEMA, Identity};
 use crate::error::{Error, Result};
 use crate::sql::{CreateFunnel, Part};
+use access::{Access, Object, Privilege};
 use changes::Changes;
+use guard::{GuardedCatalogs, Who};
 use metrics::Metrics;
 use objects::Objects;
 use roles::Roles;
@@ -46,8 +53,11 @@ use store::Store;
 pub use annotations::{Annotations, DeclaredKey, ForeignKey, RelationNotes};
 pub use changes::now;
 pub use files::{TABLES_FOLDER, check_files, local_path, register_files};
+pub use guard::{TEMPORARY, plan_expression, unguarded};
 pub use objects::{Change, KeptStatement, Target};
-pub use pg::{Row, Value, is_system_relation, register_current_user, register_session_functions};
+pub use pg::{
+    CatalogNames, Row, Value, is_system_relation, is_system_schema, register_session_functions,
+};
 pub use schemas::{FUNNEL_SCHEMA, register_schemas};
 
 /// The funnels and objects of a data directory.
@@ -61,8 +71,9 @@ pub struct Catalog {
     changes: Changes,
     objects: Objects,
     roles: Roles,
+    access: Access,
     annotations: Annotations,
-    /// The state that relations without a session (`journeys.sales`) are planned with.
+    /// The state that what a funnel reads is planned with: everything is there, and guarded.
     base: OnceLock<SessionState>,
 }
 
@@ -118,6 +129,7 @@ impl Catalog {
         let changes = Changes::open(folder.join("changes"))?;
         let objects = Objects::open(folder.join("objects"))?;
         let roles = Roles::open(&folder.join("roles"))?;
+        let access = Access::open(folder.join("access"))?;
         Ok(Self {
             store,
             funnels: RwLock::new(funnels),
@@ -125,15 +137,32 @@ impl Catalog {
             changes,
             objects,
             roles,
+            access,
             annotations: Annotations::default(),
             base: OnceLock::new(),
         })
     }
 
     /// Gives the catalog the state that relations without a session are planned with.
-    pub fn attach(&self, base: &SessionState) {
+    pub fn attach(self: &Arc<Self>, base: &SessionState) {
+        let catalogs = Arc::clone(base.catalog_list());
+        let catalogs = GuardedCatalogs::new(catalogs, Arc::clone(self), Who::Owner);
+        let owner = SessionStateBuilder::new_from_existing(base.clone())
+            .with_catalog_list(Arc::new(catalogs))
+            .build();
         // The first is the engine's; there is no second.
-        let _ = self.base.set(base.clone());
+        let _ = self.base.set(owner);
+    }
+
+    /// The catalogs as a session sees them.
+    pub fn seen_by(
+        self: &Arc<Self>,
+        base: &SessionState,
+        identity: &Arc<Identity>,
+    ) -> Arc<dyn CatalogProviderList> {
+        let catalogs = Arc::clone(base.catalog_list());
+        let who = Who::Session(Arc::clone(identity));
+        Arc::new(GuardedCatalogs::new(catalogs, Arc::clone(self), who))
     }
 
     /// What is said about relations beside their data.
@@ -151,6 +180,30 @@ impl Catalog {
         &self.changes
     }
 
+    /// Who may see what.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Whether a role may ask a funnel.
+    pub fn may_ask(&self, role: &str, funnel: &str) -> bool {
+        let entry = self.access.known(&Object::Funnel(funnel.to_owned()));
+        entry.allows(&self.roles, role, Privilege::Select)
+    }
+
+    /// Refuses a funnel that a role may not ask, or that there isn't.
+    ///
+    /// # Errors
+    /// 42501 and 42704.
+    pub fn check_funnel(&self, role: &str, funnel: &str) -> Result<()> {
+        let exists = self.read().contains_key(funnel);
+        match (exists, exists && self.may_ask(role, funnel)) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Object::Funnel(funnel.to_owned()).denied()),
+            (false, _) => Err(self.unknown(funnel, self.funnel_names_for(role))),
+        }
+    }
+
     /// Who may connect.
     pub fn roles(&self) -> &Roles {
         &self.roles
@@ -159,6 +212,13 @@ impl Catalog {
     /// The funnels' names, in order.
     pub fn funnel_names(&self) -> Vec<String> {
         self.read().keys().cloned().collect()
+    }
+
+    /// Those that a role may ask.
+    pub fn funnel_names_for(&self, role: &str) -> Vec<String> {
+        let mut names = self.funnel_names();
+        names.retain(|name| self.may_ask(role, name));
+        names
     }
 
     /// The funnel of that name.
@@ -173,7 +233,8 @@ impl Catalog {
         }
     }
 
-    /// The funnel of that name with its expressions planned over its source.
+    /// The funnel of that name with its expressions planned over its source, which is read with its owner's
+    /// privileges, in the settings of `state`.
     ///
     /// # Errors
     /// As [`Catalog::funnel`], and whatever the source or an expression has become wrong with since it
@@ -187,6 +248,17 @@ impl Catalog {
             Ok(definition) => definition,
             Err(Error::Funnel { error, .. }) => return Err(error.into()),
             Err(other) => return Err(DataFusionError::External(Box::new(other))),
+        };
+        let catalogs = self.base()?.catalog_list();
+        let owners;
+        let state = match Arc::ptr_eq(state.catalog_list(), catalogs) {
+            true => state,
+            false => {
+                owners = SessionStateBuilder::new_from_existing(state.clone())
+                    .with_catalog_list(Arc::clone(catalogs))
+                    .build();
+                &owners
+            }
         };
         match resolve(state, &definition).await {
             Ok(resolved) => Ok(Arc::new(resolved)),
@@ -268,6 +340,7 @@ impl Catalog {
         for name in names {
             self.store.remove(name)?;
             funnels.remove(name);
+            self.access.forget(&Object::Funnel(name.clone()))?;
         }
         Ok(missing)
     }
@@ -290,14 +363,15 @@ impl Catalog {
         Ok(self.funnel(name)?.to_string())
     }
 
-    /// One row for each funnel: see [`show_funnels_schema`].
+    /// One row for each funnel that a role may ask: see [`show_funnels_schema`].
     ///
     /// # Errors
     /// XX000 never; the batch has the schema's columns.
-    pub fn show_funnels(&self) -> Result<RecordBatch> {
+    pub fn show_funnels(&self, role: &str) -> Result<RecordBatch> {
         let rows: Vec<[Option<String>; 5]> = self
             .read()
             .iter()
+            .filter(|(name, _)| self.may_ask(role, name))
             .map(|(name, kept)| funnel_row(name, kept))
             .collect();
         let columns = (0..5).map(|at| {
@@ -337,6 +411,21 @@ impl Catalog {
     /// 58030 when it can't be written.
     pub fn keep_change(&self, change: &Change, sql: &str) -> Result<()> {
         self.objects.keep(change, sql)
+    }
+
+    /// Forgets who may see the object of `change`, or what is in its schema.
+    ///
+    /// # Errors
+    /// 58030 when a file can't be removed.
+    pub fn forget_access(&self, change: &Change) -> Result<()> {
+        match &change.target {
+            Target::Schema(name) => self.access.forget_schema(name),
+            Target::Relation(reference, _) => {
+                let schema = reference.schema().unwrap_or(DEFAULT_SCHEMA);
+                let object = Object::relation(schema, reference.table());
+                self.access.forget(&object)
+            }
+        }
     }
 
     /// Refuses another name for what isn't the user's, or is there because its file is.

@@ -1,9 +1,11 @@
 //! The Postgres catalogs, as clients read them.
 
+mod access_rows;
 mod dictionary;
 mod functions;
 mod information;
 mod names;
+mod privileges;
 mod relations;
 mod roles;
 mod rows;
@@ -26,14 +28,14 @@ use datafusion_pg_catalog::setup_pg_catalog;
 use super::Catalog;
 use crate::engine::settings::{POSTGRES_VERSION, Settings};
 use crate::engine::{Activity, DATABASE, SessionInfo};
-use crate::error::Fault;
+use crate::error::{Error, Fault};
 use crate::postgres::function::{Call, Returns, fault, function, volatile_function};
 use crate::postgres::names_of_objects::Names;
 use crate::postgres::operators::TextOperands;
 use crate::postgres::types::Types;
-use names::CatalogNames;
 use relations::{Shared, SystemSchema, read_functions};
 
+pub use names::CatalogNames;
 pub use values::{Row, Value};
 
 /// Registers `pg_catalog`, `information_schema` and the functions of Postgres.
@@ -43,7 +45,7 @@ pub use values::{Row, Value};
 pub async fn register_pg_catalog(
     context: &SessionContext,
     catalog: &Arc<Catalog>,
-) -> Result<Arc<dyn Names>, DataFusionError> {
+) -> Result<(), DataFusionError> {
     setup_pg_catalog(context, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
     let state = SessionStateBuilder::new_from_existing(context.state())
         .with_type_planner(Arc::new(Types))
@@ -65,7 +67,6 @@ pub async fn register_pg_catalog(
         .await?;
         let shared = Arc::new(Shared {
             fixed,
-            catalogs: Arc::clone(&catalogs),
             catalog: Arc::clone(catalog),
         });
         for schema in dictionary::SCHEMAS {
@@ -81,13 +82,28 @@ pub async fn register_pg_catalog(
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(TextOperands::new(&known))];
     planners.extend(context.state().expr_planners().iter().map(Arc::clone));
     *context.state_ref().write() = state.with_expr_planners(planners).build();
-    functions::register(context, &catalogs, catalog, &names);
+    functions::register(context, catalog);
     let version = format!(
         "PostgreSQL {POSTGRES_VERSION} (FunnelSQL {})",
         env!("CARGO_PKG_VERSION")
     );
     context.register_udf(constant_text("version", "text", version));
-    Ok(known)
+    for name in ["current_user", "current_role", "user", "session_user"] {
+        context.register_udf(function(name, Returns::Type("name"), move |call| {
+            let info = call.asker()?;
+            let role = match name {
+                "session_user" => info.user().to_owned(),
+                _ => info.role(),
+            };
+            Ok(Arc::new(StringArray::from(vec![role; call.rows])))
+        }));
+    }
+    Ok(())
+}
+
+/// Whether a schema is one of Postgres' catalogs.
+pub fn is_system_schema(name: &str) -> bool {
+    dictionary::SCHEMAS.contains(&name)
 }
 
 /// Whether there is a relation of that name in `pg_catalog`, which is looked through before every other schema.
@@ -100,7 +116,6 @@ type Act = fn(&dyn Activity, i32) -> bool;
 /// Functions whose answer is the session's.
 pub fn register_session_functions(
     context: &SessionContext,
-    user: &str,
     settings: &Arc<Mutex<Settings>>,
     info: &Arc<SessionInfo>,
 ) {
@@ -127,19 +142,28 @@ pub fn register_session_functions(
             Volatility::Volatile,
             move |call| {
                 let acted = |number: i64| {
-                    let activity = own.activity()?;
-                    Some(act(activity.as_ref(), i32::try_from(number).ok()?))
+                    let (Some(activity), Ok(number)) = (own.activity(), i32::try_from(number))
+                    else {
+                        return Ok(false);
+                    };
+                    let connections = activity.connections();
+                    let whose = connections.iter().find(|info| info.number == number);
+                    if whose.is_some_and(|info| !own.names().may_act_for(&own.role(), &info.user)) {
+                        let denied = Error::Denied {
+                            message: "must be a member of the role whose process is being signaled"
+                                .to_owned(),
+                            hint: "A superuser can do it.".to_owned(),
+                        };
+                        return Err(DataFusionError::External(Box::new(denied)));
+                    }
+                    Ok(act(activity.as_ref(), number))
                 };
                 let numbers = call.integers(0)?;
-                let answers = numbers
-                    .iter()
-                    .map(|number| number.map(|number| acted(number).unwrap_or(false)));
-                Ok(Arc::new(answers.collect::<BooleanArray>()))
+                let answers = numbers.iter().map(|number| number.map(acted).transpose());
+                Ok(Arc::new(answers.collect::<Result<BooleanArray, _>>()?))
             },
         ));
     }
-    context.register_udf(constant_text("session_user", "name", user.to_owned()));
-    register_current_user(context, user);
     let own = Arc::clone(settings);
     context.register_udf(function(
         "current_setting",
@@ -153,13 +177,6 @@ pub fn register_session_functions(
         Volatility::Volatile,
         move |call| set_config(call, &own),
     ));
-}
-
-/// Whom a session acts as, from here on.
-pub fn register_current_user(context: &SessionContext, user: &str) {
-    for name in ["current_user", "current_role", "user"] {
-        context.register_udf(constant_text(name, "name", user.to_owned()));
-    }
 }
 
 fn current_setting(call: &Call, settings: &Mutex<Settings>) -> Result<ArrayRef, DataFusionError> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
 };
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{MemTable, SchemaProvider, Session, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
@@ -18,9 +18,9 @@ use datafusion_funnel::definition::metric::{METRICS, Metric, MetricDefinition};
 use datafusion_funnel::definition::model::{FunnelDefinition, StageDefinition};
 use datafusion_funnel::table::{JOURNEYS_SCHEMA, journeys_plan};
 
+use super::access::Object;
 use super::{Catalog, pg};
-use crate::engine::DATABASE;
-use crate::postgres::names_of_objects::Names;
+use crate::engine::{DATABASE, SessionInfo};
 
 /// Where the definitions can be read as tables.
 pub const FUNNEL_SCHEMA: &str = "funnel";
@@ -32,7 +32,7 @@ pub const FUNNEL_SCHEMA: &str = "funnel";
 pub async fn register_schemas(
     context: &SessionContext,
     catalog: &Arc<Catalog>,
-) -> Result<Arc<dyn Names>, DataFusionError> {
+) -> Result<(), DataFusionError> {
     let database = context.catalog(DATABASE).ok_or_else(|| {
         DataFusionError::Internal(format!("database {DATABASE} is not registered"))
     })?;
@@ -50,9 +50,12 @@ pub async fn register_schemas(
 }
 
 /// The tables of the schema.
-const TABLES: [&str; 5] = ["changes", "funnels", "metrics", "reviews", "stages"];
+const TABLES: [&str; 6] = [
+    "changes", "funnels", "masks", "metrics", "reviews", "stages",
+];
 
-/// `funnel.funnels`, `funnel.stages`, `funnel.metrics`, `funnel.changes` and `funnel.reviews`, made when they are asked for.
+/// `funnel.funnels`, `funnel.stages`, `funnel.metrics`, `funnel.changes`, `funnel.reviews` and `funnel.masks`, made when they are
+/// asked for.
 #[derive(Debug)]
 struct FunnelSchema {
     catalog: Arc<Catalog>,
@@ -69,18 +72,110 @@ impl SchemaProvider for FunnelSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let definitions = self.catalog.definitions();
-        let batch = match name {
-            "funnels" => funnels_batch(&definitions)?,
-            "stages" => stages_batch(&definitions)?,
-            "changes" => changes_batch(&self.catalog.changes().all())?,
-            "reviews" => reviews_batch(&self.catalog.changes().all())?,
-            "metrics" => metrics_batch(&self.catalog.metrics().all())?,
-            _ => return Ok(None),
+        let Some(name) = TABLES.into_iter().find(|table| *table == name) else {
+            return Ok(None);
         };
-        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
-        Ok(Some(Arc::new(table)))
+        Ok(Some(Arc::new(Definitions {
+            name,
+            schema: rows(&self.catalog, name, None)?.schema(),
+            catalog: Arc::clone(&self.catalog),
+        })))
     }
+}
+
+/// One of these tables; its rows are about the funnels that whoever reads it may ask.
+#[derive(Debug)]
+struct Definitions {
+    name: &'static str,
+    schema: SchemaRef,
+    catalog: Arc<Catalog>,
+}
+
+#[async_trait]
+impl TableProvider for Definitions {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let info = state.config().get_extension::<SessionInfo>();
+        let role = info.map(|info| info.role());
+        let batch = rows(&self.catalog, self.name, role.as_deref())?;
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+        table.scan(state, projection, &[], limit).await
+    }
+}
+
+/// The rows of a table, about the funnels that a role may ask and the tables that it may see; none for nobody.
+fn rows(
+    catalog: &Catalog,
+    table: &str,
+    role: Option<&str>,
+) -> Result<RecordBatch, DataFusionError> {
+    let asks = |funnel: &str| role.is_some_and(|role| catalog.may_ask(role, funnel));
+    let definitions = || {
+        let mut definitions = catalog.definitions();
+        definitions.retain(|definition| asks(&definition.name));
+        definitions
+    };
+    let changes = || {
+        let mut changes = catalog.changes().all();
+        changes.retain(|change| asks(&change.definition.funnel));
+        changes
+    };
+    match table {
+        "funnels" => funnels_batch(&definitions()),
+        "stages" => stages_batch(&definitions()),
+        "changes" => changes_batch(&changes()),
+        "reviews" => reviews_batch(&changes()),
+        "masks" => masks_batch(catalog, role),
+        _ => {
+            let mut metrics = catalog.metrics().all();
+            metrics.retain(|metric| asks(&metric.funnel));
+            metrics_batch(&metrics)
+        }
+    }
+}
+
+/// `schema, table, mask, column, roles, using`
+fn masks_batch(catalog: &Catalog, role: Option<&str>) -> Result<RecordBatch, DataFusionError> {
+    let mut masks: Vec<[String; 6]> = Vec::new();
+    for kept in catalog.access().kept() {
+        let Object::Relation { schema, name } = &kept.object else {
+            continue;
+        };
+        let entry = catalog.access().known(&kept.object);
+        if !role.is_some_and(|role| entry.shows(catalog.roles(), role)) {
+            continue;
+        }
+        masks.extend(kept.masks.iter().map(|(mask, kept)| {
+            let roles: Vec<&str> = kept.roles.iter().map(String::as_str).collect();
+            let (column, roles) = (kept.column.clone(), roles.join(", "));
+            let (schema, table) = (schema.clone(), name.clone());
+            [
+                schema,
+                table,
+                mask.clone(),
+                column,
+                roles,
+                kept.using.clone(),
+            ]
+        }));
+    }
+    let names = ["schema", "table", "mask", "column", "roles", "using"];
+    let columns = names.iter().enumerate();
+    let columns = columns.map(|(at, name)| texts(name, &masks, |mask| Some(mask[at].clone())));
+    batch(columns.collect())
 }
 
 fn text(name: &str) -> Field {

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use datafusion::catalog::{CatalogProvider, MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{CatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast;
 use datafusion_funnel::error::{FunnelError, Kind};
+use futures::FutureExt;
 
 use super::outcome::{Notice, Outcome};
 use super::session::Session;
 use super::{DATABASE, DEFAULT_SCHEMA};
 use crate::catalog::RelationNotes;
+use crate::catalog::access::Object;
 use crate::error::{Error, Fault, Result};
 use crate::sql::{Annotation, Commented, Statement, StatementKind};
 
@@ -75,7 +77,10 @@ impl Session {
     }
 
     /// The schema and name of a relation that there is.
-    fn relation(&self, parts: &[String]) -> Result<(String, Arc<dyn SchemaProvider>, String)> {
+    pub(super) fn relation(
+        &self,
+        parts: &[String],
+    ) -> Result<(String, Arc<dyn SchemaProvider>, String)> {
         let (schema, name) = match parts {
             [name] => (
                 self.schema_of_relation(name)
@@ -98,16 +103,25 @@ impl Session {
         Ok(())
     }
 
-    fn check_column(&self, relation: &[String], column: &str) -> Result<()> {
-        use futures::FutureExt;
-        let (_, provider, name) = self.relation(relation)?;
+    /// A relation that there is: its schema, its name, and itself.
+    pub(super) fn table_of(
+        &self,
+        parts: &[String],
+    ) -> Result<(String, String, Arc<dyn TableProvider>)> {
+        let (schema, provider, name) = self.relation(parts)?;
         // Tables are in memory: nobody waits for one.
-        let table = provider
-            .table(&name)
-            .now_or_never()
-            .and_then(std::result::Result::ok)
-            .flatten();
-        let Some(table) = table else { return Ok(()) };
+        let table = match provider.table(&name).now_or_never() {
+            Some(found) => found.map_err(|error| Error::from_engine(&error, ""))?,
+            None => None,
+        };
+        match table {
+            Some(table) => Ok((schema, name, table)),
+            None => Err(self.explain_error(unknown(&parts.join(".")))),
+        }
+    }
+
+    pub(super) fn check_column(&self, relation: &[String], column: &str) -> Result<()> {
+        let (_, name, table) = self.table_of(relation)?;
         match table.schema().field_with_name(column) {
             Ok(_) => Ok(()),
             Err(_) => Err(FunnelError::Unknown {
@@ -152,12 +166,26 @@ impl Session {
             });
         }
         self.engine.catalog.check_rename(&schema, &name)?;
+        let (from, under) = (
+            Object::relation(&schema, &name),
+            Object::relation(&schema, to),
+        );
+        self.engine.catalog.access().rename(&from, &under)?;
         if let Some(table) = provider.deregister_table(&name)? {
             provider.register_table(to.to_owned(), table)?;
         }
         self.engine.catalog.annotations().rename(&schema, &name, to);
         self.engine.catalog.rename_kept(&schema, &name, to)?;
         Ok(Outcome::done(tag))
+    }
+
+    /// A schema that there is.
+    pub(super) fn schema(&self, name: &str) -> Result<Arc<dyn SchemaProvider>> {
+        let unknown = || Error::UnknownSchema {
+            name: name.to_owned(),
+            hint: None,
+        };
+        self.database()?.schema(name).ok_or_else(unknown)
     }
 
     fn database(&self) -> Result<Arc<dyn CatalogProvider>> {
@@ -176,7 +204,7 @@ impl Session {
     }
 
     fn temporary_schema(&self) -> String {
-        format!("pg_temp_{}", self.number)
+        self.identity.temporary_schema().to_owned()
     }
 
     /// Makes a table that goes with the session.
@@ -222,6 +250,8 @@ impl Session {
         if let Some(database) = self.context.catalog(DATABASE) {
             // A schema that isn't there is as gone as one that was dropped.
             let _ = database.deregister_schema(&self.temporary_schema(), true);
+            let access = self.engine.catalog.access();
+            let _ = access.forget_schema(&self.temporary_schema());
         }
     }
 }

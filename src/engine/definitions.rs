@@ -22,7 +22,7 @@ use datafusion_funnel::error::{FunnelError, Kind};
 
 use super::outcome::{Notice, Outcome};
 use super::{DATABASE, DEFAULT_SCHEMA};
-use crate::catalog::{Catalog, Change, Target, local_path};
+use crate::catalog::{Catalog, Change, Target, local_path, unguarded};
 use crate::error::{Error, Result, character_position};
 use crate::sql::{Statement, StatementKind};
 
@@ -42,6 +42,7 @@ pub async fn run(
     let before = Before::of(&context.state(), &change).await?;
     if change.drops && !before.exists() && catalog.is_broken(&change) {
         catalog.keep_change(&change, &statement.text)?;
+        catalog.forget_access(&change)?;
         return Ok(Outcome::done(change.tag));
     }
     before.check(context, catalog, &change)?;
@@ -58,6 +59,10 @@ pub async fn run(
     let from_query = is_from_query(statement);
     if change.drops {
         forget_notes(catalog, &change);
+    }
+    // What was granted on another object of that name, which is gone, isn't granted on this one.
+    if !change.drops && !before.exists() && !catalog.is_kept(&change) {
+        catalog.forget_access(&change)?;
     }
     let done = match context
         .execute_logical_plan(LogicalPlan::Ddl(definition))
@@ -77,6 +82,9 @@ pub async fn run(
     if let Err(error) = done {
         before.put_back()?;
         return Err(error);
+    }
+    if change.drops {
+        catalog.forget_access(&change)?;
     }
     Ok(Outcome::done(change.tag))
 }
@@ -262,7 +270,7 @@ impl Before {
                 check_kind(change, *wanted, table.table_type())?;
                 match catalog.is_kept(change) {
                     true => Ok(()),
-                    false => check_origin(change, table.as_ref()),
+                    false => check_origin(change, unguarded(Arc::clone(table)).as_ref()),
                 }
             }
             _ => Ok(()),

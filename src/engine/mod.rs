@@ -3,6 +3,7 @@
 //! An [`Engine`] belongs to a data directory. Everybody who asks something has a [`Session`] of their
 //! own: settings and prepared statements are the session's, tables and funnels are the engine's.
 
+mod access;
 mod annotate;
 mod changes;
 mod cooperation;
@@ -32,9 +33,8 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::catalog::Catalog;
 use crate::error::Result;
-use crate::postgres::names_of_objects::Names;
 
-pub use info::{Activity, ConnectionInfo, SessionInfo};
+pub use info::{Activity, Asker, ConnectionInfo, Identity, SessionInfo};
 pub use outcome::{Described, Notice, Outcome, Prepared};
 pub use output::{text_rows, with_postgres_texts};
 pub use session::Session;
@@ -69,8 +69,6 @@ pub struct Engine {
     /// The state that every session's starts as.
     base: SessionState,
     catalog: Arc<Catalog>,
-    /// The names that OIDs stand for.
-    names: Arc<dyn Names>,
     /// The connections of the server that is over it.
     activity: OnceLock<Arc<dyn Activity>>,
 }
@@ -87,11 +85,10 @@ impl Engine {
         let catalog = Arc::new(Catalog::open(&options.data_dir)?);
         let context = SessionContext::new_with_state(base_state(&options)?);
         datafusion_funnel::register_functions(&context)?;
-        let names = crate::catalog::register_schemas(&context, &catalog).await?;
+        crate::catalog::register_schemas(&context, &catalog).await?;
         let engine = Arc::new(Self {
             base: context.state(),
             catalog,
-            names,
             activity: OnceLock::new(),
         });
         engine.catalog.attach(&engine.base);
@@ -108,11 +105,6 @@ impl Engine {
     pub fn attach(&self, activity: Arc<dyn Activity>) {
         // The first server is the engine's; a second one's connections are not listed.
         let _ = self.activity.set(activity);
-    }
-
-    /// The names that OIDs stand for.
-    pub fn names(&self) -> &Arc<dyn Names> {
-        &self.names
     }
 
     /// What the data directory holds.

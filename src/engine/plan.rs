@@ -25,6 +25,7 @@ use datafusion_funnel::table::{
 use super::outcome::Notice;
 use super::session::lock;
 use crate::catalog::{Catalog, check_files};
+use crate::error::Error;
 
 /// A plan, and what the user should know beside its rows.
 pub struct Planned {
@@ -38,10 +39,11 @@ pub struct Planned {
 pub async fn plan(
     mut state: SessionState,
     catalog: &Catalog,
+    role: &str,
     statement: EngineStatement,
     parameters: Option<&[ScalarValue]>,
 ) -> Result<Planned, DataFusionError> {
-    let scope = Arc::new(StatementScope::new(&state, catalog, &statement, parameters).await);
+    let scope = Arc::new(StatementScope::new(&state, catalog, role, &statement, parameters).await);
     state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::clone(&scope) as _)))?;
     let plan = state.statement_to_plan(statement).await?;
     check_files(&plan)?;
@@ -54,9 +56,10 @@ pub async fn plan(
 pub async fn expand(
     mut state: SessionState,
     catalog: &Catalog,
+    role: &str,
     mut statement: EngineStatement,
 ) -> Result<String, DataFusionError> {
-    let scope = Arc::new(StatementScope::new(&state, catalog, &statement, None).await);
+    let scope = Arc::new(StatementScope::new(&state, catalog, role, &statement, None).await);
     state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::clone(&scope) as _)))?;
     state.statement_to_plan(statement.clone()).await?;
     let expansions = lock(&scope.expansions);
@@ -144,17 +147,20 @@ impl StatementScope {
     async fn new(
         state: &SessionState,
         catalog: &Catalog,
+        role: &str,
         statement: &EngineStatement,
         parameters: Option<&[ScalarValue]>,
     ) -> Self {
         let mut names = referenced_names(statement, parameters);
-        let existing = catalog.funnel_names();
+        let existing = catalog.funnel_names_for(role);
         let metrics: HashMap<_, _> = names
             .iter()
             .flat_map(|name| catalog.metrics().named(name))
+            .filter(|(_, metric)| existing.contains(&metric.funnel))
             .collect();
         names.extend(metrics.values().map(|metric| metric.funnel.clone()));
-        let changes = catalog.changes().all();
+        let mut changes = catalog.changes().all();
+        changes.retain(|change| existing.contains(&change.definition.funnel));
         let named = changes.iter().map(|change| &change.definition);
         let named: Vec<String> = named
             .filter(|change| names.contains(&change.name))
@@ -170,16 +176,22 @@ impl StatementScope {
         let mut funnels = HashMap::new();
         for name in names {
             if !existing.contains(&name) {
+                if let Err(denied @ Error::Denied { .. }) = catalog.check_funnel(role, &name) {
+                    let denied = DataFusionError::External(Box::new(denied));
+                    funnels.insert(name, Err(Arc::new(denied)));
+                }
                 continue;
             }
             let resolved = catalog.resolve(state, &name).await;
             funnels.insert(name, resolved.map_err(Arc::new));
         }
+        let mut own_metrics = catalog.metrics().newest();
+        own_metrics.retain(|metric| existing.contains(&metric.funnel));
         Self {
             funnels,
             existing,
             metrics,
-            own_metrics: catalog.metrics().newest(),
+            own_metrics,
             changes,
             parameters: parameters.map(<[ScalarValue]>::to_vec),
             expansions: Mutex::default(),

@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast;
@@ -19,7 +19,7 @@ use super::outcome::{Described, Outcome, Prepared};
 use super::plan::Planned;
 use super::session::Session;
 use super::{definitions, output, parameters, plan};
-use crate::catalog;
+use crate::catalog::{self, Change, Target};
 use crate::error::{Error, Result};
 use crate::postgres::rewrite::{Scope, rewrite};
 use crate::postgres::{apply, columns};
@@ -36,6 +36,7 @@ impl Session {
         let mut engine_statement = engine_statement.clone();
         let state = self.context.state();
         if let Some(inner) = plan::inner_mut(&mut engine_statement) {
+            self.check_functions(inner)?;
             rewrite(
                 inner,
                 &Names {
@@ -44,7 +45,8 @@ impl Session {
                 },
             );
         }
-        plan::plan(state, &self.engine.catalog, engine_statement, values)
+        let role = self.current_user();
+        plan::plan(state, &self.engine.catalog, &role, engine_statement, values)
             .await
             .map_err(|error| self.explain_error(Error::from_engine(&error, &statement.sql)))
     }
@@ -55,8 +57,11 @@ impl Session {
         statement: &Statement,
         shown: &EngineStatement,
     ) -> Result<String> {
-        let state = self.context.state();
-        plan::expand(state, &self.engine.catalog, shown.clone())
+        if let Some(inner) = plan::inner(shown) {
+            self.check_functions(inner)?;
+        }
+        let (state, role) = (self.context.state(), self.current_user());
+        plan::expand(state, &self.engine.catalog, &role, shown.clone())
             .await
             .map_err(|error| self.explain_error(Error::from_engine(&error, &statement.sql)))
     }
@@ -181,6 +186,7 @@ impl Session {
         };
         match plan {
             LogicalPlan::Ddl(definition) => {
+                self.check_definition(&definition)?;
                 definitions::run(&self.context, &self.engine.catalog, statement, definition).await
             }
             LogicalPlan::Copy(_) => Err(Error::Unsupported {
@@ -191,6 +197,13 @@ impl Session {
                 message: "this statement is not supported".to_owned(),
                 hint: None,
             }),
+            // They name files, and the tables beneath views.
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) if !self.is_superuser() => {
+                Err(Error::Unsupported {
+                    message: "EXPLAIN in the engine's own formats is the superusers'".to_owned(),
+                    hint: Some("Use EXPLAIN, EXPLAIN (FORMAT JSON) or EXPLAIN ANALYZE.".to_owned()),
+                })
+            }
             LogicalPlan::Dml(change) => {
                 let verb = change.op.to_string();
                 let stream = self.stream(LogicalPlan::Dml(change), sql).await?;
@@ -214,6 +227,21 @@ impl Session {
                 })
             }
         }
+    }
+
+    /// Refuses a definition of what others see to whoever isn't a superuser.
+    fn check_definition(&self, definition: &DdlStatement) -> Result<()> {
+        let change = Change::of(definition)?;
+        let own = self.identity.temporary_schema();
+        match &change.target {
+            Target::Relation(relation, _) if relation.schema() == Some(own) => Ok(()),
+            _ => self.check_superuser_to(&format!("run {}", change.tag)),
+        }
+    }
+
+    /// Whether the session's role may ask a funnel.
+    pub(super) fn may_ask(&self, funnel: &str) -> bool {
+        self.engine.catalog.may_ask(&self.current_user(), funnel)
     }
 
     pub(super) async fn stream(
@@ -272,7 +300,7 @@ impl Scope for Names<'_> {
     }
 
     fn relation_oid(&self, relation: &str) -> Option<i32> {
-        self.session.engine.names().oid("regclass", relation)
+        self.session.names().oid("regclass", relation)
     }
 }
 

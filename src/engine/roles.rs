@@ -1,8 +1,7 @@
 //! Statements about roles, and what a session may do.
 
 use super::outcome::{Notice, Outcome};
-use super::session::{Session, lock, skipped};
-use crate::catalog::register_current_user;
+use super::session::{Session, skipped};
 use crate::catalog::roles::{Role, Roles, Verifier};
 use crate::error::{Error, Result, RoleFault};
 use crate::postgres::datetime;
@@ -11,9 +10,7 @@ use crate::sql::{NamedRole, Password, RoleOptions, RoleStatement};
 impl Session {
     /// Whom the session acts as: its user, or the role that `SET ROLE` chose.
     pub fn current_user(&self) -> String {
-        lock(&self.role)
-            .clone()
-            .unwrap_or_else(|| self.user.clone())
+        self.identity.role()
     }
 
     /// Whether it may do everything.
@@ -34,10 +31,10 @@ impl Session {
         if let Some(role) = role {
             let roles = self.roles();
             roles.get(role)?;
-            if !roles.is_superuser(&self.user) && !roles.is_member(&self.user, role) {
+            if !roles.is_superuser(self.user()) && !roles.is_member(self.user(), role) {
                 let hint = format!(
                     "A superuser makes you a member with GRANT {role} TO {}.",
-                    self.user
+                    self.user()
                 );
                 return Err(denied(
                     format!("permission denied to set role \"{role}\""),
@@ -45,8 +42,7 @@ impl Session {
                 ));
             }
         }
-        *lock(&self.role) = role.map(str::to_owned);
-        register_current_user(&self.context, &self.current_user());
+        self.identity.choose_role(role);
         Ok(())
     }
 
@@ -76,12 +72,24 @@ impl Session {
                 self.check_superuser("drop role")?;
                 for (name, whose) in [
                     (self.current_user(), "current"),
-                    (self.user.clone(), "session"),
+                    (self.user().to_owned(), "session"),
                 ] {
                     if names.contains(&name) {
                         return Err(
                             RoleFault::InUse.error(format!("{whose} user cannot be dropped"), None)
                         );
+                    }
+                }
+                for name in names {
+                    let objects = self.engine.catalog.access().naming(name);
+                    if let Some(object) = objects.first() {
+                        let message = format!(
+                            "role \"{name}\" cannot be dropped because some objects depend on it"
+                        );
+                        let hint = format!(
+                            "DROP OWNED BY {name} takes what it was granted: something on {object}, for one."
+                        );
+                        return Err(RoleFault::Depended.error(message, Some(hint)));
                     }
                 }
                 let missing = roles.drop(names, *if_exists)?;
@@ -122,11 +130,11 @@ impl Session {
         }
     }
 
-    fn named(&self, role: &NamedRole) -> String {
+    pub(super) fn named(&self, role: &NamedRole) -> String {
         match role {
             NamedRole::Name(name) => name.clone(),
             NamedRole::Current => self.current_user(),
-            NamedRole::Session => self.user.clone(),
+            NamedRole::Session => self.user().to_owned(),
         }
     }
 

@@ -15,9 +15,11 @@ use futures::TryStreamExt;
 use super::Engine;
 use super::changes::{CHANGES_COLUMNS, REVIEW_COLUMNS};
 use super::info::SessionInfo;
+use super::info::{Asker, Identity};
 use super::outcome::{Described, Notice, Outcome, Prepared};
 use super::settings::{self, Settings};
-use crate::catalog;
+use crate::catalog::{self, CatalogNames};
+use datafusion_funnel::definition::change::unknown_change;
 use datafusion_funnel::definition::metric::unknown_metric;
 use datafusion_funnel::definition::text::literal;
 
@@ -31,15 +33,12 @@ use crate::sql::{self, CreateMetric, Statement, StatementKind};
 /// nothing that is set here is seen by another session. Dropping it forgets it.
 pub struct Session {
     pub(super) engine: Arc<Engine>,
-    pub(super) user: String,
-    /// The role that `SET ROLE` chose.
-    pub(super) role: Mutex<Option<String>>,
+    /// Who asks, and as whom.
+    pub(super) identity: Arc<Identity>,
     pub(super) context: SessionContext,
     pub(super) settings: Arc<Mutex<Settings>>,
     /// What the catalogs know of it.
     info: Arc<SessionInfo>,
-    /// Its number among the engine's sessions.
-    pub(super) number: u64,
     /// Statements prepared in SQL (`PREPARE`); those of the protocol are the server's.
     pub(super) prepared: Mutex<BTreeMap<String, Arc<Prepared>>>,
 }
@@ -47,7 +46,7 @@ pub struct Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session")
-            .field("user", &self.user)
+            .field("user", &self.identity.user())
             .finish_non_exhaustive()
     }
 }
@@ -56,22 +55,33 @@ impl Session {
     pub(super) fn new(engine: Arc<Engine>, user: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let settings = Arc::default();
+        let identity = Arc::new(Identity::new(user, NEXT.fetch_add(1, Ordering::Relaxed)));
+        let catalogs = engine.catalog.seen_by(&engine.base, &identity);
+        let names = CatalogNames::new(Arc::clone(&catalogs), Arc::clone(&engine.catalog));
+        let activity = engine.activity.get().map(Arc::clone);
+        let info = Arc::new(SessionInfo::new(
+            &identity,
+            Arc::clone(&catalogs),
+            Arc::new(names),
+            &settings,
+            activity,
+        ));
         let mut state = SessionStateBuilder::new_from_existing(engine.base.clone())
             .with_session_id(String::new())
+            .with_catalog_list(catalogs)
             .build();
-        let activity = engine.activity.get().map(Arc::clone);
-        let info = Arc::new(SessionInfo::new(user, &settings, activity));
-        state.config_mut().set_extension(Arc::clone(&info));
+        let config = state.config_mut();
+        config.set_extension(Arc::clone(&info));
+        let options = config.options_mut();
+        options.extensions.insert(Asker(Arc::clone(&info)));
         let context = SessionContext::new_with_state(state);
-        catalog::register_session_functions(&context, user, &settings, &info);
+        catalog::register_session_functions(&context, &settings, &info);
         Self {
             engine,
-            user: user.to_owned(),
-            role: Mutex::default(),
+            identity,
             context,
             settings,
             info,
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
             prepared: Mutex::default(),
         }
     }
@@ -82,13 +92,13 @@ impl Session {
     }
 
     /// The names that OIDs stand for.
-    pub fn names(&self) -> &Arc<dyn Names> {
-        self.engine.names()
+    pub fn names(&self) -> Arc<dyn Names> {
+        Arc::clone(self.info.names()) as Arc<dyn Names>
     }
 
     /// Who asks.
     pub fn user(&self) -> &str {
-        &self.user
+        self.identity.user()
     }
 
     /// Reads a text into statements; see [`sql::parse`].
@@ -217,6 +227,7 @@ impl Session {
     pub async fn execute(&self, prepared: &Prepared, values: Vec<ScalarValue>) -> Result<Outcome> {
         let statement = &prepared.statement;
         self.check_writes(statement)?;
+        self.check_allowed(&statement.kind)?;
         match &statement.kind {
             StatementKind::Engine(engine_statement) => {
                 let planned = self
@@ -250,11 +261,14 @@ impl Session {
                     .comment_on_funnel(name, comment.clone())?;
                 Ok(Outcome::done("COMMENT"))
             }
-            StatementKind::ShowFunnels => {
-                Ok(Outcome::table("SHOW", self.engine.catalog.show_funnels()?))
-            }
+            StatementKind::ShowFunnels => Ok(Outcome::table(
+                "SHOW",
+                self.engine.catalog.show_funnels(&self.current_user())?,
+            )),
             StatementKind::ShowCreateFunnel(name) => {
-                let text = self.engine.catalog.show_create_funnel(name)?;
+                let catalog = &self.engine.catalog;
+                catalog.check_funnel(&self.current_user(), name)?;
+                let text = catalog.show_create_funnel(name)?;
                 self.text_table(&["create_funnel"], &[vec![text]])
             }
             StatementKind::CreateMetric(create) => self.create_metric(create).await,
@@ -263,10 +277,11 @@ impl Session {
                 Ok(skipped("DROP METRIC", "metric", &missing))
             }
             StatementKind::ShowCreateMetric(name) => {
-                let metrics = self.engine.catalog.metrics();
-                let found = metrics
-                    .find(name)
-                    .ok_or_else(|| unknown_metric(name, &metrics.names()))?;
+                let mut metrics = self.engine.catalog.metrics().newest();
+                metrics.retain(|metric| self.may_ask(&metric.funnel));
+                let found = metrics.iter().find(|metric| metric.name == *name);
+                let names: Vec<String> = metrics.iter().map(|metric| metric.name.clone()).collect();
+                let found = found.ok_or_else(|| unknown_metric(name, &names))?;
                 self.text_table(&["create_metric"], &[vec![found.to_string()]])
             }
             StatementKind::CreateChange(create) => self.create_change(create).await,
@@ -280,7 +295,13 @@ impl Session {
             }
             StatementKind::ReviewChange(review) => self.review_change(review).await,
             StatementKind::ShowCreateChange(name) => {
-                let change = self.engine.catalog.changes().find(name)?;
+                let changes = self.engine.catalog.changes().all();
+                let mut changes = changes
+                    .into_iter()
+                    .filter(|change| self.may_ask(&change.definition.funnel));
+                let change = changes
+                    .find(|change| change.definition.name == *name)
+                    .ok_or_else(|| unknown_change(name, &[]))?;
                 self.text_table(&["create_change"], &[vec![change.definition.to_string()]])
             }
             StatementKind::ShowChanges => self.show_changes().await,
@@ -289,6 +310,7 @@ impl Session {
                 self.text_table(&["sql"], &[vec![sql]])
             }
             StatementKind::Role(role) => self.run_role(role),
+            StatementKind::Access(access) => self.run_access(access),
             StatementKind::Set {
                 name,
                 value,
@@ -387,9 +409,10 @@ impl Session {
             return Ok(entry.value.unwrap_or_default());
         }
         match name {
-            "session_authorization" => Ok(self.user.clone()),
-            "role" => Ok(lock(&self.role)
-                .clone()
+            "session_authorization" => Ok(self.user().to_owned()),
+            "role" => Ok(self
+                .identity
+                .chosen_role()
                 .unwrap_or_else(|| "none".to_owned())),
             "is_superuser" => Ok(if self.is_superuser() { "on" } else { "off" }.to_owned()),
             "password_encryption" => Ok("scram-sha-256".to_owned()),
@@ -465,7 +488,7 @@ impl Session {
                 superuser.clone_into(value);
             }
         }
-        reported.push(("session_authorization", self.user.clone()));
+        reported.push(("session_authorization", self.user().to_owned()));
         reported
     }
 

@@ -123,8 +123,9 @@ impl ScalarUDFImpl for CastAs {
             .time_zone
             .clone()
             .unwrap_or_else(|| "UTC".to_owned());
+        let seen = self.names.seen_by(&arguments.config_options);
         let context = Context {
-            names: self.names.as_ref(),
+            names: seen.as_ref().unwrap_or(&self.names).as_ref(),
             zone: &zone,
         };
         let result = match self.array {

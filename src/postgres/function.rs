@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use super::names_of_objects::{Names, NoNames};
 use super::{text, types};
+use crate::engine::{Asker, SessionInfo};
 use crate::error::Fault;
 
 /// The result of everything that a function does.
@@ -73,6 +74,16 @@ impl Call {
                 .clone()),
             None => Ok(Int64Array::new_null(self.rows)),
         }
+    }
+
+    /// The session that asks.
+    ///
+    /// # Errors
+    /// XX000 where a function is called for nobody.
+    pub fn asker(&self) -> Result<&Arc<SessionInfo>> {
+        Asker::of(&self.options).ok_or_else(|| {
+            DataFusionError::Internal("a function of a session was called by none".to_owned())
+        })
     }
 
     /// Whether there is an argument of that number, from 0.

@@ -264,7 +264,7 @@ impl Connection {
                 notices,
             } => {
                 self.tell(&notices, Vec::new()).await?;
-                let names = Arc::clone(self.session.names());
+                let names = self.session.names();
                 let rows = Rows::new(stream, formats, Arc::clone(&prepared.statement.sql), names)?;
                 Ok(Started::Rows(tag, rows))
             }

@@ -2,6 +2,7 @@
 //!
 //! One tokenizer pass serves both, so that every position counts from the start of the whole text.
 
+mod access;
 mod change;
 mod funnel;
 mod limits;
@@ -25,6 +26,7 @@ use datafusion_funnel::spelling::{self, Misspelling};
 
 use crate::error::{Error, Result, character_position, syntax_error};
 
+pub use access::{AccessStatement, GrantedOn, Grantee};
 pub use change::{CreateChange, ReviewChange};
 pub use datafusion_funnel::definition::template::FunnelBody;
 pub use funnel::{CreateFunnel, Part};
@@ -100,6 +102,8 @@ pub enum StatementKind {
     ShowChanges,
     /// `CREATE ROLE` and the other statements about roles.
     Role(Box<RoleStatement>),
+    /// `GRANT … ON`, `CREATE POLICY` and the other statements about who may see what.
+    Access(Box<AccessStatement>),
     /// `SHOW FUNNELS`.
     ShowFunnels,
     /// `SHOW CREATE FUNNEL name`.
@@ -280,6 +284,9 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
         return Ok(kind);
     }
     if let Some(kind) = change::parse(&mut parser.parser, sql)? {
+        return Ok(kind);
+    }
+    if let Some(kind) = access::parse(&mut parser.parser, sql)? {
         return Ok(kind);
     }
     if let Some(kind) = role::parse(&mut parser.parser, sql)? {

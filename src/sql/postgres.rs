@@ -603,12 +603,12 @@ fn columns(parser: &mut Parser) -> Result<Vec<String>, ParserError> {
     }
 }
 
-fn name(parser: &mut Parser) -> Result<String, ParserError> {
+pub(super) fn name(parser: &mut Parser) -> Result<String, ParserError> {
     let ident: Ident = parser.parse_identifier()?;
     Ok(folded(&ident))
 }
 
-fn names(parser: &mut Parser) -> Result<Vec<String>, ParserError> {
+pub(super) fn names(parser: &mut Parser) -> Result<Vec<String>, ParserError> {
     let parts = parser.parse_object_name(false)?;
     Ok(parts
         .0

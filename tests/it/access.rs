@@ -585,7 +585,7 @@ fn files_that_do_not_belong_together_are_refused() {
 }
 
 /// What psql prints, or its errors.
-async fn psql(
+pub async fn psql(
     port: u16,
     connection: &str,
     password: &str,
@@ -618,7 +618,7 @@ async fn psql(
     }
 }
 
-fn has_psql() -> bool {
+pub fn has_psql() -> bool {
     let there = Command::new("psql").arg("--version").output().is_ok();
     if !there {
         eprintln!("skipped: psql is not installed");

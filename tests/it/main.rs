@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod access_hidden;
 mod changes;
 mod cli;
 mod comparisons;

@@ -11,7 +11,6 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int32Type};
-use datafusion::catalog::CatalogProviderList;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
 use datafusion_funnel::FunctionInfo;
@@ -19,6 +18,7 @@ use datafusion_funnel::definition::text::identifier;
 
 use super::super::Catalog;
 use super::names::{CatalogNames, is_visible};
+use super::privileges;
 use super::relations::StaticFunctions;
 use super::rows;
 use super::snapshot::{Relation, Snapshot, named_oid};
@@ -40,24 +40,8 @@ const VISIBLE: [&str; 9] = [
     "pg_statistics_obj_is_visible",
 ];
 
-/// Whoever asks may do everything: nobody is refused anything yet.
-const PRIVILEGES: [&str; 15] = [
-    "has_table_privilege",
-    "has_schema_privilege",
-    "has_database_privilege",
-    "has_any_column_privilege",
-    "has_column_privilege",
-    "has_function_privilege",
-    "has_sequence_privilege",
-    "has_tablespace_privilege",
-    "has_type_privilege",
-    "has_language_privilege",
-    "has_foreign_data_wrapper_privilege",
-    "has_server_privilege",
-    "pg_has_role",
-    "pg_is_publishable",
-    "pg_relation_is_publishable",
-];
+/// Whether others may subscribe to a relation.
+const PUBLISHED: [&str; 2] = ["pg_is_publishable", "pg_relation_is_publishable"];
 
 /// Texts about objects that there are none of, or that have none.
 const NO_TEXT: [&str; 14] = [
@@ -89,12 +73,11 @@ const SIZES: [&str; 7] = [
 ];
 
 /// Answers that are always the same.
-const NEVER: [&str; 6] = [
+const NEVER: [&str; 5] = [
     "pg_is_in_recovery",
     "pg_is_wal_replay_paused",
     "pg_is_other_temp_schema",
     "pg_is_in_backup",
-    "row_security_active",
     "pg_jit_available",
 ];
 
@@ -120,32 +103,31 @@ const VOID: [&str; 7] = [
 /// What the functions about objects look at.
 #[derive(Debug)]
 struct Objects {
-    catalogs: Arc<dyn CatalogProviderList>,
     catalog: Arc<Catalog>,
-    names: Arc<CatalogNames>,
 }
 
 impl Objects {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.catalogs, self.catalog.annotations())
+    /// What the session that asks sees.
+    fn snapshot(&self, call: &Call) -> Result<Snapshot> {
+        let info = call.asker()?;
+        Ok(Snapshot::of(info.catalogs(), self.catalog.annotations()))
     }
 }
 
+/// The names of what the session that asks sees.
+fn names_for(call: &Call) -> Result<Arc<CatalogNames>> {
+    Ok(Arc::clone(call.asker()?.names()))
+}
+
 /// Registers them.
-pub fn register(
-    context: &SessionContext,
-    catalogs: &Arc<dyn CatalogProviderList>,
-    catalog: &Arc<Catalog>,
-    names: &Arc<CatalogNames>,
-) {
+pub fn register(context: &SessionContext, catalog: &Arc<Catalog>) {
     let objects = Arc::new(Objects {
-        catalogs: Arc::clone(catalogs),
         catalog: Arc::clone(catalog),
-        names: Arc::clone(names),
     });
     let mut functions = constants();
     functions.extend(about_objects(&objects));
-    functions.extend(conversions(&objects));
+    functions.extend(conversions());
+    functions.extend(privileges::all(catalog));
     for function in functions {
         context.register_udf(function);
     }
@@ -160,7 +142,7 @@ fn constants() -> Vec<ScalarUDF> {
     };
     let mut functions = Vec::new();
     functions.extend(VISIBLE.map(|name| function(name, boolean, same(true))));
-    functions.extend(PRIVILEGES.map(|name| function(name, boolean, same(true))));
+    functions.extend(PUBLISHED.map(|name| function(name, boolean, same(true))));
     functions.extend(LOCKS.map(|name| function(name, boolean, same(true))));
     functions.extend(NEVER.map(|name| function(name, boolean, same(false))));
     functions.extend(NO_TEXT.map(|name| {
@@ -283,13 +265,8 @@ fn started(call: &Call) -> Result<ArrayRef> {
 }
 
 /// An answer for each OID of the first argument, which may be a name of that kind instead.
-fn by_oid(
-    call: &Call,
-    objects: &Objects,
-    kind: &str,
-    answer: impl Fn(i32) -> Option<String>,
-) -> Result<ArrayRef> {
-    let oids = oids(call, objects, kind)?;
+fn by_oid(call: &Call, kind: &str, answer: impl Fn(i32) -> Option<String>) -> Result<ArrayRef> {
+    let oids = oids(call, 0, kind)?;
     Ok(Arc::new(
         oids.iter()
             .map(|oid| oid.and_then(&answer))
@@ -297,12 +274,13 @@ fn by_oid(
     ))
 }
 
-fn oids(call: &Call, objects: &Objects, kind: &str) -> Result<Int32Array> {
-    match call.arrays.first() {
+pub(super) fn oids(call: &Call, at: usize, kind: &str) -> Result<Int32Array> {
+    match call.arrays.get(at) {
         Some(first) if *first.data_type() == DataType::Utf8 => {
-            let read = |text: &str| text.parse().ok().or_else(|| objects.names.oid(kind, text));
+            let names = names_for(call)?;
+            let read = |text: &str| text.parse().ok().or_else(|| names.oid(kind, text));
             Ok(call
-                .texts(0)?
+                .texts(at)?
                 .iter()
                 .map(|text| text.and_then(read))
                 .collect())
@@ -321,10 +299,9 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
         move |call: &Call| answer(call, &objects)
     };
     let about = |answer: fn(FunctionInfo) -> String| {
-        let objects = Arc::clone(objects);
         move |call: &Call| {
             let functions = datafusion_funnel::functions();
-            by_oid(call, &objects, "regproc", |oid| {
+            by_oid(call, "regproc", |oid| {
                 functions
                     .iter()
                     .find(|info| function_oid(&info.name) == oid)
@@ -334,49 +311,36 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
         }
     };
     vec![
-        function(
-            "pg_get_userbyid",
-            Returns::Type("name"),
-            with(|call, objects| {
-                let name = |oid: i64| {
-                    let known = i32::try_from(oid)
-                        .ok()
-                        .and_then(|oid| objects.names.role(oid));
-                    known.unwrap_or_else(|| format!("unknown (OID={oid})"))
-                };
-                let oids = call.integers(0)?;
-                Ok(Arc::new(
-                    oids.iter()
-                        .map(|oid| oid.map(name))
-                        .collect::<StringArray>(),
-                ))
-            }),
-        ),
-        function(
-            "pg_table_is_visible",
-            Returns::Type("bool"),
-            with(|call, objects| {
-                let visible = |oid: i32| {
-                    objects
-                        .names
-                        .relation(oid)
-                        .map(|(schema, _)| is_visible(&schema))
-                };
-                let oids = oids(call, objects, "regclass")?;
-                // An index is seen where its table is; nothing is known of it by its OID alone.
-                Ok(Arc::new(
-                    oids.iter()
-                        .map(|oid| oid.map(|oid| visible(oid).unwrap_or(true)))
-                        .collect::<BooleanArray>(),
-                ))
-            }),
-        ),
+        function("pg_get_userbyid", Returns::Type("name"), |call| {
+            let names = names_for(call)?;
+            let name = |oid: i64| {
+                let known = i32::try_from(oid).ok().and_then(|oid| names.role(oid));
+                known.unwrap_or_else(|| format!("unknown (OID={oid})"))
+            };
+            let oids = call.integers(0)?;
+            Ok(Arc::new(
+                oids.iter()
+                    .map(|oid| oid.map(name))
+                    .collect::<StringArray>(),
+            ))
+        }),
+        function("pg_table_is_visible", Returns::Type("bool"), |call| {
+            let names = names_for(call)?;
+            let visible = |oid: i32| names.relation(oid).map(|(schema, _)| is_visible(&schema));
+            let oids = oids(call, 0, "regclass")?;
+            // An index is seen where its table is; nothing is known of it by its OID alone.
+            Ok(Arc::new(
+                oids.iter()
+                    .map(|oid| oid.map(|oid| visible(oid).unwrap_or(true)))
+                    .collect::<BooleanArray>(),
+            ))
+        }),
         function(
             "pg_get_viewdef",
             text,
             with(|call, objects| {
-                let snapshot = objects.snapshot();
-                by_oid(call, objects, "regclass", |oid| {
+                let snapshot = objects.snapshot(call)?;
+                by_oid(call, "regclass", |oid| {
                     rows::definition(snapshot.relation(oid)?)
                 })
             }),
@@ -385,8 +349,8 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
             "pg_get_constraintdef",
             text,
             with(|call, objects| {
-                let snapshot = objects.snapshot();
-                by_oid(call, objects, "none", |oid| {
+                let snapshot = objects.snapshot(call)?;
+                by_oid(call, "none", |oid| {
                     snapshot
                         .relations
                         .iter()
@@ -398,8 +362,8 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
             "pg_get_indexdef",
             text,
             with(|call, objects| {
-                let snapshot = objects.snapshot();
-                let oids = oids(call, objects, "regclass")?;
+                let snapshot = objects.snapshot(call)?;
+                let oids = oids(call, 0, "regclass")?;
                 let columns = call.integers(1)?;
                 let definition = |row: usize| {
                     let oid = oids.is_valid(row).then(|| oids.value(row))?;
@@ -426,9 +390,9 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
             "obj_description",
             text,
             with(|call, objects| {
-                let snapshot = objects.snapshot();
+                let snapshot = objects.snapshot(call)?;
                 let functions = datafusion_funnel::functions();
-                by_oid(call, objects, "regclass", |oid| {
+                by_oid(call, "regclass", |oid| {
                     if let Some(relation) = snapshot.relation(oid) {
                         return relation.notes.comment.clone();
                     }
@@ -448,8 +412,8 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
             "col_description",
             text,
             with(|call, objects| {
-                let snapshot = objects.snapshot();
-                let oids = oids(call, objects, "regclass")?;
+                let snapshot = objects.snapshot(call)?;
+                let oids = oids(call, 0, "regclass")?;
                 let numbers = call.integers(1)?;
                 let description = |row: usize| {
                     let relation =
@@ -464,22 +428,19 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
                 ))
             }),
         ),
-        function(
-            "pg_describe_object",
-            text,
-            with(|call, objects| {
-                let oids = call.integers(1)?;
-                let described = |oid: i64| {
-                    let oid = i32::try_from(oid).ok()?;
-                    Some(format!("table {}", objects.names.name("regclass", oid)?))
-                };
-                Ok(Arc::new(
-                    oids.iter()
-                        .map(|oid| oid.and_then(described))
-                        .collect::<StringArray>(),
-                ))
-            }),
-        ),
+        function("pg_describe_object", text, |call| {
+            let oids = call.integers(1)?;
+            let names = names_for(call)?;
+            let described = |oid: i64| {
+                let oid = i32::try_from(oid).ok()?;
+                Some(format!("table {}", names.name("regclass", oid)?))
+            };
+            Ok(Arc::new(
+                oids.iter()
+                    .map(|oid| oid.and_then(described))
+                    .collect::<StringArray>(),
+            ))
+        }),
         function("pg_get_function_result", text, about(|info| info.result)),
         function(
             "pg_get_function_arguments",
@@ -543,7 +504,7 @@ fn constraint_definition(relation: &Relation, oid: i32) -> Option<String> {
     ))
 }
 
-fn conversions(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
+fn conversions() -> Vec<ScalarUDF> {
     let mut functions = Vec::new();
     for kind in [
         "regclass",
@@ -556,12 +517,12 @@ fn conversions(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
         "regoper",
         "regoperator",
     ] {
-        let objects = Arc::clone(objects);
         functions.push(function(
             &format!("to_{kind}"),
             Returns::Type(kind),
             move |call| {
-                let read = |text: &str| objects.names.oid(kind, text);
+                let names = names_for(call)?;
+                let read = |text: &str| names.oid(kind, text);
                 Ok(Arc::new(
                     call.texts(0)?
                         .iter()
@@ -571,34 +532,29 @@ fn conversions(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
             },
         ));
     }
-    let names = Arc::clone(objects);
-    functions.push(function(
-        "format_type",
-        Returns::Type("text"),
-        move |call| {
-            let oids = oids(call, &names, "regtype")?;
-            let modifiers = call.integers(1)?;
-            let format = |row: usize| {
-                let oid = oids.is_valid(row).then(|| oids.value(row))?;
-                let modifier = if modifiers.is_valid(row) {
-                    i32::try_from(modifiers.value(row)).ok()?
-                } else {
-                    -1
-                };
-                Some(match types::name_of(oid.cast_unsigned()) {
-                    Some(name) => types::sql_name(&name, modifier),
-                    None if oid == 0 => "-".to_owned(),
-                    None => names
-                        .names
-                        .name("regtype", oid)
-                        .unwrap_or_else(|| "???".to_owned()),
-                })
+    functions.push(function("format_type", Returns::Type("text"), |call| {
+        let names = names_for(call)?;
+        let oids = oids(call, 0, "regtype")?;
+        let modifiers = call.integers(1)?;
+        let format = |row: usize| {
+            let oid = oids.is_valid(row).then(|| oids.value(row))?;
+            let modifier = if modifiers.is_valid(row) {
+                i32::try_from(modifiers.value(row)).ok()?
+            } else {
+                -1
             };
-            Ok(Arc::new(
-                (0..call.rows).map(format).collect::<StringArray>(),
-            ))
-        },
-    ));
+            Some(match types::name_of(oid.cast_unsigned()) {
+                Some(name) => types::sql_name(&name, modifier),
+                None if oid == 0 => "-".to_owned(),
+                None => names
+                    .name("regtype", oid)
+                    .unwrap_or_else(|| "???".to_owned()),
+            })
+        };
+        Ok(Arc::new(
+            (0..call.rows).map(format).collect::<StringArray>(),
+        ))
+    }));
     functions.push(function("pg_typeof", Returns::Type("regtype"), |call| {
         let oid = call
             .fields

@@ -1,5 +1,6 @@
 //! `information_schema`: the same in the words of the SQL standard.
 
+use super::access_rows;
 use super::dictionary::RELATIONS;
 use super::rows::{Source, definition};
 use super::snapshot::{Key, Relation};
@@ -25,14 +26,8 @@ pub fn of(name: &str, source: &Source) -> Option<Vec<Row>> {
         "key_column_usage" => snapshot.relations.iter().flat_map(key_columns).collect(),
         "constraint_column_usage" | "constraint_table_usage" => snapshot.relations.iter().flat_map(used_columns).collect(),
         "referential_constraints" => snapshot.relations.iter().flat_map(|relation| references(relation, source)).collect(),
-        "table_privileges" | "role_table_grants" => snapshot.relations.iter().map(|relation| row! {
-            "grantor": OWNER, "grantee": source.user, "table_catalog": DATABASE, "table_schema": relation.schema.as_str(),
-            "table_name": relation.name.as_str(), "privilege_type": "SELECT", "is_grantable": "NO", "with_hierarchy": "YES",
-        }).collect(),
-        "column_privileges" | "role_column_grants" => snapshot.relations.iter().flat_map(|relation| relation.columns.iter().map(|column| row! {
-            "grantor": OWNER, "grantee": source.user, "table_catalog": DATABASE, "table_schema": relation.schema.as_str(),
-            "table_name": relation.name.as_str(), "column_name": column.name.as_str(), "privilege_type": "SELECT", "is_grantable": "NO",
-        }).collect::<Vec<_>>()).collect(),
+        "table_privileges" | "role_table_grants" => access_rows::table_privileges(source),
+        "column_privileges" | "role_column_grants" => access_rows::column_privileges(source),
         "character_sets" => vec![row! {
             "character_set_name": "UTF8", "character_repertoire": "UCS", "form_of_use": "UTF8", "default_collate_catalog": DATABASE,
             "default_collate_schema": "pg_catalog", "default_collate_name": "C.UTF-8",

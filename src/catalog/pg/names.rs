@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use datafusion::catalog::CatalogProviderList;
+use datafusion::config::ConfigOptions;
 use datafusion_funnel::definition::text::identifier;
 
 use super::dictionary;
@@ -13,7 +14,7 @@ use super::roles;
 use super::snapshot::{by_oid, named_oid, names, relation_oid, row_type_oid, schema_oid};
 use crate::catalog::Catalog;
 use crate::catalog::roles::OWNER;
-use crate::engine::DEFAULT_SCHEMA;
+use crate::engine::{Asker, DEFAULT_SCHEMA};
 use crate::postgres::names_of_objects::Names;
 use crate::postgres::types;
 
@@ -67,6 +68,12 @@ impl CatalogNames {
         let roles = roles::all(self.catalog.roles(), "");
         let role = roles.iter().find(|role| role_oid(&role.name) == oid)?;
         Some(role.name.clone())
+    }
+
+    /// Whether a role may stop what another does.
+    pub fn may_act_for(&self, role: &str, other: &str) -> bool {
+        let roles = self.catalog.roles();
+        roles.is_superuser(role) || !roles.is_superuser(other) && roles.is_member(role, other)
     }
 
     /// The schema and name of a relation.
@@ -204,6 +211,11 @@ impl Names for CatalogNames {
             "regconfig" => Some(3748),
             _ => None,
         }
+    }
+
+    fn seen_by(&self, options: &ConfigOptions) -> Option<Arc<dyn Names>> {
+        let info = Asker::of(options)?;
+        Some(Arc::clone(info.names()) as Arc<dyn Names>)
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
-use datafusion::catalog::{CatalogProviderList, MemTable, SchemaProvider, Session, TableProvider};
+use datafusion::catalog::{MemTable, SchemaProvider, Session, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::{ExecutionPlan, collect};
@@ -24,7 +24,8 @@ use super::roles;
 use super::rows::{Source, connections, further, of};
 use super::snapshot::{Snapshot, schema_oid};
 use super::values::batch;
-use crate::engine::SessionInfo;
+use crate::catalog::roles::Roles;
+use crate::engine::{ConnectionInfo, SessionInfo};
 use crate::postgres::casts::array_elements;
 use crate::postgres::types;
 
@@ -40,9 +41,7 @@ pub struct SystemSchema {
 pub struct Shared {
     /// The relations that are the same everywhere.
     pub fixed: Arc<dyn SchemaProvider>,
-    /// Where tables, schemas and views are.
-    pub catalogs: Arc<dyn CatalogProviderList>,
-    /// What is said about them.
+    /// What is said about tables and schemas, and who may see them.
     pub catalog: Arc<Catalog>,
 }
 
@@ -118,29 +117,34 @@ impl TableProvider for SystemTable {
 
 impl SystemTable {
     async fn batches(&self, state: &dyn Session) -> Result<Vec<RecordBatch>, DataFusionError> {
-        let info = state.config().get_extension::<SessionInfo>();
+        let info = state
+            .config()
+            .get_extension::<SessionInfo>()
+            .ok_or_else(|| {
+                DataFusionError::Internal(format!("nobody reads {}", self.relation.name))
+            })?;
         let annotations = self.shared.catalog.annotations();
-        let snapshot = Snapshot::of(&self.shared.catalogs, annotations);
-        let settings = info
-            .as_ref()
-            .map(|info| info.settings_rows())
-            .unwrap_or_default();
+        let snapshot = Snapshot::of(info.catalogs(), annotations);
+        let settings = info.settings_rows();
         let schema_comments = snapshot
             .schemas
             .iter()
             .filter_map(|(name, _)| Some((schema_oid(name), annotations.of_schema(name)?)))
             .collect();
-        let user = info.as_ref().map_or("", |info| info.user());
+        let role = info.role();
+        let catalog = &self.shared.catalog;
+        let activity = info.activity().map(|activity| {
+            let mut connections = activity.connections();
+            hide_queries(&mut connections, catalog.roles(), &role);
+            connections
+        });
         let source = Source {
             snapshot: &snapshot,
-            user,
-            roles: roles::all(self.shared.catalog.roles(), user),
+            user: &role,
+            roles: roles::all(catalog.roles(), info.user()),
+            catalog,
             settings: &settings,
-            activity: info
-                .as_ref()
-                .and_then(|info| info.activity())
-                .map(|activity| connections(&activity.connections()))
-                .unwrap_or_default(),
+            activity: connections(&activity.unwrap_or_default()),
             schema_comments,
         };
         if let Some(rows) = of(self.relation.schema, self.relation.name, &source) {
@@ -175,6 +179,17 @@ impl SystemTable {
             )?)
         };
         read.iter().map(convert).collect()
+    }
+}
+
+/// What a connection runs is seen by its own role and by superusers.
+fn hide_queries(connections: &mut [ConnectionInfo], roles: &Roles, role: &str) {
+    for connection in connections {
+        if !roles.is_superuser(role) && !roles.is_member(role, &connection.user) {
+            "<insufficient privilege>".clone_into(&mut connection.query);
+            connection.address = None;
+            connection.application.clear();
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion_funnel::{FunctionInfo, FunctionKind};
 
+use super::access_rows;
 use super::dictionary::{RELATIONS, SCHEMAS};
 use super::functions::function_oid;
 use super::names::{OWNER_OID, role_oid};
@@ -13,6 +14,8 @@ use super::snapshot::{
     DATABASE_OID, Key, Relation, Snapshot, named_oid, relation_oid, row_type_oid, schema_oid,
 };
 use super::values::{Row, Value, row};
+use crate::catalog::Catalog;
+use crate::catalog::access::Object;
 use crate::catalog::roles::{OWNER, Role};
 use crate::engine::{ConnectionInfo, DATABASE, DEFAULT_SCHEMA};
 use crate::postgres::types;
@@ -21,10 +24,12 @@ use crate::postgres::types;
 pub struct Source<'a> {
     /// What exists.
     pub snapshot: &'a Snapshot,
-    /// Who asks.
+    /// As whom is asked.
     pub user: &'a str,
     /// The roles that there are: see [`roles::all`].
     pub roles: Vec<Arc<Role>>,
+    /// What the directory holds.
+    pub catalog: &'a Catalog,
     /// The session's settings: name, value, default.
     pub settings: &'a [(String, String, String)],
     /// The connections: see [`crate::engine::activity`].
@@ -53,9 +58,11 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
     }
     let snapshot = source.snapshot;
     Some(match name {
-        "pg_namespace" => namespaces(snapshot),
-        "pg_class" => classes(snapshot),
-        "pg_attribute" => attributes(snapshot),
+        "pg_namespace" => namespaces(source),
+        "pg_class" => classes(source),
+        "pg_attribute" => attributes(source),
+        "pg_policy" => access_rows::policies(source),
+        "pg_policies" => access_rows::policies_view(source),
         "pg_index" => snapshot
             .relations
             .iter()
@@ -67,7 +74,7 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
         "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" | "pg_group" | "pg_auth_members" => {
             return roles::rows(name, &source.roles);
         }
-        "pg_tables" => tables(snapshot),
+        "pg_tables" => tables(source),
         "pg_views" => views(snapshot, "v"),
         "pg_matviews" => views(snapshot, "m"),
         "pg_indexes" => indexes(snapshot),
@@ -89,7 +96,6 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
             "oid": 13_823, "extname": "plpgsql", "extowner": OWNER_OID, "extnamespace": 11, "extrelocatable": false, "extversion": "1.0",
         }],
         "pg_rules"
-        | "pg_policies"
         | "pg_sequences"
         | "pg_locks"
         | "pg_prepared_xacts"
@@ -98,7 +104,7 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
         | "pg_stats" => Vec::new(),
         // Postgres' own triggers, statistics, dependencies and rewrite rules are about its own tables.
         "pg_trigger" | "pg_statistic" | "pg_depend" | "pg_shdepend" | "pg_rewrite"
-        | "pg_init_privs" | "pg_inherits" | "pg_sequence" | "pg_enum" | "pg_policy"
+        | "pg_init_privs" | "pg_inherits" | "pg_sequence" | "pg_enum" | "pg_default_acl"
         | "pg_foreign_table" => Vec::new(),
         _ => return None,
     })
@@ -113,10 +119,16 @@ pub fn further(name: &str, source: &Source) -> Vec<Row> {
             .iter()
             .flat_map(row_types)
             .collect(),
-        "pg_proc" => datafusion_funnel::functions()
-            .iter()
-            .map(function)
-            .collect(),
+        "pg_proc" => {
+            let functions = datafusion_funnel::functions();
+            let row = |info: &FunctionInfo| {
+                let mut row = function(info);
+                let list = source.list(&Object::Function(info.name.clone()));
+                row.push(("proacl", Value::from(list)));
+                row
+            };
+            functions.iter().map(row).collect()
+        }
         "pg_description" => descriptions(source),
         _ => Vec::new(),
     }
@@ -137,7 +149,8 @@ pub fn connections(connections: &[ConnectionInfo]) -> Vec<Row> {
     connections.iter().map(row).collect()
 }
 
-fn namespaces(snapshot: &Snapshot) -> Vec<Row> {
+fn namespaces(source: &Source) -> Vec<Row> {
+    let snapshot = source.snapshot;
     let system = [
         ("pg_catalog", 11),
         ("information_schema", schema_oid("information_schema")),
@@ -150,11 +163,14 @@ fn namespaces(snapshot: &Snapshot) -> Vec<Row> {
     system
         .into_iter()
         .chain(own)
-        .map(|(name, oid)| row! { "oid": oid, "nspname": name, "nspowner": OWNER_OID })
+        .map(|(name, oid)| {
+            let list = source.list(&Object::Schema(name.to_owned()));
+            row! { "oid": oid, "nspname": name, "nspowner": OWNER_OID, "nspacl": list }
+        })
         .collect()
 }
 
-fn classes(snapshot: &Snapshot) -> Vec<Row> {
+fn classes(source: &Source) -> Vec<Row> {
     let system = RELATIONS.values().map(|relation| {
         class(
             relation.oid,
@@ -166,9 +182,9 @@ fn classes(snapshot: &Snapshot) -> Vec<Row> {
             false,
         )
     });
-    let own = snapshot.relations.iter().flat_map(|relation| {
+    let own = source.snapshot.relations.iter().flat_map(|relation| {
         let persistence = if relation.temporary { "t" } else { "p" };
-        let table = class(
+        let mut table = class(
             relation.oid,
             &relation.name,
             schema_oid(&relation.schema),
@@ -177,6 +193,12 @@ fn classes(snapshot: &Snapshot) -> Vec<Row> {
             persistence,
             !relation.keys.is_empty(),
         );
+        if let Some(entry) = source.entry(relation) {
+            let secure = entry.kept().row_security;
+            table.push(("relrowsecurity", Value::from(secure)));
+            table.push(("relacl", Value::from(entry.list())));
+            table.push(("relowner", Value::from(role_oid(entry.owner()))));
+        }
         let indexes = relation.keys.iter().map(|key| {
             class(
                 key.oid,
@@ -218,7 +240,8 @@ fn class(
     }
 }
 
-fn attributes(snapshot: &Snapshot) -> Vec<Row> {
+fn attributes(source: &Source) -> Vec<Row> {
+    let snapshot = source.snapshot;
     let mut rows = Vec::new();
     for relation in RELATIONS.values() {
         for (at, column) in relation.columns.iter().enumerate() {
@@ -234,8 +257,9 @@ fn attributes(snapshot: &Snapshot) -> Vec<Row> {
         }
     }
     for relation in &snapshot.relations {
+        let entry = source.entry(relation);
         for (at, column) in relation.columns.iter().enumerate() {
-            rows.push(attribute(
+            let mut row = attribute(
                 relation.oid,
                 at,
                 &column.name,
@@ -243,7 +267,12 @@ fn attributes(snapshot: &Snapshot) -> Vec<Row> {
                 column.modifier,
                 !column.nullable,
                 column.default.is_some(),
-            ));
+            );
+            let list = entry
+                .as_ref()
+                .and_then(|entry| entry.grants().list_of_column(entry.owner(), &column.name));
+            row.push(("attacl", Value::from(list)));
+            rows.push(row);
         }
         for key in &relation.keys {
             for (at, number) in key.columns.iter().enumerate() {
@@ -395,13 +424,14 @@ fn databases() -> Vec<Row> {
     }]
 }
 
-fn tables(snapshot: &Snapshot) -> Vec<Row> {
+fn tables(source: &Source) -> Vec<Row> {
+    let snapshot = source.snapshot;
     let system = RELATIONS.values().filter(|relation| relation.kind == "r").map(|relation| row! {
         "schemaname": relation.schema, "tablename": relation.name, "tableowner": OWNER, "hasindexes": true, "hasrules": false, "hastriggers": false, "rowsecurity": false,
     });
     let own = snapshot.relations.iter().filter(|relation| relation.kind == "r").map(|relation| row! {
         "schemaname": relation.schema.as_str(), "tablename": relation.name.as_str(), "tableowner": OWNER, "hasindexes": !relation.keys.is_empty(),
-        "hasrules": false, "hastriggers": false, "rowsecurity": false,
+        "hasrules": false, "hastriggers": false, "rowsecurity": source.entry(relation).is_some_and(|entry| entry.kept().row_security),
     });
     system.chain(own).collect()
 }

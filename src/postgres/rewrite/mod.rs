@@ -19,10 +19,14 @@ pub use syntax::call;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, LimitClause, ObjectName, Query, Select, SetExpr, Statement, TableFactor,
-    VisitMut, VisitorMut,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::names;
 
@@ -57,6 +61,76 @@ pub fn rewrite(statement: &mut Statement, scope: &dyn Scope) {
     let _ = statement.visit(&mut rewriter);
     kept.taken.reverse();
     let _ = statement.visit(&mut Show { kept: &mut kept });
+}
+
+/// An expression of its own, over the columns of one relation; it names no other.
+///
+/// # Errors
+/// 42601 for what isn't one expression, 0A000 for one with a subquery.
+pub fn expression(text: &str) -> Result<Expr, DataFusionError> {
+    let syntax = |error: ParserError| DataFusionError::SQL(Box::new(error), None);
+    let dialect = PostgreSqlDialect {};
+    let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(syntax)?;
+    let expression = parser.parse_expr().map_err(syntax)?;
+    parser.expect_token(&Token::EOF).map_err(syntax)?;
+    if expression.visit(&mut FindQuery).is_break() {
+        return Err(DataFusionError::NotImplemented(
+            "a subquery can't stand in a policy or mask".to_owned(),
+        ));
+    }
+    // A statement is what can be rewritten.
+    let mut statement = Parser::new(&dialect)
+        .try_with_sql("SELECT 1")
+        .and_then(|mut parser| parser.parse_statement())
+        .map_err(syntax)?;
+    if let Some(select) = only_select(&mut statement) {
+        select.selection = Some(expression);
+    }
+    rewrite(&mut statement, &NoScope);
+    only_select(&mut statement)
+        .and_then(|select| select.selection.take())
+        .ok_or_else(|| DataFusionError::Internal("an expression was lost".to_owned()))
+}
+
+fn only_select(statement: &mut Statement) -> Option<&mut Select> {
+    let Statement::Query(query) = statement else {
+        return None;
+    };
+    match query.body.as_mut() {
+        SetExpr::Select(select) => Some(select),
+        _ => None,
+    }
+}
+
+struct FindQuery;
+
+impl Visitor for FindQuery {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+/// Nothing has a name.
+struct NoScope;
+
+impl Scope for NoScope {
+    fn schema_of(&self, _relation: &str) -> Option<String> {
+        None
+    }
+
+    fn reads_its_arguments(&self, _function: &str) -> bool {
+        false
+    }
+
+    fn is_table_function(&self, _function: &str) -> bool {
+        false
+    }
+
+    fn relation_oid(&self, _relation: &str) -> Option<i32> {
+        None
+    }
 }
 
 /// The arguments that are left as they are, in the order in which they stand.
@@ -223,7 +297,6 @@ impl Rewriter<'_> {
 }
 
 fn own_names(statement: &Statement) -> HashSet<String> {
-    use datafusion::sql::sqlparser::ast::{Visit, Visitor};
     struct Ctes(HashSet<String>);
     impl Visitor for Ctes {
         type Break = ();

@@ -58,7 +58,17 @@ impl TestServer {
 
     /// A server with these options, after its owner has run `sql`.
     pub async fn start_as(options: ServerOptions, sql: &str) -> Self {
+        Self::start_over(options, &[], sql).await
+    }
+
+    /// The same, with more files of tables: `crm/deals.csv`.
+    pub async fn start_over(options: ServerOptions, files: &[(&str, String)], sql: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let file = data.path().join("tables").join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
         let events = data.path().join("tables/crm/events.csv");
         std::fs::create_dir_all(events.parent().unwrap()).unwrap();
         std::fs::write(events, EVENTS).unwrap();

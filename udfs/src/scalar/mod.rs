@@ -18,6 +18,7 @@ pub(crate) mod formula;
 pub mod journey_row;
 pub mod lmdi_effect;
 pub mod log_mean;
+pub mod mask;
 pub mod mean_diff_ci;
 pub mod mix_rate_effects;
 pub mod norm_quantile;
