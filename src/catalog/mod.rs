@@ -7,10 +7,12 @@
 //!   catalog/metrics/win_big.json  the versions of a metric
 //!   catalog/changes/script.json   a change of a stage, and its reviews
 //!   catalog/roles/ana.json        a role, with what is kept of its password
+//!   audit/audit-….jsonl           what was asked; see `crate::audit`
 //!   catalog/objects/….json        a CREATE EXTERNAL TABLE, SCHEMA or VIEW, run again at each start
 //! ```
 
 mod annotations;
+mod audit_log;
 mod changes;
 mod files;
 mod metrics;
@@ -21,7 +23,7 @@ mod schemas;
 mod store;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -62,6 +64,8 @@ pub struct Catalog {
     objects: Objects,
     roles: Roles,
     annotations: Annotations,
+    /// Where the audit log is.
+    audit_folder: PathBuf,
     /// The state that relations without a session (`journeys.sales`) are planned with.
     base: OnceLock<SessionState>,
 }
@@ -95,7 +99,7 @@ impl Catalog {
     ///
     /// # Errors
     /// 58030 when the directory can't be made or read.
-    pub fn open(data_dir: &Path) -> Result<Self> {
+    pub fn open(data_dir: &Path, audit_folder: PathBuf) -> Result<Self> {
         let folder = data_dir.join("catalog");
         let store: Store<FunnelDefinition> = Store::open(folder.join("funnels"), "funnel")?;
         let mut funnels = BTreeMap::new();
@@ -126,6 +130,7 @@ impl Catalog {
             objects,
             roles,
             annotations: Annotations::default(),
+            audit_folder,
             base: OnceLock::new(),
         })
     }
@@ -134,6 +139,11 @@ impl Catalog {
     pub fn attach(&self, base: &SessionState) {
         // The first is the engine's; there is no second.
         let _ = self.base.set(base.clone());
+    }
+
+    /// Where the audit log is.
+    pub fn audit_folder(&self) -> &Path {
+        &self.audit_folder
     }
 
     /// What is said about relations beside their data.

@@ -18,6 +18,7 @@ use datafusion_funnel::definition::metric::{METRICS, Metric, MetricDefinition};
 use datafusion_funnel::definition::model::{FunnelDefinition, StageDefinition};
 use datafusion_funnel::table::{JOURNEYS_SCHEMA, journeys_plan};
 
+use super::audit_log::AuditLog;
 use super::{Catalog, pg};
 use crate::engine::DATABASE;
 use crate::postgres::names_of_objects::Names;
@@ -50,9 +51,17 @@ pub async fn register_schemas(
 }
 
 /// The tables of the schema.
-const TABLES: [&str; 5] = ["changes", "funnels", "metrics", "reviews", "stages"];
+const TABLES: [&str; 6] = [
+    "audit_log",
+    "changes",
+    "funnels",
+    "metrics",
+    "reviews",
+    "stages",
+];
 
-/// `funnel.funnels`, `funnel.stages`, `funnel.metrics`, `funnel.changes` and `funnel.reviews`, made when they are asked for.
+/// `funnel.funnels`, `funnel.stages`, `funnel.metrics`, `funnel.changes` and `funnel.reviews`, made when they are asked for;
+/// `funnel.audit_log`.
 #[derive(Debug)]
 struct FunnelSchema {
     catalog: Arc<Catalog>,
@@ -69,6 +78,9 @@ impl SchemaProvider for FunnelSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        if name == "audit_log" {
+            return Ok(Some(Arc::new(AuditLog(Arc::clone(&self.catalog)))));
+        }
         let definitions = self.catalog.definitions();
         let batch = match name {
             "funnels" => funnels_batch(&definitions)?,

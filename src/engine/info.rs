@@ -12,6 +12,8 @@ use super::settings::Settings;
 #[derive(Debug)]
 pub struct SessionInfo {
     user: String,
+    /// Whom it acts as: its user, or the role that `SET ROLE` chose.
+    current_user: Mutex<String>,
     settings: Arc<Mutex<Settings>>,
     /// The number of its connection.
     number: AtomicI32,
@@ -62,6 +64,7 @@ impl SessionInfo {
     ) -> Self {
         Self {
             user: user.to_owned(),
+            current_user: Mutex::new(user.to_owned()),
             settings: Arc::clone(settings),
             number: AtomicI32::new(0),
             activity,
@@ -71,6 +74,16 @@ impl SessionInfo {
     /// Who reads.
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// Whom it acts as.
+    pub fn current_user(&self) -> String {
+        lock(&self.current_user).clone()
+    }
+
+    /// It acts as another from here on.
+    pub(super) fn set_current_user(&self, user: String) {
+        *lock(&self.current_user) = user;
     }
 
     /// The number of the connection; 0 where there is none.

@@ -47,6 +47,7 @@ impl Session {
         }
         *lock(&self.role) = role.map(str::to_owned);
         register_current_user(&self.context, &self.current_user());
+        self.info.set_current_user(self.current_user());
         Ok(())
     }
 

@@ -8,11 +8,14 @@
 )]
 
 mod access;
+mod audit;
 mod changes;
 mod cli;
 mod comparisons;
 mod durability;
 mod examples;
+mod health;
+mod limits;
 mod logic;
 mod peers;
 mod plans;

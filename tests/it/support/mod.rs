@@ -41,9 +41,11 @@ CREATE VIEW web_leads AS SELECT lead_id, occurred_at FROM crm.events WHERE chann
 /// A server of a test's own; it ends with the test.
 pub struct TestServer {
     pub address: SocketAddr,
+    /// Where health and metrics are.
+    pub metrics: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<funnelsql::error::Result<()>>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl TestServer {
@@ -58,11 +60,22 @@ impl TestServer {
 
     /// A server with these options, after its owner has run `sql`.
     pub async fn start_as(options: ServerOptions, sql: &str) -> Self {
+        Self::start_over(|_| {}, options, sql).await
+    }
+
+    /// The same over an engine whose options are changed.
+    pub async fn start_over(
+        change: impl FnOnce(&mut EngineOptions),
+        options: ServerOptions,
+        sql: &str,
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         let events = data.path().join("tables/crm/events.csv");
         std::fs::create_dir_all(events.parent().unwrap()).unwrap();
         std::fs::write(events, EVENTS).unwrap();
-        let engine = Engine::open(EngineOptions::new(data.path())).await.unwrap();
+        let mut engine_options = EngineOptions::new(data.path());
+        change(&mut engine_options);
+        let engine = Engine::open(engine_options).await.unwrap();
         let owner = engine.session("funnelsql");
         owner.run(DEFINITIONS).await.unwrap();
         owner.run(sql).await.unwrap();
@@ -72,20 +85,27 @@ impl TestServer {
     async fn serve(engine: Arc<Engine>, data: TempDir, options: ServerOptions) -> Self {
         let server = Server::bind(engine, options).await.unwrap();
         let address = server.local_addr().unwrap();
+        let metrics = server.metrics_addr();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         Self {
             address,
+            metrics,
             stop: Some(stop),
             running,
-            _data: data,
+            data,
         }
     }
 
     pub async fn start() -> Self {
         Self::start_with(Duration::from_secs(10)).await
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.data.path()
     }
 
     /// Asks the server to stop.
