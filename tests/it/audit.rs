@@ -78,14 +78,14 @@ async fn statements_are_written_with_what_came_of_them() {
     client.query("SELECT * FROM crm.events; SELECT nope").await;
     client.query("SELEC 'x'").await;
     client
-        .parse("SELECT $1::text, value FROM generate_series(1, 10)")
+        .parse("SELECT $1::text, value FROM generate_series(1, 10) AS value")
         .await;
     client.bind(&[Some("漏斗")], &[]).await;
     client.execute(4).await;
     client.sync().await;
     client.query("BEGIN").await;
     client
-        .parse("SELECT value FROM generate_series(1, 10)")
+        .parse("SELECT value FROM generate_series(1, 10) AS value")
         .await;
     client.bind(&[], &[]).await;
     client.execute(4).await;
@@ -115,14 +115,14 @@ async fn statements_are_written_with_what_came_of_them() {
             ("SELECT nope", Outcome::Error, Some("42703"), 0),
             ("SELEC '***'", Outcome::Error, Some("42601"), 0),
             (
-                "SELECT $1::text, value FROM generate_series(1, 10)",
+                "SELECT $1::text, value FROM generate_series(1, 10) AS value",
                 Outcome::Unfinished,
                 None,
                 4
             ),
             ("BEGIN", Outcome::Ok, Some("BEGIN"), 0),
             (
-                "SELECT value FROM generate_series(1, 10)",
+                "SELECT value FROM generate_series(1, 10) AS value",
                 Outcome::Unfinished,
                 None,
                 7

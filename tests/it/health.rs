@@ -47,7 +47,7 @@ async fn statements_and_clients_are_counted() {
     let (server, address) = server().await;
     let mut client = RawClient::start(server.address).await;
     client
-        .query("SELECT value FROM generate_series(1, 100)")
+        .query("SELECT value FROM generate_series(1, 100) AS value")
         .await;
     client.query("SELECT nope").await;
     client.query("SET statement_timeout = '50ms'").await;

@@ -22,7 +22,7 @@ async fn engine(
 
 /// A sort and a grouping that don't fit into 16 MB, and whose result can be checked.
 const LARGE_SORT: &str = "SELECT count(*), max(n) FROM (
-    SELECT value AS n, lpad(value::text, 100, 'x') AS t FROM generate_series(1, 400000) ORDER BY t DESC LIMIT 399999)";
+    SELECT value AS n, lpad(value::text, 100, 'x') AS t FROM generate_series(1, 400000) AS value ORDER BY t DESC LIMIT 399999)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_into_memory_is_sorted_on_disk() {
@@ -47,8 +47,8 @@ async fn what_cannot_spill_is_out_of_memory_and_the_next_statement_runs() {
     })
     .await;
     let session = engine.session("ana");
-    let join = "SELECT count(*) FROM (SELECT lpad(value::text, 100, 'x') AS t FROM generate_series(1, 300000)) a
-                JOIN (SELECT lpad(value::text, 100, 'x') AS t FROM generate_series(1, 300000)) b USING (t)";
+    let join = "SELECT count(*) FROM (SELECT lpad(value::text, 100, 'x') AS t FROM generate_series(1, 300000) AS value) a
+                JOIN (SELECT lpad(value::text, 100, 'x') AS t FROM generate_series(1, 300000) AS value) b USING (t)";
     let error = session.query(join).await.unwrap_err();
     assert_eq!(error.code(), "53200", "{error}");
     let message = error.to_string();
@@ -157,12 +157,12 @@ async fn a_result_has_a_size() {
     let server = TestServer::start_as(options, "").await;
     let mut client = RawClient::start(server.address).await;
     let messages = client
-        .query("SELECT value FROM generate_series(1, 1000)")
+        .query("SELECT value FROM generate_series(1, 1000) AS value")
         .await;
     assert_eq!(rows(&messages).len(), 1000);
     for sql in [
-        "SELECT value FROM generate_series(1, 1000000)",
-        "COPY (SELECT value FROM generate_series(1, 1000000)) TO STDOUT",
+        "SELECT value FROM generate_series(1, 1000000) AS value",
+        "COPY (SELECT value FROM generate_series(1, 1000000) AS value) TO STDOUT",
     ] {
         let messages = client.query(sql).await;
         let failed = error(&messages);
@@ -179,7 +179,7 @@ async fn a_client_that_does_not_read_ends_with_its_statement() {
     let server = TestServer::start().await;
     let mut silent = RawClient::start(server.address).await;
     silent.query("SET statement_timeout = '500ms'").await;
-    let sql = "SELECT lpad(value::text, 1000, 'x') FROM generate_series(1, 1000000)\0";
+    let sql = "SELECT lpad(value::text, 1000, 'x') FROM generate_series(1, 1000000) AS value\0";
     silent.send(b'Q', sql.as_bytes()).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     // What was on its way comes first, then what became of it.
@@ -219,7 +219,7 @@ async fn a_client_that_takes_nothing_for_too_long_is_given_up() {
     };
     let server = TestServer::start_as(options, "").await;
     let mut silent = RawClient::start(server.address).await;
-    let sql = "SELECT lpad(value::text, 1000, 'x') FROM generate_series(1, 1000000)\0";
+    let sql = "SELECT lpad(value::text, 1000, 'x') FROM generate_series(1, 1000000) AS value\0";
     silent.send(b'Q', sql.as_bytes()).await;
     let other = server.client().await;
     let began = Instant::now();
