@@ -31,6 +31,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
@@ -115,6 +116,14 @@ impl Engine {
     /// # Errors
     /// 58030 when the directory can't be made or read; 22023 and 42704 for a setting that can't be.
     pub async fn open(options: EngineOptions) -> Result<Arc<Self>> {
+        Self::open_with(options, &[]).await
+    }
+
+    /// The same, with functions of the caller's.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub async fn open_with(options: EngineOptions, functions: &[ScalarUDF]) -> Result<Arc<Self>> {
         let settings = Arc::new(settings::defaults(&options.settings)?);
         let audit_folder = match &options.audit {
             Some(audit) => audit.folder.clone(),
@@ -124,6 +133,9 @@ impl Engine {
         let memory = Arc::new(EnginePool::new(options.memory_limit));
         let context = SessionContext::new_with_state(base_state(&options, &memory)?);
         datafusion_funnel::register_functions(&context)?;
+        for function in functions {
+            context.register_udf(function.clone());
+        }
         let names = crate::catalog::register_schemas(&context, &catalog).await?;
         let engine = Arc::new(Self {
             base: context.state(),

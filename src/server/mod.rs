@@ -343,3 +343,64 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) {
         () = async { killing.cancelled().await; sleep(LAST_WORD).await } => {}
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use datafusion::arrow::datatypes::DataType;
+    use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
+    use tokio_postgres::NoTls;
+
+    use super::*;
+    use crate::engine::EngineOptions;
+
+    /// A server whose function `panic_test` panics.
+    async fn server() -> (tempfile::TempDir, SocketAddr) {
+        let folder = tempfile::tempdir().unwrap();
+        let panics = create_udf(
+            "panic_test",
+            vec![DataType::Int64],
+            DataType::Int64,
+            Volatility::Volatile,
+            Arc::new(|_: &[ColumnarValue]| panic!("a bug of ours")),
+        );
+        let options = EngineOptions::new(folder.path());
+        let engine = Engine::open_with(options, &[panics]).await.unwrap();
+        let server = Server::bind(engine, ServerOptions::new("127.0.0.1:0"))
+            .await
+            .unwrap();
+        let address = server.local_addr().unwrap();
+        tokio::spawn(server.run(std::future::pending()));
+        (folder, address)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_ends_its_statement_and_nothing_else() {
+        let (_folder, address) = server().await;
+        let url = format!("host=127.0.0.1 port={} user=ana", address.port());
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+            .batch_execute("PREPARE kept AS SELECT 7")
+            .await
+            .unwrap();
+        for sql in [
+            "SELECT panic_test(1)",
+            // In a task of its own, behind an exchange.
+            "SELECT count(*) FROM generate_series(1, 100000) AS n GROUP BY panic_test(n) ORDER BY 1",
+            "SELECT max(panic_test(n)) FROM generate_series(1, 10) AS n",
+        ] {
+            let error = client.simple_query(sql).await.unwrap_err();
+            let error = error.as_db_error().unwrap().clone();
+            assert_eq!(error.code().code(), "XX000", "{sql}: {error}");
+            assert!(error.message().contains("a bug of ours"), "{error}");
+            let error = client.query(sql, &[]).await.unwrap_err();
+            assert_eq!(error.code().unwrap().code(), "XX000", "{sql}");
+        }
+        // The connection, what it holds, and the server go on.
+        client.batch_execute("EXECUTE kept").await.unwrap();
+        let (other, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        other.batch_execute("SELECT 1").await.unwrap();
+    }
+}

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use pgwire::api::auth::protocol_negotiation;
 use pgwire::api::{ClientInfo, PidSecretKeyGenerator};
+use pgwire::error::PgWireError;
 use pgwire::messages::response::{ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::{
     Authentication, BackendKeyData, ParameterStatus, SecretKey, Startup,
@@ -68,7 +70,10 @@ async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<(Con
     let Some(mut candidate) = tls::negotiate(stream, tls.as_deref()).await? else {
         return Ok(None);
     };
-    let started = match candidate.next().await {
+    // pgwire reads past the end of a packet that is shorter than it says, which panics.
+    let first = AssertUnwindSafe(candidate.next()).catch_unwind().await;
+    let malformed = || PgWireError::InvalidStartupMessage;
+    let started = match first.unwrap_or_else(|_| Some(Err(malformed()))) {
         Some(Ok(PgWireFrontendMessage::CancelRequest(named))) => {
             shared.metrics.cancels.inc();
             Registry::cancel(&shared.registry, &named);

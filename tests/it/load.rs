@@ -23,28 +23,46 @@ use crate::support::raw::RawClient;
 /// What a dashboard asks for.
 const SHORT: &str = "SELECT stage, entered, rate FROM stage_conversion('sales')";
 /// What an analyst asks for: all events, grouped.
-const LONG: &str = "SELECT channel, count(*), count(DISTINCT lead_id), max(occurred_at) FROM crm.events
+const LONG: &str =
+    "SELECT channel, count(*), count(DISTINCT lead_id), max(occurred_at) FROM crm.events
                     GROUP BY channel ORDER BY channel";
 /// What nobody waits for.
-const ENDLESS: &str = "SELECT count(*) FROM crm.events a JOIN crm.events b ON a.amount IS DISTINCT FROM b.amount";
+const ENDLESS: &str =
+    "SELECT count(*) FROM crm.events a JOIN crm.events b ON a.amount IS DISTINCT FROM b.amount";
 /// More rows than fit into any buffer.
-const MANY_ROWS: &str = "SELECT value, lpad(value::text, 200, 'x') FROM generate_series(1, 50000) AS value";
+const MANY_ROWS: &str =
+    "SELECT value, lpad(value::text, 200, 'x') FROM generate_series(1, 50000) AS value";
 
 const FUNNEL: &str = "CREATE FUNNEL sales ON crm.events (ENTITY lead_id, TIME occurred_at,
     STAGE acquired WHEN event = 'lead_created', STAGE won WHEN event = 'won', VALUE amount, DIMENSIONS (channel))";
 
 fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
 }
 
 /// Two events of most leads.
 fn events(leads: u64) -> String {
     let mut text = String::from("lead_id,event,occurred_at,channel,amount\n");
     for lead in 0..leads {
-        let (day, channel) = (1 + lead % 28, ["web", "展会", "phone"][usize::try_from(lead % 3).unwrap()]);
-        writeln!(text, "{lead},lead_created,2026-01-{day:02}T09:00:00Z,{channel},").unwrap();
+        let (day, channel) = (
+            1 + lead % 28,
+            ["web", "展会", "phone"][usize::try_from(lead % 3).unwrap()],
+        );
+        writeln!(
+            text,
+            "{lead},lead_created,2026-01-{day:02}T09:00:00Z,{channel},"
+        )
+        .unwrap();
         if lead % 4 != 0 {
-            writeln!(text, "{lead},won,2026-02-{day:02}T09:00:00Z,{channel},{}", lead % 1000).unwrap();
+            writeln!(
+                text,
+                "{lead},won,2026-02-{day:02}T09:00:00Z,{channel},{}",
+                lead % 1000
+            )
+            .unwrap();
         }
     }
     text
@@ -82,7 +100,9 @@ async fn start(leads: u64, clients: u64) -> Place {
         let mut options = EngineOptions::new(data.path());
         options.memory_limit = Some(1 << 30);
         options.session_memory_limit = Some(256 << 20);
-        options.audit = Some(funnelsql::audit::AuditOptions::new(data.path().join("audit")));
+        options.audit = Some(funnelsql::audit::AuditOptions::new(
+            data.path().join("audit"),
+        ));
         let engine = Engine::open(options).await.unwrap();
         let options = ServerOptions {
             max_connections: most,
@@ -92,13 +112,29 @@ async fn start(leads: u64, clients: u64) -> Place {
         let server = Server::bind(Arc::clone(&engine), options).await.unwrap();
         let (address, metrics) = (server.local_addr().unwrap(), server.metrics_addr().unwrap());
         tokio::spawn(server.run(std::future::pending()));
-        return Place { address, metrics, running: Running::Here(engine), _data: data };
+        return Place {
+            address,
+            metrics,
+            running: Running::Here(engine),
+            _data: data,
+        };
     };
     // Two ports that are free now.
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = || {
+        std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+    };
     let (address, metrics) = (free(), free());
     let mut child = Command::new(binary)
-        .args(["serve", "--listen", &address.to_string(), "--metrics-listen", &metrics.to_string()])
+        .args([
+            "serve",
+            "--listen",
+            &address.to_string(),
+            "--metrics-listen",
+            &metrics.to_string(),
+        ])
         .arg("--data-dir")
         .arg(data.path())
         .env("FUNNELSQL_MAX_CONNECTIONS", most.to_string())
@@ -108,17 +144,31 @@ async fn start(leads: u64, clients: u64) -> Place {
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     while !lines.next().unwrap().unwrap().starts_with("ready") {}
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("server: {line}")));
-    Place { address, metrics, running: Running::There(child), _data: data }
+    std::thread::spawn(move || {
+        lines
+            .map_while(Result::ok)
+            .for_each(|line| eprintln!("server: {line}"))
+    });
+    Place {
+        address,
+        metrics,
+        running: Running::There(child),
+        _data: data,
+    }
 }
 
 async fn metric(address: SocketAddr, name: &str) -> f64 {
     use tokio::io::AsyncWriteExt;
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{name} ")));
     line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
 }
 
@@ -142,7 +192,11 @@ fn fault(seen: &Shared, who: &str, what: impl std::fmt::Debug) {
 
 fn percentile(times: &mut [Duration], share: f64) -> Duration {
     times.sort();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss
+    )]
     let at = ((times.len() as f64 - 1.0) * share) as usize;
     times[at]
 }
@@ -153,7 +207,8 @@ async fn short(config: Config, until: Instant, seen: Shared, expected: Vec<(Stri
         let began = Instant::now();
         match client.query(SHORT, &[]).await {
             Ok(rows) => {
-                let found: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+                let found: Vec<(String, i64)> =
+                    rows.iter().map(|row| (row.get(0), row.get(1))).collect();
                 if found != expected {
                     fault(&seen, "short", found);
                 }
@@ -186,7 +241,9 @@ async fn canceling(config: Config, until: Instant, seen: Shared, mut wait_ms: u6
         };
         let (answer, canceled) = tokio::join!(client.query(ENDLESS, &[]), cancel);
         match (answer, canceled) {
-            (Err(error), Ok(())) if error.code() == Some(&SqlState::QUERY_CANCELED) => count(&seen, "canceled"),
+            (Err(error), Ok(())) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                count(&seen, "canceled")
+            }
             // It came before the statement had begun.
             (Ok(_), Ok(())) => count(&seen, "canceled too early"),
             other => fault(&seen, "cancel", other),
@@ -197,7 +254,9 @@ async fn canceling(config: Config, until: Instant, seen: Shared, mut wait_ms: u6
 async fn reading_slowly(address: SocketAddr, until: Instant, seen: Shared) {
     let mut client = RawClient::start(address).await;
     while Instant::now() < until {
-        client.send(b'Q', &[MANY_ROWS.as_bytes(), b"\0"].concat()).await;
+        client
+            .send(b'Q', &[MANY_ROWS.as_bytes(), b"\0"].concat())
+            .await;
         let mut bytes = Vec::new();
         let mut part = vec![0; 256 << 10];
         // ReadyForQuery is the last: Z, a length of 5, the status.
@@ -221,7 +280,11 @@ async fn vanishing(address: SocketAddr, until: Instant, seen: Shared, mut wait_m
     while Instant::now() < until {
         let mut client = RawClient::start(address).await;
         wait_ms = (wait_ms * 7 + 3) % 100;
-        let sql = if wait_ms % 2 == 0 { ENDLESS } else { MANY_ROWS };
+        let sql = if wait_ms.is_multiple_of(2) {
+            ENDLESS
+        } else {
+            MANY_ROWS
+        };
         client.send(b'Q', &[sql.as_bytes(), b"\0"].concat()).await;
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         drop(client);
@@ -256,7 +319,11 @@ async fn many_clients_get_what_they_ask_for_and_leave_nothing_behind() {
     let leads = number("LOAD_LEADS", 2000);
     let place = start(leads, clients).await;
     let mut config = Config::new();
-    config.host("127.0.0.1").port(place.address.port()).user("ana").dbname("funnelsql");
+    config
+        .host("127.0.0.1")
+        .port(place.address.port())
+        .user("ana")
+        .dbname("funnelsql");
     let first = connect(&config).await;
     first.batch_execute(FUNNEL).await.unwrap();
     let rows = first.query(SHORT, &[]).await.unwrap();
@@ -308,7 +375,11 @@ async fn many_clients_get_what_they_ask_for_and_leave_nothing_behind() {
     let memory_after = metric(place.metrics, "funnelsql_resident_memory_bytes").await;
     let mut seen = seen.lock().unwrap();
     let mut idle = idle.lock().unwrap();
-    assert!(seen.faults.is_empty() && idle.faults.is_empty(), "{:#?}", seen.faults);
+    assert!(
+        seen.faults.is_empty() && idle.faults.is_empty(),
+        "{:#?}",
+        seen.faults
+    );
     let megabytes = |bytes: f64| bytes / f64::from(1 << 20);
     eprintln!(
         "{clients} clients, {seconds} s, {leads} leads: short ones p50 {:?}, p99 {:?} ({}); alone p50 {:?}, p99 {:?}; {:?}; \

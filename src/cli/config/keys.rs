@@ -178,3 +178,34 @@ const TABLES: &str = "
   # user = \"+sales\"                  # the same; +role is every member of the role
   # method = \"scram-sha-256\"         # a password; or cert, trust, reject
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_has_every_key_with_its_default() {
+        let guide = include_str!("../../../docs/server.md");
+        for key in KEYS.iter().filter(|key| key.has_variable()) {
+            let named = format!("`{}`", key.name);
+            let line = guide
+                .lines()
+                .filter(|line| line.starts_with("| `"))
+                .find(|line| line.contains(&named) && line.contains("| ["));
+            assert!(line.is_some(), "no {named}");
+            if let (Some(line), Some(default)) = (line, key.default) {
+                let written = [format!("[`{default}`]"), format!("[{default}]")];
+                assert!(
+                    written.iter().any(|written| line.contains(written)),
+                    "{line}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_is_a_configuration() {
+        let example = example();
+        assert!(example.parse::<toml::Table>().is_ok(), "{example}");
+    }
+}

@@ -41,6 +41,8 @@ CREATE VIEW web_leads AS SELECT lead_id, occurred_at FROM crm.events WHERE chann
 /// A server of a test's own; it ends with the test.
 pub struct TestServer {
     pub address: SocketAddr,
+    /// The engine below.
+    pub engine: Arc<Engine>,
     /// Where health and metrics are.
     pub metrics: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
@@ -83,7 +85,7 @@ impl TestServer {
     }
 
     async fn serve(engine: Arc<Engine>, data: TempDir, options: ServerOptions) -> Self {
-        let server = Server::bind(engine, options).await.unwrap();
+        let server = Server::bind(Arc::clone(&engine), options).await.unwrap();
         let address = server.local_addr().unwrap();
         let metrics = server.metrics_addr();
         let (stop, stopped) = oneshot::channel();
@@ -92,6 +94,7 @@ impl TestServer {
         }));
         Self {
             address,
+            engine,
             metrics,
             stop: Some(stop),
             running,
