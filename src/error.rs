@@ -33,6 +33,14 @@ pub enum Error {
         /// What to write instead.
         hint: String,
     },
+    /// More than the server allows.
+    #[error("{message}")]
+    OverLimit {
+        /// What there is too much of.
+        message: String,
+        /// What to do instead.
+        hint: String,
+    },
     /// A fault in a funnel, or a name that doesn't exist.
     #[error("{error}")]
     Funnel {
@@ -292,6 +300,8 @@ pub enum Fault {
     InvalidWidth,
     /// The memory limit.
     OutOfMemory,
+    /// The limit of temporary files, or a disk that is full.
+    DiskFull,
     /// A file that is not there any more, or can't be read.
     Io,
     /// A plan that can't be right, for no other reason.
@@ -306,6 +316,7 @@ impl Error {
         match self {
             Error::Syntax { .. } => "42601",
             Error::TooComplex { .. } => "54001",
+            Error::OverLimit { .. } => "53400",
             Error::Funnel { error, .. } => error.code(),
             Error::Ambiguous { .. } => "42702",
             Error::Unsupported { .. } => "0A000",
@@ -372,6 +383,7 @@ impl Error {
                 Fault::InvalidLogarithm => "2201E",
                 Fault::InvalidWidth => "2201G",
                 Fault::OutOfMemory => "53200",
+                Fault::DiskFull => "53100",
                 Fault::Io => "58030",
                 Fault::Semantic => "42000",
                 Fault::Internal => "XX000",
@@ -397,6 +409,7 @@ impl Error {
                 Some("Declare it with SCROLL option to enable backward scan.".to_owned())
             }
             Error::TooComplex { hint, .. }
+            | Error::OverLimit { hint, .. }
             | Error::WrongObject { hint, .. }
             | Error::Denied { hint, .. }
             | Error::Configuration { hint, .. } => Some(hint.clone()),
@@ -416,6 +429,13 @@ impl Error {
                 fault: Fault::OutOfMemory,
                 ..
             } => Some("Ask for fewer rows or columns, or raise the memory limit.".to_owned()),
+            Error::Query {
+                fault: Fault::DiskFull,
+                ..
+            } => Some(
+                "Sort or group fewer rows at a time, or raise the limit of temporary files."
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -465,6 +485,14 @@ impl Error {
             _ => {}
         }
         self
+    }
+
+    /// A session has as many of something as it may have; `instead` is what makes room.
+    pub fn too_many(what: &str, most: usize, instead: &str) -> Self {
+        Error::OverLimit {
+            message: format!("too many {what}: a session may have {most}"),
+            hint: format!("Close those that aren't needed any more ({instead})."),
+        }
     }
 
     /// An error while doing `what` with a file or socket.
@@ -520,6 +548,16 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
             hint: None,
         },
         DataFusionError::ArrowError(error, _) => from_arrow(error, position),
+        // DataFusion's one error about the disk is of this kind, so that only the text tells it apart.
+        DataFusionError::ResourcesExhausted(message)
+            if message.starts_with("The used disk space") =>
+        {
+            let limit = between(message, "limit of ", ". ").unwrap_or("its limit");
+            query(
+                Fault::DiskFull,
+                format!("temporary files of all statements would take more than {limit}"),
+            )
+        }
         DataFusionError::ResourcesExhausted(message) => {
             query(Fault::OutOfMemory, first_line(message))
         }
@@ -529,7 +567,7 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
         DataFusionError::Execution(message) => {
             from_message(message, position, Fault::InvalidArgument)
         }
-        DataFusionError::IoError(error) => query(Fault::Io, error.to_string()),
+        DataFusionError::IoError(error) => query(io_fault(error), error.to_string()),
         DataFusionError::ObjectStore(error) => query(Fault::Io, error.to_string()),
         DataFusionError::ParquetError(error) => query(Fault::Io, error.to_string()),
         DataFusionError::Collection(errors) => match errors.first() {
@@ -655,6 +693,13 @@ fn from_schema_error(error: &SchemaError, position: Option<usize>) -> Error {
     }
 }
 
+fn io_fault(error: &std::io::Error) -> Fault {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Fault::DiskFull,
+        _ => Fault::Io,
+    }
+}
+
 fn from_arrow(error: &ArrowError, position: Option<usize>) -> Error {
     let (fault, message) = match error {
         ArrowError::DivideByZero => (Fault::DivisionByZero, "division by zero".to_owned()),
@@ -665,7 +710,7 @@ fn from_arrow(error: &ArrowError, position: Option<usize>) -> Error {
         ArrowError::CsvError(message) | ArrowError::JsonError(message) => {
             (Fault::InvalidText, message.clone())
         }
-        ArrowError::IoError(message, _) => (Fault::Io, message.clone()),
+        ArrowError::IoError(message, error) => (io_fault(error), message.clone()),
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
             Some(inner) => return Error::from_engine(inner, ""),
             None => (Fault::Internal, inner.to_string()),

@@ -8,11 +8,13 @@
 //!   catalog/changes/script.json   a change of a stage, and its reviews
 //!   catalog/roles/ana.json        a role, with what is kept of its password
 //!   catalog/access/….json         who may see what of an object
+//!   audit/audit-….jsonl           what was asked; see `crate::audit`
 //!   catalog/objects/….json        a CREATE EXTERNAL TABLE, SCHEMA or VIEW, run again at each start
 //! ```
 
 pub mod access;
 mod annotations;
+mod audit_log;
 mod changes;
 mod files;
 mod guard;
@@ -24,7 +26,7 @@ mod schemas;
 mod store;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -73,6 +75,8 @@ pub struct Catalog {
     roles: Roles,
     access: Access,
     annotations: Annotations,
+    /// Where the audit log is.
+    audit_folder: PathBuf,
     /// The state that what a funnel reads is planned with: everything is there, and guarded.
     base: OnceLock<SessionState>,
 }
@@ -106,7 +110,7 @@ impl Catalog {
     ///
     /// # Errors
     /// 58030 when the directory can't be made or read.
-    pub fn open(data_dir: &Path) -> Result<Self> {
+    pub fn open(data_dir: &Path, audit_folder: PathBuf) -> Result<Self> {
         let folder = data_dir.join("catalog");
         let store: Store<FunnelDefinition> = Store::open(folder.join("funnels"), "funnel")?;
         let mut funnels = BTreeMap::new();
@@ -139,6 +143,7 @@ impl Catalog {
             roles,
             access,
             annotations: Annotations::default(),
+            audit_folder,
             base: OnceLock::new(),
         })
     }
@@ -163,6 +168,11 @@ impl Catalog {
         let catalogs = Arc::clone(base.catalog_list());
         let who = Who::Session(Arc::clone(identity));
         Arc::new(GuardedCatalogs::new(catalogs, Arc::clone(self), who))
+    }
+
+    /// Where the audit log is.
+    pub fn audit_folder(&self) -> &Path {
+        &self.audit_folder
     }
 
     /// What is said about relations beside their data.

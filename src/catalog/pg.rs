@@ -26,7 +26,7 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 
 use super::Catalog;
-use crate::engine::settings::{POSTGRES_VERSION, Settings};
+use crate::engine::settings::{POSTGRES_VERSION, Settings, is_for_superusers};
 use crate::engine::{Activity, DATABASE, SessionInfo};
 use crate::error::{Error, Fault};
 use crate::postgres::function::{Call, Returns, fault, function, volatile_function};
@@ -212,6 +212,13 @@ fn set_config(call: &Call, settings: &Mutex<Settings>) -> Result<ArrayRef, DataF
             answers.push(None);
             continue;
         };
+        if is_for_superusers(name) {
+            // Who asks is known to SET alone.
+            return Err(DataFusionError::External(Box::new(Error::Denied {
+                message: format!("permission denied to set parameter \"{name}\" by set_config"),
+                hint: format!("A superuser can SET {name}."),
+            })));
+        }
         let local = local.iter().nth(row).flatten() == Some("t");
         settings
             .set(name, value, local)

@@ -19,6 +19,7 @@ use datafusion_funnel::definition::model::{FunnelDefinition, StageDefinition};
 use datafusion_funnel::table::{JOURNEYS_SCHEMA, journeys_plan};
 
 use super::access::Object;
+use super::audit_log::AuditLog;
 use super::{Catalog, pg};
 use crate::engine::{DATABASE, SessionInfo};
 
@@ -50,12 +51,18 @@ pub async fn register_schemas(
 }
 
 /// The tables of the schema.
-const TABLES: [&str; 6] = [
-    "changes", "funnels", "masks", "metrics", "reviews", "stages",
+const TABLES: [&str; 7] = [
+    "audit_log",
+    "changes",
+    "funnels",
+    "masks",
+    "metrics",
+    "reviews",
+    "stages",
 ];
 
 /// `funnel.funnels`, `funnel.stages`, `funnel.metrics`, `funnel.changes`, `funnel.reviews` and `funnel.masks`, made when they are
-/// asked for.
+/// asked for; `funnel.audit_log`.
 #[derive(Debug)]
 struct FunnelSchema {
     catalog: Arc<Catalog>,
@@ -72,6 +79,9 @@ impl SchemaProvider for FunnelSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        if name == "audit_log" {
+            return Ok(Some(Arc::new(AuditLog(Arc::clone(&self.catalog)))));
+        }
         let Some(name) = TABLES.into_iter().find(|table| *table == name) else {
             return Ok(None);
         };

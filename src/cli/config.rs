@@ -1,7 +1,10 @@
-//! The file of `funnelsql serve --config`.
+//! What a server is told: the file of `--config`, and variables of the environment that go before it.
 
+pub mod keys;
 mod rules;
 
+use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,21 +13,39 @@ use datafusion_funnel::error::nearest;
 use toml::{Table, Value};
 
 use super::exit::Failure;
+use super::log::LogFormat;
+use super::machine;
+use crate::audit::AuditOptions;
+use crate::engine::EngineOptions;
+use crate::engine::settings;
 use crate::server::rules::{Method, Over, Rule};
 use crate::server::{ServerOptions, TlsFiles};
+use keys::{KEYS, variable};
 
-/// What a configuration file says; what it leaves out is absent.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What a configuration says; what it leaves out is absent.
+#[derive(Debug, Default, PartialEq)]
 pub struct Config {
     /// `listen`
     pub listen: Option<String>,
-    /// `data_dir`; a relative path starts at the file's folder.
+    /// `data_dir`; a relative path starts at the file's folder, as each does.
     pub data_dir: Option<PathBuf>,
     /// `memory_limit`, in bytes
     pub memory_limit: Option<usize>,
+    /// `session_memory_limit`, in bytes
+    pub session_memory_limit: Option<usize>,
+    /// `temp_dir`
+    pub temp_dir: Option<PathBuf>,
+    /// `temp_limit`, in bytes
+    pub temp_limit: Option<u64>,
+    /// `result_limit`, in bytes
+    pub result_limit: Option<usize>,
+    /// `max_prepared_statements`
+    pub max_prepared_statements: Option<usize>,
     /// `shutdown_grace`
     pub shutdown_grace: Option<Duration>,
-    /// `tls_cert`; a relative path starts at the file's folder, as of each path.
+    /// `send_timeout`
+    pub send_timeout: Option<Duration>,
+    /// `tls_cert`
     pub tls_cert: Option<PathBuf>,
     /// `tls_key`
     pub tls_key: Option<PathBuf>,
@@ -42,26 +63,38 @@ pub struct Config {
     pub login_failures: Option<u32>,
     /// `login_ban`
     pub login_ban: Option<Duration>,
+    /// `audit`
+    pub audit: Option<bool>,
+    /// `audit_dir`
+    pub audit_dir: Option<PathBuf>,
+    /// `audit_file_size`, in bytes
+    pub audit_file_size: Option<u64>,
+    /// `audit_files`
+    pub audit_files: Option<usize>,
+    /// `audit_literals`
+    pub audit_literals: Option<bool>,
+    /// `metrics_listen`
+    pub metrics_listen: Option<String>,
+    /// `log_format`
+    pub log_format: Option<LogFormat>,
+    /// `log_level`
+    pub log_level: Option<String>,
+    /// `[settings]`
+    pub settings: BTreeMap<String, String>,
     /// `[[auth]]`
     pub auth: Option<Vec<Rule>>,
+    /// The values as they were written, and where.
+    pub written: BTreeMap<&'static str, (Value, Origin)>,
 }
 
-const KEYS: [&str; 14] = [
-    "listen",
-    "data_dir",
-    "memory_limit",
-    "shutdown_grace",
-    "tls_cert",
-    "tls_key",
-    "tls_client_ca",
-    "admin_password_file",
-    "max_connections",
-    "superuser_reserved_connections",
-    "login_timeout",
-    "login_failures",
-    "login_ban",
-    "auth",
-];
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In a file.
+    File(PathBuf),
+    /// In a variable of the environment.
+    Variable,
+}
 
 /// As Postgres has them: 1 kB is 1024 bytes.
 const BYTES: [(&str, u64); 6] = [
@@ -82,21 +115,31 @@ const MILLISECONDS: [(&str, u64); 5] = [
     ("h", 3_600_000),
 ];
 
+/// The least that a session can sort anything in.
+const LEAST_SESSION_MEMORY: usize = 16 << 20;
+
 impl Config {
-    /// Reads a file.
+    /// Reads a file, where there is one, and the environment.
     ///
     /// # Errors
     /// F0000 for a file that isn't there or isn't TOML, for a key that there isn't, with the one it is
     /// near to, and for a value that its key can't have.
-    pub fn read(path: &Path) -> Result<Self, Failure> {
-        let text = fs::read_to_string(path).map_err(|error| {
-            let message = format!(
-                "can't read configuration file \"{}\": {error}",
-                path.display()
-            );
-            Failure::usage(message, "Check the path behind --config.")
-        })?;
-        Self::parse(&text, path)
+    pub fn read(path: Option<&Path>) -> Result<Self, Failure> {
+        let mut config = match path {
+            None => Self::default(),
+            Some(path) => {
+                let text = fs::read_to_string(path).map_err(|error| {
+                    let message = format!(
+                        "can't read configuration file \"{}\": {error}",
+                        path.display()
+                    );
+                    Failure::usage(message, "Check the path behind --config.")
+                })?;
+                Self::parse(&text, path)?
+            }
+        };
+        config.overlay(|name| env::var(name).ok())?;
+        Ok(config)
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
@@ -105,38 +148,123 @@ impl Config {
             .map_err(|error| syntax_error(&error, text, path))?;
         let mut config = Self::default();
         for (key, value) in &table {
-            let setting = Setting { key, value, path };
-            match key.as_str() {
-                "listen" => config.listen = Some(setting.text("\"127.0.0.1:5477\"")?.to_owned()),
-                "data_dir" => config.data_dir = Some(setting.file("\"/srv/funnelsql\"")?),
-                "memory_limit" => {
-                    config.memory_limit =
-                        Some(setting.amount(&BYTES, "\"8GB\", or a number of bytes")?);
-                }
-                "shutdown_grace" => config.shutdown_grace = Some(setting.duration()?),
-                "tls_cert" => config.tls_cert = Some(setting.file("\"server.crt\"")?),
-                "tls_key" => config.tls_key = Some(setting.file("\"server.key\"")?),
-                "tls_client_ca" => config.tls_client_ca = Some(setting.file("\"clients.crt\"")?),
-                "admin_password_file" => {
-                    config.admin_password_file = Some(setting.file("\"admin.password\"")?);
-                }
-                "max_connections" => config.max_connections = Some(setting.count("100")?),
-                "superuser_reserved_connections" => {
-                    config.reserved_connections = Some(setting.count("3")?);
-                }
-                "login_timeout" => config.login_timeout = Some(setting.duration()?),
-                "login_failures" => {
-                    config.login_failures = Some(setting.count("5, or 0 for any number")?);
-                }
-                "login_ban" => config.login_ban = Some(setting.duration()?),
-                "auth" => config.auth = Some(rules::read(value, path)?),
-                _ => {
-                    let near = nearest(key, &KEYS.map(str::to_owned)).map(str::to_owned);
-                    return Err(unknown_key(key, near.as_deref(), &KEYS, path));
-                }
-            }
+            let Some(known) = KEYS.iter().find(|known| known.name == key) else {
+                let names = KEYS.map(|key| key.name);
+                let near = nearest(key, &names.map(str::to_owned)).map(str::to_owned);
+                return Err(unknown_key(key, near.as_deref(), &names, path));
+            };
+            config.take(known.name, value.clone(), Origin::File(path.to_owned()))?;
         }
         Ok(config)
+    }
+
+    /// Takes what the environment says in the place of what the file does.
+    fn overlay(&mut self, variable_of: impl Fn(&str) -> Option<String>) -> Result<(), Failure> {
+        for key in KEYS.iter().filter(|key| key.has_variable()) {
+            let Some(text) = variable_of(&variable(key.name)) else {
+                continue;
+            };
+            let value = match text.parse::<i64>() {
+                Ok(number) => Value::Integer(number),
+                Err(_) => match text.parse::<bool>() {
+                    Ok(truth) => Value::Boolean(truth),
+                    Err(_) => Value::String(text),
+                },
+            };
+            self.take(key.name, value, Origin::Variable)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, key: &'static str, value: Value, origin: Origin) -> Result<(), Failure> {
+        let setting = Setting {
+            key,
+            value: &value,
+            origin: &origin,
+        };
+        match key {
+            "listen" => self.listen = Some(setting.text("\"127.0.0.1:5477\"")?.to_owned()),
+            "data_dir" => self.data_dir = Some(setting.file("\"/srv/funnelsql\"")?),
+            "memory_limit" => self.memory_limit = Some(setting.bytes()?),
+            "session_memory_limit" => self.session_memory_limit = Some(setting.bytes()?),
+            "temp_dir" => self.temp_dir = Some(setting.file("\"/var/tmp\"")?),
+            "temp_limit" => self.temp_limit = Some(setting.bytes()?),
+            "result_limit" => self.result_limit = Some(setting.bytes()?),
+            "max_prepared_statements" => {
+                self.max_prepared_statements = Some(setting.count("2000")?);
+            }
+            "shutdown_grace" => self.shutdown_grace = Some(setting.duration()?),
+            "send_timeout" => self.send_timeout = Some(setting.duration()?),
+            "tls_cert" => self.tls_cert = Some(setting.file("\"server.crt\"")?),
+            "tls_key" => self.tls_key = Some(setting.file("\"server.key\"")?),
+            "tls_client_ca" => self.tls_client_ca = Some(setting.file("\"clients.crt\"")?),
+            "admin_password_file" => {
+                self.admin_password_file = Some(setting.file("\"admin.password\"")?);
+            }
+            "max_connections" => self.max_connections = Some(setting.count("100")?),
+            "superuser_reserved_connections" => {
+                self.reserved_connections = Some(setting.count("3")?);
+            }
+            "login_timeout" => self.login_timeout = Some(setting.duration()?),
+            "login_failures" => {
+                self.login_failures = Some(setting.count("5, or 0 for any number")?);
+            }
+            "login_ban" => self.login_ban = Some(setting.duration()?),
+            "audit" => self.audit = Some(setting.truth()?),
+            "audit_dir" => self.audit_dir = Some(setting.file("\"/var/log/funnelsql\"")?),
+            "audit_file_size" => self.audit_file_size = Some(setting.bytes()?),
+            "audit_files" => self.audit_files = Some(setting.positive("16")?),
+            "audit_literals" => self.audit_literals = Some(setting.truth()?),
+            "metrics_listen" => {
+                self.metrics_listen = Some(setting.text("\"127.0.0.1:9477\"")?.to_owned());
+            }
+            "log_format" => self.log_format = Some(setting.one_of(&LogFormat::NAMES)?),
+            "log_level" => {
+                let example = "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
+                let level = setting.text(example)?;
+                super::log::check_level(level).map_err(|()| setting.invalid(example))?;
+                self.log_level = Some(level.to_owned());
+            }
+            "settings" => self.settings = setting.settings()?,
+            _ => self.auth = Some(rules::read(&value, &origin)?),
+        }
+        self.written.insert(key, (value, origin));
+        Ok(())
+    }
+
+    /// What an engine over that directory is opened with.
+    ///
+    /// # Errors
+    /// F0000 for limits that don't go together.
+    pub fn engine_options(&self, data_dir: PathBuf) -> Result<EngineOptions, Failure> {
+        let mut options = EngineOptions::new(data_dir);
+        // Without a limit the system would end the server, and everybody's statements with it.
+        options.memory_limit = self.memory_limit.or_else(machine::default_memory_limit);
+        options.session_memory_limit = self.session_memory_limit.or(options
+            .memory_limit
+            .map(|limit| (limit / 2).max(LEAST_SESSION_MEMORY)));
+        if self
+            .session_memory_limit
+            .is_some_and(|limit| limit < LEAST_SESSION_MEMORY)
+        {
+            return Err(apart("session_memory_limit", "it has to be 16MB or more"));
+        }
+        options.temp_dir.clone_from(&self.temp_dir);
+        options.temp_limit = self.temp_limit.unwrap_or(options.temp_limit);
+        options.max_prepared_statements = self
+            .max_prepared_statements
+            .unwrap_or(options.max_prepared_statements);
+        options.settings.clone_from(&self.settings);
+        if self.audit.unwrap_or(true) {
+            let folder = self.audit_dir.clone();
+            let mut audit =
+                AuditOptions::new(folder.unwrap_or_else(|| options.data_dir.join("audit")));
+            audit.file_bytes = self.audit_file_size.unwrap_or(audit.file_bytes);
+            audit.files = self.audit_files.unwrap_or(audit.files);
+            audit.literals = self.audit_literals.unwrap_or(audit.literals);
+            options.audit = Some(audit);
+        }
+        Ok(options)
     }
 
     /// What a server that listens there is started with.
@@ -187,6 +315,9 @@ impl Config {
         options.login_timeout = self.login_timeout.unwrap_or(options.login_timeout);
         options.login_failures = self.login_failures.unwrap_or(options.login_failures);
         options.login_ban = self.login_ban.unwrap_or(options.login_ban);
+        options.send_timeout = self.send_timeout.unwrap_or(options.send_timeout);
+        options.result_limit = self.result_limit;
+        options.metrics_listen.clone_from(&self.metrics_listen);
         if options.reserved_connections >= options.max_connections {
             return Err(apart(
                 "superuser_reserved_connections",
@@ -208,7 +339,7 @@ fn apart(what: &str, why: &str) -> Failure {
 struct Setting<'a> {
     key: &'a str,
     value: &'a Value,
-    path: &'a Path,
+    origin: &'a Origin,
 }
 
 impl Setting<'_> {
@@ -219,11 +350,48 @@ impl Setting<'_> {
             .ok_or_else(|| self.invalid(example))
     }
 
-    /// A path, from the folder of the configuration.
+    /// A path, from the folder of the configuration, or from where the server is started.
     fn file(&self, example: &str) -> Result<PathBuf, Failure> {
         let written = self.text(example)?;
-        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let folder = match self.origin {
+            Origin::File(path) => path.parent().unwrap_or(Path::new("")),
+            Origin::Variable => Path::new(""),
+        };
         Ok(folder.join(written))
+    }
+
+    fn bytes<T: TryFrom<u64>>(&self) -> Result<T, Failure> {
+        self.amount(&BYTES, "\"8GB\", or a number of bytes")
+    }
+
+    fn truth(&self) -> Result<bool, Failure> {
+        self.value
+            .as_bool()
+            .ok_or_else(|| self.invalid("true or false"))
+    }
+
+    /// A table of Postgres' settings and their values.
+    fn settings(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let Some(table) = self.value.as_table() else {
+            return Err(self.invalid(
+                "[settings] on a line, and settings below: statement_timeout = \"5min\"",
+            ));
+        };
+        let text = |(name, value): (&String, &Value)| {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            (name.clone(), value)
+        };
+        let wanted: BTreeMap<String, String> = table.iter().map(text).collect();
+        settings::defaults(&wanted).map_err(|error| {
+            let hint = error
+                .hint()
+                .unwrap_or_else(|| "SHOW ALL lists the settings and what they may be.".to_owned());
+            Failure::usage(format!("[settings] in {}: {error}", self.place()), hint)
+        })?;
+        Ok(wanted)
     }
 
     fn duration(&self) -> Result<Duration, Failure> {
@@ -238,6 +406,13 @@ impl Setting<'_> {
         number
             .and_then(|number| T::try_from(number).ok())
             .ok_or_else(|| self.invalid(example))
+    }
+
+    fn positive(&self, example: &str) -> Result<usize, Failure> {
+        self.count(example).and_then(|number| match number {
+            0 => Err(self.invalid(example)),
+            number => Ok(number),
+        })
     }
 
     /// A whole number above zero with one of the units, in the smallest of them.
@@ -266,9 +441,19 @@ impl Setting<'_> {
             .ok_or_else(|| self.invalid(example))
     }
 
+    fn place(&self) -> String {
+        match self.origin {
+            Origin::File(path) => format!("\"{}\"", path.display()),
+            Origin::Variable => "the environment".to_owned(),
+        }
+    }
+
     fn invalid(&self, example: &str) -> Failure {
-        let Self { key, value, path } = self;
-        let message = format!("{key} in \"{}\" can't be {value}", path.display());
+        let Self { key, value, origin } = self;
+        let message = match origin {
+            Origin::File(_) => format!("{key} in {} can't be {value}", self.place()),
+            Origin::Variable => format!("{} can't be {value}", variable(key)),
+        };
         Failure::usage(message, format!("Write {example}."))
     }
 }
@@ -306,11 +491,18 @@ fn syntax_error(error: &toml::de::Error, text: &str, path: &Path) -> Failure {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Config, (String, String)> {
-        Config::parse(text, Path::new("etc/f.toml")).map_err(|failure| {
+    fn told<T>(result: Result<T, Failure>) -> Result<T, (String, String)> {
+        result.map_err(|failure| {
             let error = failure.error().unwrap();
             (error.to_string(), error.hint().unwrap())
         })
+    }
+
+    /// What a text says; as it was written is another test's.
+    fn parse(text: &str) -> Result<Config, (String, String)> {
+        let mut config = told(Config::parse(text, Path::new("etc/f.toml")))?;
+        config.written.clear();
+        Ok(config)
     }
 
     #[test]
@@ -341,6 +533,100 @@ mod tests {
         };
         assert_eq!(parse(text), Ok(expected));
         assert_eq!(parse(""), Ok(Config::default()));
+        let text = "session_memory_limit = '1GB'\ntemp_dir = 't'\ntemp_limit = '2GB'\nresult_limit = '1MB'\n\
+                    max_prepared_statements = 7\nsend_timeout = '1min'\naudit = false\naudit_dir = '/a'\n\
+                    audit_file_size = '1MB'\naudit_files = 2\naudit_literals = false\nmetrics_listen = '[::1]:1'\n\
+                    log_format = 'json'\nlog_level = 'warn'\n[settings]\nstatement_timeout = '5min'\nDateStyle = 'ISO'";
+        let expected = Config {
+            session_memory_limit: Some(1 << 30),
+            temp_dir: Some(PathBuf::from("etc/t")),
+            temp_limit: Some(2 << 30),
+            result_limit: Some(1 << 20),
+            max_prepared_statements: Some(7),
+            send_timeout: Some(Duration::from_secs(60)),
+            audit: Some(false),
+            audit_dir: Some(PathBuf::from("/a")),
+            audit_file_size: Some(1 << 20),
+            audit_files: Some(2),
+            audit_literals: Some(false),
+            metrics_listen: Some("[::1]:1".to_owned()),
+            log_format: Some(LogFormat::Json),
+            log_level: Some("warn".to_owned()),
+            settings: [("statement_timeout", "5min"), ("DateStyle", "ISO")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            ..Config::default()
+        };
+        assert_eq!(parse(text), Ok(expected));
+    }
+
+    #[test]
+    fn every_key_of_the_list_is_read() {
+        for key in KEYS {
+            // A date is what none of them can be.
+            let text = format!("{} = 1979-05-27", key.name);
+            let (message, _) = parse(&text).unwrap_err();
+            assert!(message.starts_with(key.name), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_variable_goes_before_the_file() {
+        let mut config =
+            Config::parse("listen = 'a'\ndata_dir = 'd'", Path::new("etc/f.toml")).unwrap();
+        let variables = BTreeMap::from([
+            ("FUNNELSQL_LISTEN", "b"),
+            ("FUNNELSQL_MAX_CONNECTIONS", "20"),
+            ("FUNNELSQL_AUDIT", "false"),
+            ("FUNNELSQL_TEMP_DIR", "t"),
+            ("FUNNELSQL_SETTINGS", "no key of the environment"),
+        ]);
+        let read = |name: &str| variables.get(name).map(|text| (*text).to_owned());
+        config.overlay(read).unwrap();
+        assert_eq!(config.listen.as_deref(), Some("b"));
+        assert_eq!(config.data_dir, Some(PathBuf::from("etc/d")));
+        assert_eq!(
+            (config.max_connections, config.audit),
+            (Some(20), Some(false))
+        );
+        assert_eq!(config.temp_dir, Some(PathBuf::from("t")));
+        assert_eq!(config.written["listen"].1, Origin::Variable);
+        let faulty = |name: &str| (name == "FUNNELSQL_MEMORY_LIMIT").then(|| "much".to_owned());
+        let fault = told(Config::default().overlay(faulty)).unwrap_err();
+        assert_eq!(fault.0, "FUNNELSQL_MEMORY_LIMIT can't be \"much\"");
+    }
+
+    #[test]
+    fn settings_are_those_that_there_are() {
+        let (message, _) = parse("[settings]\nstatement_timeot = 1").unwrap_err();
+        assert_eq!(
+            message,
+            "[settings] in \"etc/f.toml\": unrecognized configuration parameter \"statement_timeot\""
+        );
+        let (message, hint) = parse("[settings]\nstatement_timeout = 'soon'").unwrap_err();
+        assert!(message.contains("invalid value"), "{message}");
+        assert!(hint.contains("\"ms\""), "{hint}");
+        assert!(parse("[settings]\nserver_version = '16'").is_err());
+    }
+
+    #[test]
+    fn a_session_has_half_of_the_memory() {
+        let limits = |text: &str| {
+            let config = parse(text).unwrap();
+            let options = told(config.engine_options(PathBuf::new()));
+            options.map(|options| {
+                (
+                    options.memory_limit.unwrap(),
+                    options.session_memory_limit.unwrap(),
+                )
+            })
+        };
+        assert_eq!(limits("memory_limit = '1GB'"), Ok((1 << 30, 1 << 29)));
+        assert_eq!(
+            limits("memory_limit = '1GB'\nsession_memory_limit = '64MB'"),
+            Ok((1 << 30, 64 << 20))
+        );
+        assert!(limits("session_memory_limit = '1MB'").is_err());
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod config;
 mod demo;
 mod exit;
 mod format;
+mod log;
+mod machine;
 mod report;
 pub mod script;
 mod serve;
@@ -21,13 +23,12 @@ use std::sync::Arc;
 
 use clap::{ColorChoice, Parser, Subcommand};
 use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::engine::{Engine, EngineOptions};
 use crate::error::Error;
 use crate::server::STACK_BYTES;
 use exit::Failure;
+use log::LogFormat;
 
 /// Where tables and definitions are kept, unless the user says otherwise.
 const DEFAULT_DATA_DIR: &str = "./funnelsql-data";
@@ -72,7 +73,10 @@ pub fn main() -> ExitCode {
 }
 
 fn start(command: Command) -> Result<(), Failure> {
-    start_log();
+    // A server's log begins when its configuration has been read.
+    if !matches!(command, Command::Serve(_)) {
+        log::start(None, LogFormat::Text);
+    }
     let runtime = runtime()?;
     // A task of its own, so that it runs on a thread with the large stack and not on this one.
     let ended = runtime.block_on(runtime.spawn(run(command)));
@@ -103,23 +107,8 @@ fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Error::io("can't start threads", error).into())
 }
 
-fn start_log() {
-    let filter = EnvFilter::builder()
-        .with_env_var("FUNNELSQL_LOG")
-        .with_default_directive(LevelFilter::ERROR.into())
-        .from_env_lossy();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(false);
-    // A log that is already there, as in a test, is as good.
-    let _ = log.try_init();
-}
-
-async fn open_engine(data_dir: &Path, memory_limit: Option<usize>) -> Result<Arc<Engine>, Failure> {
-    let mut options = EngineOptions::new(data_dir);
-    options.memory_limit = memory_limit;
-    Ok(Engine::open(options).await?)
+async fn open_engine(data_dir: &Path) -> Result<Arc<Engine>, Failure> {
+    Ok(Engine::open(EngineOptions::new(data_dir)).await?)
 }
 
 #[cfg(test)]

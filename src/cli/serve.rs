@@ -8,7 +8,9 @@ use tokio::sync::oneshot;
 
 use super::config::Config;
 use super::exit::Failure;
-use super::{DEFAULT_DATA_DIR, DEFAULT_LISTEN, admin, open_engine};
+use super::log::LogFormat;
+use super::{DEFAULT_DATA_DIR, DEFAULT_LISTEN, admin, config, log};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::server::rules::{Addresses, Method, Rule};
 use crate::server::{Reloader, Server};
@@ -22,34 +24,7 @@ use crate::server::{Reloader, Server};
 /// Ctrl-C and SIGTERM let running statements finish and stop; a second one stops at once. SIGHUP reads the files of
 /// TLS again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  funnelsql serve --listen 127.0.0.1:5477 --data-dir /srv/funnelsql
-  psql -h 127.0.0.1 -p 5477 -U analyst funnelsql
-
-A file for --config. Each key has its default, but memory_limit, which is no limit, and those of files and rules,
-which are absent. Paths start at the folder of this file; funnelsql config check FILE looks for faults.
-  listen = \"127.0.0.1:5477\"
-  data_dir = \"funnelsql-data\"
-  memory_limit = \"8GB\"             # for all queries together
-  shutdown_grace = \"10s\"           # for statements that run when the server is stopped
-  tls_cert = \"server.crt\"          # PEM: the certificate, then those between it and its root
-  tls_key = \"server.key\"           # PEM; nobody else may read it
-  tls_client_ca = \"clients.crt\"    # PEM: the roots of clients' certificates
-  admin_password_file = \"admin.password\"
-  max_connections = 100
-  superuser_reserved_connections = 3
-  login_timeout = \"60s\"            # to connect, TLS and password included
-  login_failures = 5                # wrong passwords from an address in five minutes; 0 is any number
-  login_ban = \"5min\"               # how long an address with more isn't heard
-
-  # Rules about who may connect; the first that fits decides, and a client that fits none is refused.
-  [[auth]]
-  type = \"hostssl\"                 # over TLS; hostnossl: without; host, the default: either way
-  address = \"10.0.0.0/8\"           # all (the default), loopback, an address, or a net
-  database = \"all\"                 # a name, or several in brackets; all is the default
-  user = \"+sales\"                  # the same; +role is every member of the role
-  method = \"scram-sha-256\"         # a password; or cert, trust, reject")]
+#[command(after_help = help())]
 pub struct Arguments {
     /// Where to listen [default: 127.0.0.1:5477]
     #[arg(long, value_name = "HOST:PORT")]
@@ -69,9 +44,29 @@ pub struct Arguments {
     /// The roots of clients' certificates in PEM
     #[arg(long, value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
+    /// How the log on stderr is written [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Where /healthz, /readyz and /metrics answer [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics_listen: Option<String>,
     /// The password of the role admin, where it is made
     #[arg(long, value_name = "FILE")]
     admin_password_file: Option<PathBuf>,
+}
+
+fn help() -> String {
+    format!(
+        "\
+Example:
+  funnelsql serve --listen 127.0.0.1:5477 --data-dir /srv/funnelsql
+  psql -h 127.0.0.1 -p 5477 -U analyst funnelsql
+
+A file for --config, with what holds without it. Paths start at its folder. A variable of the environment goes before
+the file (FUNNELSQL_LISTEN for listen), the command line before both; funnelsql config show FILE says what holds.
+{}",
+        config::keys::example()
+    )
 }
 
 /// Runs the command.
@@ -79,19 +74,26 @@ pub struct Arguments {
 /// # Errors
 /// Exit code 2 for a configuration that can't be read; 1 when the directory, the address or TLS can't be had.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let mut config = match &arguments.config {
-        Some(path) => Config::read(path)?,
-        None => Config::default(),
-    };
+    let mut config = Config::read(arguments.config.as_deref())?;
+    let format = arguments.log_format.or(config.log_format);
+    log::start(
+        config.log_level.as_deref(),
+        format.unwrap_or(LogFormat::Text),
+    );
     config.tls_cert = arguments.tls_cert.or(config.tls_cert);
     config.tls_key = arguments.tls_key.or(config.tls_key);
     config.tls_client_ca = arguments.tls_client_ca.or(config.tls_client_ca);
+    config.metrics_listen = arguments.metrics_listen.or(config.metrics_listen);
     let listen = arguments.listen.or(config.listen.take());
     let options = config.server_options(listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned()))?;
-    let password = admin::given(arguments.admin_password_file.or(config.admin_password_file))?;
-    let data_dir = arguments.data_dir.or(config.data_dir);
+    let password = admin::given(
+        arguments
+            .admin_password_file
+            .or(config.admin_password_file.take()),
+    )?;
+    let data_dir = arguments.data_dir.or(config.data_dir.take());
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
-    let engine = open_engine(&data_dir, config.memory_limit).await?;
+    let engine = Engine::open(config.engine_options(data_dir)?).await?;
     let has_tls = options.tls.is_some();
     let rules = options.rules.clone();
     let server = Server::bind(std::sync::Arc::clone(&engine), options).await?;

@@ -84,7 +84,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         sources.push(Source::Stdin);
     }
-    let engine = open_engine(&data_dir, None).await?;
+    let engine = open_engine(&data_dir).await?;
     let mut runner = Runner {
         session: engine.session("funnelsql"),
         variables: Variables::default(),

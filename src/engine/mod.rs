@@ -10,6 +10,7 @@ mod cooperation;
 mod definitions;
 mod explain;
 mod info;
+mod memory;
 mod outcome;
 mod output;
 mod parameters;
@@ -21,20 +22,27 @@ mod session;
 pub mod settings;
 mod transaction;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::audit::{Audit, AuditOptions};
 use crate::catalog::Catalog;
 use crate::error::Result;
+use memory::{EnginePool, SessionPool};
 
 pub use info::{Activity, Asker, ConnectionInfo, Identity, SessionInfo};
+pub use memory::Reservation;
 pub use outcome::{Described, Notice, Outcome, Prepared};
 pub use output::{text_rows, with_postgres_texts};
 pub use session::Session;
@@ -51,6 +59,18 @@ pub struct EngineOptions {
     pub data_dir: PathBuf,
     /// The most memory that queries may use together, in bytes; as much as they like where absent.
     pub memory_limit: Option<usize>,
+    /// The most memory that one session's queries may use, in bytes; as much as is left where absent.
+    pub session_memory_limit: Option<usize>,
+    /// Where queries write what doesn't fit into memory; the system's folder for temporary files where absent.
+    pub temp_dir: Option<PathBuf>,
+    /// The most that they may write there together, in bytes.
+    pub temp_limit: u64,
+    /// How many statements a session may have prepared, and how many cursors and portals opened.
+    pub max_prepared_statements: usize,
+    /// The audit log of the server that is over it; none where absent.
+    pub audit: Option<AuditOptions>,
+    /// What sessions' settings are before anybody sets them, where it isn't what Postgres has.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl EngineOptions {
@@ -59,6 +79,12 @@ impl EngineOptions {
         Self {
             data_dir: data_dir.into(),
             memory_limit: None,
+            session_memory_limit: None,
+            temp_dir: None,
+            temp_limit: 100 << 30,
+            max_prepared_statements: 2000,
+            audit: None,
+            settings: BTreeMap::new(),
         }
     }
 }
@@ -68,6 +94,12 @@ impl EngineOptions {
 pub struct Engine {
     /// The state that every session's starts as.
     base: SessionState,
+    memory: Arc<EnginePool>,
+    session_memory_limit: Option<usize>,
+    max_prepared_statements: usize,
+    /// The defaults of sessions' settings that were changed.
+    settings: Arc<BTreeMap<String, String>>,
+    audit: Option<Arc<Audit>>,
     catalog: Arc<Catalog>,
     /// The connections of the server that is over it.
     activity: OnceLock<Arc<dyn Activity>>,
@@ -80,14 +112,36 @@ impl Engine {
     /// error where it is used; it doesn't keep the rest from working.
     ///
     /// # Errors
-    /// 58030 when the directory can't be made or read.
+    /// 58030 when the directory can't be made or read; 22023 and 42704 for a setting that can't be.
     pub async fn open(options: EngineOptions) -> Result<Arc<Self>> {
-        let catalog = Arc::new(Catalog::open(&options.data_dir)?);
-        let context = SessionContext::new_with_state(base_state(&options)?);
+        Self::open_with(options, &[]).await
+    }
+
+    /// The same, with functions of the caller's.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub async fn open_with(options: EngineOptions, functions: &[ScalarUDF]) -> Result<Arc<Self>> {
+        let settings = Arc::new(settings::defaults(&options.settings)?);
+        let audit_folder = match &options.audit {
+            Some(audit) => audit.folder.clone(),
+            None => options.data_dir.join("audit"),
+        };
+        let catalog = Arc::new(Catalog::open(&options.data_dir, audit_folder)?);
+        let memory = Arc::new(EnginePool::new(options.memory_limit));
+        let context = SessionContext::new_with_state(base_state(&options, &memory)?);
         datafusion_funnel::register_functions(&context)?;
+        for function in functions {
+            context.register_udf(function.clone());
+        }
         crate::catalog::register_schemas(&context, &catalog).await?;
         let engine = Arc::new(Self {
             base: context.state(),
+            memory,
+            session_memory_limit: options.session_memory_limit,
+            max_prepared_statements: options.max_prepared_statements,
+            settings,
+            audit: options.audit.clone().map(Audit::start).transpose()?,
             catalog,
             activity: OnceLock::new(),
         });
@@ -99,6 +153,43 @@ impl Engine {
     /// A new session for `user`.
     pub fn session(self: &Arc<Self>, user: &str) -> Session {
         Session::new(Arc::clone(self), user)
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> Option<&Arc<Audit>> {
+        self.audit.as_ref()
+    }
+
+    /// What its queries hold at the moment.
+    pub fn usage(&self) -> Usage {
+        let runtime = self.base.runtime_env();
+        Usage {
+            memory_bytes: self.memory.reserved(),
+            most_memory_bytes: self.memory.most_used(),
+            memory_limit: self.memory.limit(),
+            temp_bytes: runtime.disk_manager.used_disk_space(),
+            temp_limit: runtime.disk_manager.max_temp_directory_size(),
+        }
+    }
+
+    /// How many statements a session may have prepared, and how many cursors and portals opened.
+    pub fn max_prepared_statements(&self) -> usize {
+        self.max_prepared_statements
+    }
+
+    /// What a session's statements run in: a part of the engine's memory.
+    fn session_runtime(&self) -> Arc<RuntimeEnv> {
+        let runtime = self.base.runtime_env();
+        match self.session_memory_limit {
+            None => Arc::clone(runtime),
+            Some(limit) => {
+                let pool = SessionPool::new(limit, Arc::clone(&self.memory));
+                Arc::new(RuntimeEnv {
+                    memory_pool: Arc::new(pool),
+                    ..runtime.as_ref().clone()
+                })
+            }
+        }
     }
 
     /// Tells the engine whose connections its sessions are.
@@ -143,7 +234,22 @@ impl Engine {
     }
 }
 
-fn base_state(options: &EngineOptions) -> Result<SessionState> {
+/// What the queries of an engine hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory, in bytes.
+    pub memory_bytes: usize,
+    /// The most that it has been.
+    pub most_memory_bytes: usize,
+    /// The most that it may be; anything where absent.
+    pub memory_limit: Option<usize>,
+    /// Files of what didn't fit into memory, in bytes.
+    pub temp_bytes: u64,
+    /// The most that they may take.
+    pub temp_limit: u64,
+}
+
+fn base_state(options: &EngineOptions, memory: &Arc<EnginePool>) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(DATABASE, DEFAULT_SCHEMA)
         .with_create_default_catalog_and_schema(false)
@@ -156,9 +262,13 @@ fn base_state(options: &EngineOptions) -> Result<SessionState> {
     // Positions in error messages.
     settings.sql_parser.collect_spans = true;
     settings.execution.time_zone = Some("UTC".to_owned());
+    // Each sort keeps as much back to merge what it has written; a small limit would be nothing but that.
+    let smallest = options.session_memory_limit.or(options.memory_limit);
+    let kept_back = &mut settings.execution.sort_spill_reservation_bytes;
+    *kept_back = smallest.map_or(*kept_back, |limit| (limit / 32).min(*kept_back));
     let state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(runtime(options)?)
+        .with_runtime_env(runtime(options, memory)?)
         .with_default_features()
         .with_physical_optimizer_rules(physical_rules())
         .build();
@@ -177,12 +287,20 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules
 }
 
-fn runtime(options: &EngineOptions) -> Result<Arc<RuntimeEnv>> {
+fn runtime(options: &EngineOptions, memory: &Arc<EnginePool>) -> Result<Arc<RuntimeEnv>> {
     // What was listed once would never be listed again: a file that is added to a folder must be seen.
     let caches = CacheManagerConfig::default().with_list_files_cache_limit(0);
-    let mut builder = RuntimeEnvBuilder::new().with_cache_manager(caches);
-    if let Some(limit) = options.memory_limit {
-        builder = builder.with_memory_limit(limit, 1.0);
-    }
+    let place = match &options.temp_dir {
+        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default()
+        .with_mode(place)
+        .with_max_temp_directory_size(options.temp_limit);
+    let pool = Arc::clone(memory) as Arc<dyn MemoryPool>;
+    let builder = RuntimeEnvBuilder::new()
+        .with_cache_manager(caches)
+        .with_memory_pool(pool)
+        .with_disk_manager_builder(disk);
     Ok(builder.build_arc()?)
 }

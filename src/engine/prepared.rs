@@ -26,6 +26,10 @@ impl Session {
         if lock(&self.prepared).contains_key(name) {
             return Err(Error::DuplicateStatement(name.to_owned()));
         }
+        let most = self.engine.max_prepared_statements();
+        if lock(&self.prepared).len() >= most {
+            return Err(Error::too_many("prepared statements", most, "DEALLOCATE"));
+        }
         let mut declared = Vec::with_capacity(types.len());
         for sql_type in types {
             declared.push(Some(self.type_of(sql_type)?));

@@ -16,6 +16,7 @@ use super::Engine;
 use super::changes::{CHANGES_COLUMNS, REVIEW_COLUMNS};
 use super::info::SessionInfo;
 use super::info::{Asker, Identity};
+use super::memory::Reservation;
 use super::outcome::{Described, Notice, Outcome, Prepared};
 use super::settings::{self, Settings};
 use crate::catalog::{self, CatalogNames};
@@ -38,7 +39,7 @@ pub struct Session {
     pub(super) context: SessionContext,
     pub(super) settings: Arc<Mutex<Settings>>,
     /// What the catalogs know of it.
-    info: Arc<SessionInfo>,
+    pub(super) info: Arc<SessionInfo>,
     /// Statements prepared in SQL (`PREPARE`); those of the protocol are the server's.
     pub(super) prepared: Mutex<BTreeMap<String, Arc<Prepared>>>,
 }
@@ -54,7 +55,8 @@ impl std::fmt::Debug for Session {
 impl Session {
     pub(super) fn new(engine: Arc<Engine>, user: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let settings = Arc::default();
+        let settings = Settings::with_defaults(&engine.settings);
+        let settings = Arc::new(Mutex::new(settings));
         let identity = Arc::new(Identity::new(user, NEXT.fetch_add(1, Ordering::Relaxed)));
         let catalogs = engine.catalog.seen_by(&engine.base, &identity);
         let names = CatalogNames::new(Arc::clone(&catalogs), Arc::clone(&engine.catalog));
@@ -69,6 +71,7 @@ impl Session {
         let mut state = SessionStateBuilder::new_from_existing(engine.base.clone())
             .with_session_id(String::new())
             .with_catalog_list(catalogs)
+            .with_runtime_env(engine.session_runtime())
             .build();
         let config = state.config_mut();
         config.set_extension(Arc::clone(&info));
@@ -84,6 +87,16 @@ impl Session {
             info,
             prepared: Mutex::default(),
         }
+    }
+
+    /// How many statements it may have prepared, and how many cursors and portals opened.
+    pub fn max_prepared_statements(&self) -> usize {
+        self.engine.max_prepared_statements()
+    }
+
+    /// Memory that the session holds beside what its queries do.
+    pub fn reserve(&self, what: &'static str) -> Reservation {
+        Reservation::new(what, &self.context.runtime_env().memory_pool)
     }
 
     /// The session is a connection's of that number.
@@ -442,6 +455,12 @@ impl Session {
         if name.eq_ignore_ascii_case("role") {
             return self.set_role(value).map(|()| Outcome::done(tag));
         }
+        if settings::is_for_superusers(name) && !self.is_superuser() {
+            return Err(Error::Denied {
+                message: format!("permission denied to set parameter \"{name}\""),
+                hint: "Ask a superuser.".to_owned(),
+            });
+        }
         self.change_settings(tag, |settings| settings.set(name, value, local).map(drop))
             .await
     }
@@ -502,6 +521,7 @@ impl Session {
 
     /// Settings of the engine belong to the session as well: its context is its own.
     async fn set_engine_option(&self, name: &str, value: Option<&str>) -> Result<()> {
+        check_engine_option(name, value)?;
         let statement = match value {
             Some(value) => format!("SET {name} = '{}'", value.replace('\'', "''")),
             None => format!("RESET {name}"),
@@ -539,6 +559,31 @@ impl Session {
         let batch =
             RecordBatch::try_new(text_schema(columns), arrays).map_err(DataFusionError::from)?;
         Ok(Outcome::table("SHOW", batch))
+    }
+}
+
+/// An option that reaches beyond the session, or makes its statements cost what no limit counts.
+fn check_engine_option(name: &str, value: Option<&str>) -> Result<()> {
+    if name.starts_with("datafusion.runtime.") {
+        return Err(Error::FixedSetting(format!(
+            "parameter \"{name}\" cannot be changed without restarting the server"
+        )));
+    }
+    let most = match name {
+        "datafusion.execution.target_partitions" | "datafusion.execution.planning_concurrency" => {
+            256
+        }
+        "datafusion.execution.batch_size" => 65_536,
+        _ => return Ok(()),
+    };
+    match value.and_then(|value| value.trim().parse::<u64>().ok()) {
+        Some(number) if number > most => Err(Error::InvalidSetting {
+            message: format!(
+                "{number} is outside the valid range for parameter \"{name}\" (1 .. {most})"
+            ),
+            hint: None,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Most of them change nothing here. Clients set and read them all the same, and what they read back is what they set.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::error::{Error, Result};
 use crate::postgres::casts::boolean;
@@ -94,6 +94,8 @@ impl Definition {
 /// The values of one session.
 #[derive(Debug, Default, Clone)]
 pub struct Settings {
+    /// What they are before they are set, where the engine was told; see [`defaults`].
+    defaults: Arc<BTreeMap<String, String>>,
     changed: BTreeMap<String, String>,
     /// Those of the transaction alone.
     local: BTreeMap<String, String>,
@@ -102,13 +104,22 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Settings of a session that begins.
+    pub fn with_defaults(defaults: &Arc<BTreeMap<String, String>>) -> Self {
+        Self {
+            defaults: Arc::clone(defaults),
+            ..Self::default()
+        }
+    }
+
     /// The value of a setting.
     ///
     /// # Errors
     /// 42704 for one that there isn't.
     pub fn get(&self, name: &str) -> Result<String> {
         let key = name.to_lowercase();
-        if let Some(value) = self.local.get(&key).or_else(|| self.changed.get(&key)) {
+        let set = self.local.get(&key).or_else(|| self.changed.get(&key));
+        if let Some(value) = set.or_else(|| self.defaults.get(&key)) {
             return Ok(value.clone());
         }
         Ok(find(name)?.shown_default())
@@ -237,6 +248,29 @@ impl Settings {
             .map(|name| (name, self.get(name).unwrap_or_default()))
             .collect()
     }
+}
+
+/// Checks what an engine's settings are to be before anybody sets them; by their names in lower case.
+///
+/// # Errors
+/// 42704 for one that there isn't, 22023 for a value that it can't have, 55P02 for one that is what it is.
+pub fn defaults(wanted: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let checked = |(name, value): (&String, &String)| {
+        let definition = find(name)?;
+        if definition.context == "internal" {
+            return Err(Error::FixedSetting(format!(
+                "parameter \"{}\" cannot be changed",
+                definition.name
+            )));
+        }
+        Ok((name.to_lowercase(), check(definition, value)?))
+    };
+    wanted.iter().map(checked).collect()
+}
+
+/// Whether only a superuser may set it.
+pub fn is_for_superusers(name: &str) -> bool {
+    find(name).is_ok_and(|definition| definition.context == "superuser")
 }
 
 /// Whether there is a setting of that name.

@@ -113,6 +113,7 @@ async fn password(
             caller.user
         ),
         hint: None,
+        reason: Some(reason),
     })
 }
 
@@ -248,6 +249,7 @@ impl From<Fault> for Failure {
                 code: "0A000",
                 message,
                 hint: None,
+                reason: None,
             },
             Fault::Binding(_) | Fault::Proof => refused(message, None),
         }
@@ -259,6 +261,7 @@ fn refused(message: String, hint: Option<&str>) -> Failure {
         code: "28000",
         message,
         hint: hint.map(str::to_owned),
+        reason: None,
     }
 }
 

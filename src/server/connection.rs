@@ -2,28 +2,33 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::common::ScalarValue;
+use datafusion::execution::memory_pool::human_readable_size;
+use futures::FutureExt;
 use pgwire::messages::data::{DataRow, RowDescription};
 use pgwire::messages::response::{
     CommandComplete, EmptyQueryResponse, NotificationResponse, ReadyForQuery,
 };
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::cancel::Registration;
 use super::cursors::Cursor;
 use super::extended::{Portal, Stored};
 use super::failure::{Failure, notice_response};
-use super::limits::Limits;
+use super::limits::{Limits, panicked};
 use super::notifications::{Ear, Notification};
 use super::rows::{CHUNK_ROWS, Rows};
 use super::socket::{Incoming, Socket};
 use super::transaction::Transaction;
+use super::watch::{Ticket, Watch};
+use super::{LAST_WORD, Shared};
 use crate::engine::settings::milliseconds;
 use crate::engine::{Described, Notice, Outcome, Prepared, Session};
 use crate::error::{Error, Result};
@@ -48,6 +53,12 @@ pub struct Connection {
     pub(super) ear: Ear,
     /// Several statements in one text are a block of their own.
     pub(super) in_block: bool,
+    /// Who writes down what the client does.
+    watch: Arc<Watch>,
+    /// Of the statement that is being answered.
+    pub(super) ticket: Option<Box<Ticket>>,
+    /// How many bytes of rows the statement has sent.
+    result_bytes: usize,
     /// What cancels the request that is being answered.
     canceled: CancellationToken,
     /// When the time of the running statement is up.
@@ -75,6 +86,7 @@ impl Connection {
         session: Session,
         shared: Arc<Shared>,
         registration: Registration,
+        watch: Arc<Watch>,
         number: i32,
     ) -> Self {
         let ear = shared.exchange.listen(number);
@@ -89,6 +101,9 @@ impl Connection {
             cursors: HashMap::new(),
             ear,
             in_block: false,
+            watch,
+            ticket: None,
+            result_bytes: 0,
             canceled: CancellationToken::new(),
             deadline: None,
             skipping: false,
@@ -105,9 +120,16 @@ impl Connection {
             let incoming = tokio::select! {
                 biased;
                 incoming = self.socket.receive() => incoming?,
-                Some(notification) = self.ear.heard.recv() => {
-                    self.hear(notification).await?;
-                    self.socket.flush().await?;
+                notification = self.ear.heard.recv() => {
+                    let Some(notification) = notification else {
+                        return self.farewell(&deaf()).await;
+                    };
+                    if let Err(failure) = self.tell_heard(notification).await {
+                        return match failure {
+                            Failure::Gone(error) => Err(error),
+                            failure => self.farewell(&failure).await,
+                        };
+                    }
                     continue;
                 }
                 () = self.registration.ended().cancelled() => {
@@ -125,7 +147,15 @@ impl Connection {
                 Some(Incoming::Message(PgWireFrontendMessage::Terminate(_))) => return Ok(()),
                 Some(Incoming::Message(message)) => {
                     let extended = message.is_extended_query();
-                    (self.answer(message).await, extended)
+                    let answering = AssertUnwindSafe(self.answer(message)).catch_unwind();
+                    match answering.await {
+                        Ok(answered) => (answered, extended),
+                        // Nobody knows how far the answer had come, so that none can follow it.
+                        Err(panic) => {
+                            let failure = panicked(Some(panic.as_ref())).into();
+                            return self.end_by_bug(failure).await;
+                        }
+                    }
                 }
                 Some(Incoming::Faulty { failure, extended }) => (Err(failure), extended),
                 Some(Incoming::Lost(failure)) => return self.farewell(&failure).await,
@@ -150,7 +180,7 @@ impl Connection {
             PgWireFrontendMessage::Describe(describe) => self.describe(describe).await,
             PgWireFrontendMessage::Execute(execute) => self.execute(execute).await,
             PgWireFrontendMessage::Close(close) => self.close(close).await,
-            PgWireFrontendMessage::Flush(_) => Ok(self.socket.flush().await?),
+            PgWireFrontendMessage::Flush(_) => self.flush().await,
             PgWireFrontendMessage::Sync(_) => self.sync().await,
             // What is left of a copy that the client still believes in, as in Postgres.
             PgWireFrontendMessage::CopyData(_)
@@ -167,8 +197,10 @@ impl Connection {
         // As in Postgres, the nameless statement and portal don't outlive a simple query.
         self.statements.remove("");
         self.portals.remove("");
+        self.begin_ticket(&sql, false, &[]);
         let session = Arc::clone(&self.session);
         let statements = self.work(async move { session.parse(&sql) }).await?;
+        self.forget_ticket();
         if statements.is_empty() {
             self.feed(PgWireBackendMessage::EmptyQueryResponse(
                 EmptyQueryResponse::new(),
@@ -179,13 +211,14 @@ impl Connection {
         for statement in statements {
             self.start_clock();
             self.query_statement(statement).await?;
-            self.socket.flush().await?;
+            self.flush().await?;
         }
         self.in_block = false;
         self.ready().await
     }
 
     async fn query_statement(&mut self, statement: Statement) -> Result<(), Failure> {
+        self.begin_ticket(&statement.text, true, &[]);
         let prepared = Prepared {
             statement,
             parameter_types: Vec::new(),
@@ -202,7 +235,8 @@ impl Connection {
                 self.feed(PgWireBackendMessage::RowDescription(description))
                     .await?;
                 let tag = rows_tag("FETCH", rows.len());
-                self.send_chunk(rows).await?;
+                let limits = self.limits();
+                self.send_chunk(rows, &limits).await?;
                 self.complete(tag).await
             }
             Started::Done(tag) => self.complete(tag).await,
@@ -213,13 +247,15 @@ impl Connection {
     pub(super) async fn start(
         &mut self,
         prepared: Arc<Prepared>,
-        values: Vec<datafusion::common::ScalarValue>,
+        values: Vec<ScalarValue>,
         formats: &[i16],
     ) -> Result<Started, Failure> {
         self.transaction.admit(&prepared.statement.kind)?;
+        self.result_bytes = 0;
         let application = self.session.setting("application_name").unwrap_or_default();
+        let shown = self.ticket.as_ref().map(|ticket| ticket.statement());
         self.registration
-            .runs(&prepared.statement.text, &application);
+            .runs(shown.unwrap_or_default(), &application);
         if self.forget_statements(&prepared.statement.kind) {
             return Ok(Started::Done("DEALLOCATE".to_owned()));
         }
@@ -314,6 +350,7 @@ impl Connection {
         most: usize,
     ) -> Result<(usize, Option<Rows>), Failure> {
         let mut sent = 0;
+        let limits = self.limits();
         while sent < most {
             let wanted = (most - sent).min(CHUNK_ROWS);
             let (rest, chunk) = self.work(rows.next(wanted)).await?;
@@ -321,17 +358,51 @@ impl Connection {
                 return Ok((sent, None));
             }
             sent += chunk.len();
-            self.send_chunk(chunk).await?;
+            self.send_chunk(chunk, &limits).await?;
             rows = rest;
         }
         Ok((sent, Some(rows)))
     }
 
-    pub(super) async fn send_chunk(&mut self, chunk: Vec<DataRow>) -> Result<(), Failure> {
+    /// Sends rows, unless the statement's limits are met while the client doesn't take them.
+    pub(super) async fn send_chunk(
+        &mut self,
+        chunk: Vec<DataRow>,
+        limits: &Limits,
+    ) -> Result<(), Failure> {
+        let bytes: usize = chunk.iter().map(|row| row.data.len()).sum();
+        self.count_result(bytes)?;
         for row in chunk {
-            self.feed(PgWireBackendMessage::DataRow(row)).await?;
+            self.make_room(limits).await?;
+            self.socket.feed(PgWireBackendMessage::DataRow(row)).await?;
         }
         Ok(())
+    }
+
+    /// Counts what a statement sends.
+    pub(super) fn count_result(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.result_bytes = self.result_bytes.saturating_add(bytes);
+        match self.shared.result_limit {
+            Some(most) if self.result_bytes > most => Err(Error::OverLimit {
+                message: format!(
+                    "the result is larger than {} (result_limit)",
+                    human_readable_size(most)
+                ),
+                hint: "Ask for fewer rows or columns, or aggregate them.".to_owned(),
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the client where there is much that it hasn't taken.
+    pub(super) async fn make_room(&mut self, limits: &Limits) -> Result<(), Failure> {
+        if !self.socket.is_full() {
+            return Ok(());
+        }
+        limits
+            .wait(Some(self.shared.send_timeout), self.socket.flush())
+            .await
     }
 
     /// The client is told what stands beside a result.
@@ -367,7 +438,23 @@ impl Connection {
         }
     }
 
+    /// A statement begins, or a part of it that may fail.
+    pub(super) fn begin_ticket(&mut self, text: &str, parsed: bool, values: &[ScalarValue]) {
+        let ticket = self.watch.statement(&self.session, text, parsed, values);
+        self.ticket = Some(Box::new(ticket));
+    }
+
+    /// The part went well; the statement itself is still to come.
+    pub(super) fn forget_ticket(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.forget();
+        }
+    }
+
     pub(super) async fn complete(&mut self, tag: String) -> Result<(), Failure> {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.done(&tag).await;
+        }
         self.feed(PgWireBackendMessage::CommandComplete(CommandComplete::new(
             tag,
         )))
@@ -375,20 +462,34 @@ impl Connection {
     }
 
     pub(super) async fn feed(&mut self, message: PgWireBackendMessage) -> Result<(), Failure> {
+        let limits = self.limits_of_answer();
+        self.make_room(&limits).await?;
         Ok(self.socket.feed(message).await?)
     }
 
+    /// Writes what is queued.
+    pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+        let limits = self.limits_of_answer();
+        limits
+            .wait(Some(self.shared.send_timeout), self.socket.flush())
+            .await
+    }
+
     /// The client is told what was said on a channel.
-    async fn hear(&mut self, notification: Notification) -> io::Result<()> {
+    async fn hear(&mut self, notification: Notification) -> Result<(), Failure> {
         let Notification {
             pid,
             channel,
             payload,
         } = notification;
         let message = NotificationResponse::new(pid, channel, payload);
-        self.socket
-            .feed(PgWireBackendMessage::NotificationResponse(message))
+        self.feed(PgWireBackendMessage::NotificationResponse(message))
             .await
+    }
+
+    async fn tell_heard(&mut self, notification: Notification) -> Result<(), Failure> {
+        self.hear(notification).await?;
+        self.flush().await
     }
 
     /// Does CPU work for the client, within its limits.
@@ -396,14 +497,28 @@ impl Connection {
         &mut self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T, Failure> {
-        let limits = Limits {
-            canceled: self.canceled.clone(),
-            killing: self.shared.killing.clone(),
-            ended: self.registration.ended().clone(),
-            deadline: self.deadline,
-        };
+        let limits = self.limits();
         let threads = &self.shared.threads;
         limits.work(threads, self.socket.stream(), work).await
+    }
+
+    /// The limits of what is done for the request that is being answered.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            canceled: self.canceled.clone(),
+            deadline: self.deadline,
+            ..self.limits_of_answer()
+        }
+    }
+
+    /// The limits of an answer: what a statement did is said, even when its time is over meanwhile.
+    fn limits_of_answer(&self) -> Limits {
+        Limits {
+            canceled: CancellationToken::new(),
+            killing: self.shared.killing.clone(),
+            ended: self.registration.ended().clone(),
+            deadline: None,
+        }
     }
 
     /// How long the client may say nothing, and what it is told then.
@@ -445,13 +560,16 @@ impl Connection {
         let ready = ReadyForQuery::new(self.transaction.status());
         self.feed(PgWireBackendMessage::ReadyForQuery(ready))
             .await?;
-        Ok(self.socket.flush().await?)
+        self.flush().await
     }
 
     /// Tells the client of a failure, and is ready for the next request where that doesn't take a Sync.
     async fn fail(&mut self, failure: Failure, extended: bool) -> io::Result<()> {
         if let Failure::Gone(error) = failure {
             return Err(error);
+        }
+        if let Some(ticket) = self.ticket.take() {
+            ticket.failed(&failure).await;
         }
         if failure.is_fatal() {
             self.farewell(&failure).await?;
@@ -464,25 +582,55 @@ impl Connection {
         self.transaction.fail();
         self.registration.waits(self.transaction.state_name());
         self.in_block = false;
-        self.socket.feed(failure.response("ERROR")).await?;
-        if extended {
-            self.skipping = true;
-            return self.socket.flush().await;
+        self.skipping = extended;
+        match self.tell_failure(&failure, extended).await {
+            Ok(()) => Ok(()),
+            Err(Failure::Gone(error)) => Err(error),
+            Err(failure) => {
+                self.farewell(&failure).await?;
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
         }
-        self.socket
-            .feed(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(
-                self.transaction.status(),
-            )))
-            .await?;
-        self.socket.flush().await
     }
 
-    /// The last message.
+    /// A panic on the way between client and statement, which is a bug of ours, ends this connection alone.
+    async fn end_by_bug(&mut self, failure: Failure) -> io::Result<()> {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.failed(&failure).await;
+        }
+        self.farewell(&failure).await
+    }
+
+    async fn tell_failure(&mut self, failure: &Failure, extended: bool) -> Result<(), Failure> {
+        self.feed(failure.response("ERROR")).await?;
+        if !extended {
+            let ready = ReadyForQuery::new(self.transaction.status());
+            self.feed(PgWireBackendMessage::ReadyForQuery(ready))
+                .await?;
+        }
+        self.flush().await
+    }
+
+    /// The last message, to a client that may not take it.
     async fn farewell(&mut self, failure: &Failure) -> io::Result<()> {
         log(failure);
-        self.socket.feed(failure.response("FATAL")).await?;
-        self.socket.flush().await
+        let saying = async {
+            self.socket.feed(failure.response("FATAL")).await?;
+            self.socket.flush().await
+        };
+        timeout(LAST_WORD, saying)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
+}
+
+/// A client that listens and doesn't read.
+fn deaf() -> Failure {
+    Error::OverLimit {
+        message: "more notifications are waiting than are kept for a connection".to_owned(),
+        hint: "Read from a connection that listens.".to_owned(),
+    }
+    .into()
 }
 
 async fn idle(longest: Option<(Duration, Error)>) -> Error {

@@ -13,12 +13,14 @@ use super::connection::{Connection, Started};
 use super::failure::Failure;
 use super::rows::{CHUNK_ROWS, Rows};
 use super::socket::Incoming;
-use crate::engine::{Described, Prepared};
+use crate::engine::{Described, Prepared, Reservation};
 use crate::error::{Error, Result};
 use crate::sql::Statement;
 
 /// How many rows are inserted at a time.
 const INSERT_ROWS: usize = 1000;
+/// What the rows of a copy take in memory, beside their text as it was sent: each field is a text of its own.
+const COPY_FACTOR: usize = 4;
 /// What a binary copy begins with: its signature, no flags, no further header.
 const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
@@ -313,6 +315,7 @@ impl Connection {
             data.extend_from_slice(BINARY_HEADER);
         }
         let mut count = 0;
+        let limits = self.limits();
         loop {
             let (rest, chunk) = self.work(rows.next(CHUNK_ROWS)).await?;
             if chunk.is_empty() {
@@ -328,7 +331,10 @@ impl Connection {
                     }
                     false => data.extend_from_slice(format.line(&texts(&row)).as_bytes()),
                 }
-                self.copy_data(data.split().freeze()).await?;
+                let line = data.split().freeze();
+                self.count_result(line.len())?;
+                self.make_room(&limits).await?;
+                self.copy_data(line).await?;
             }
         }
         if binary {
@@ -418,8 +424,9 @@ impl Connection {
         );
         self.feed(PgWireBackendMessage::CopyInResponse(response))
             .await?;
-        self.socket.flush().await?;
-        let data = self.receive_copy().await?;
+        self.flush().await?;
+        // The room is kept until the rows are in the table.
+        let (data, _room) = self.receive_copy().await?;
         let rows = match binary {
             true => empty_binary(&data)?,
             false => match std::str::from_utf8(&data) {
@@ -465,14 +472,19 @@ impl Connection {
     }
 
     /// What the client sends until it is done.
-    async fn receive_copy(&mut self) -> Result<BytesMut, Failure> {
+    async fn receive_copy(&mut self) -> Result<(BytesMut, Reservation), Failure> {
         let mut data = BytesMut::new();
+        let limits = self.limits();
+        let room = self.session.reserve("copy");
         loop {
-            match self.socket.receive().await? {
+            match limits.wait(None, self.socket.receive()).await? {
                 Some(Incoming::Message(PgWireFrontendMessage::CopyData(part))) => {
-                    data.extend_from_slice(&part.data)
+                    room.grow(part.data.len().saturating_mul(COPY_FACTOR))?;
+                    data.extend_from_slice(&part.data);
                 }
-                Some(Incoming::Message(PgWireFrontendMessage::CopyDone(_))) => return Ok(data),
+                Some(Incoming::Message(PgWireFrontendMessage::CopyDone(_))) => {
+                    return Ok((data, room));
+                }
                 Some(Incoming::Message(PgWireFrontendMessage::CopyFail(fail))) => {
                     let message = format!("COPY from stdin failed: {}", fail.message);
                     return Err(Error::BadCopy(message).into());

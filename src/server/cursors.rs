@@ -11,7 +11,7 @@ use pgwire::messages::data::{DataRow, RowDescription};
 use super::connection::{Connection, Started};
 use super::failure::Failure;
 use super::rows::{CHUNK_ROWS, Rows, describe};
-use crate::engine::{Described, Prepared};
+use crate::engine::{Described, Prepared, Reservation};
 use crate::error::Error;
 use crate::sql::{CursorOptions, Statement, StatementKind, Which};
 
@@ -24,6 +24,8 @@ pub struct Cursor {
     seen: Option<Vec<DataRow>>,
     /// How many rows lie before the next one.
     position: i64,
+    /// The memory of the rows that it keeps.
+    kept: Reservation,
     /// It stays when its transaction ends.
     pub hold: bool,
 }
@@ -56,6 +58,10 @@ impl Connection {
         if self.cursors.contains_key(cursor) {
             return Err(Error::DuplicateCursor(cursor.clone()).into());
         }
+        let most = self.session.max_prepared_statements();
+        if self.cursors.len() >= most {
+            return Err(Error::too_many("cursors", most, "CLOSE").into());
+        }
         let inner = Prepared {
             statement: query.as_ref().clone(),
             parameter_types: prepared.parameter_types.clone(),
@@ -74,6 +80,7 @@ impl Connection {
             rows: Some(rows),
             seen: (scroll == Some(true)).then(Vec::new),
             position: 0,
+            kept: self.session.reserve("cursor"),
             hold,
         };
         self.cursors.insert(cursor.clone(), opened);
@@ -117,6 +124,8 @@ impl Connection {
     /// The next rows, as many as `count`.
     async fn forward(&mut self, cursor: &mut Cursor, count: i64) -> Result<Vec<DataRow>, Failure> {
         let mut taken = Vec::new();
+        // All that is fetched at once is there before it is sent.
+        let in_flight = self.session.reserve("fetch");
         if let Some(seen) = &cursor.seen {
             let from = usize::try_from(cursor.position)
                 .unwrap_or(0)
@@ -136,7 +145,10 @@ impl Connection {
             if chunk.is_empty() {
                 break;
             }
+            let bytes = bytes_of(&chunk);
+            in_flight.grow(bytes)?;
             if let Some(seen) = &mut cursor.seen {
+                cursor.kept.grow(bytes)?;
                 seen.extend(chunk.iter().map(copy));
             }
             taken.extend(chunk);
@@ -204,6 +216,13 @@ impl Connection {
             _ => None,
         }
     }
+}
+
+/// What rows take in memory.
+fn bytes_of(rows: &[DataRow]) -> usize {
+    rows.iter()
+        .map(|row| row.data.len() + size_of::<DataRow>())
+        .sum()
 }
 
 fn copy(row: &DataRow) -> DataRow {

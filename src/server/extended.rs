@@ -16,6 +16,7 @@ use super::connection::{Connection, Started, rows_tag};
 use super::failure::Failure;
 use super::parameters::{self, Parameter};
 use super::rows::{self, Rows};
+use super::watch::Ticket;
 use crate::engine::{Described, Prepared};
 use crate::error::Error;
 
@@ -39,7 +40,7 @@ pub struct Portal {
 enum State {
     Bound,
     /// Rows have been sent and more may be asked for.
-    Suspended(&'static str, Rows),
+    Suspended(&'static str, Rows, Option<Box<Ticket>>),
     /// All rows have been sent.
     Fetched(&'static str),
     /// It returned no rows; running it again would do it again.
@@ -52,6 +53,11 @@ impl Connection {
         if !name.is_empty() && self.statements.contains_key(&name) {
             return Err(Error::DuplicateStatement(name).into());
         }
+        // The nameless one is replaced.
+        let most = self.session.max_prepared_statements();
+        if !name.is_empty() && self.statements.len() >= most {
+            return Err(Error::too_many("prepared statements", most, "DEALLOCATE").into());
+        }
         let declared: Vec<_> = message
             .type_oids
             .iter()
@@ -59,6 +65,7 @@ impl Connection {
             .collect();
         let session = Arc::clone(&self.session);
         let sql = message.query;
+        self.begin_ticket(&sql, false, &[]);
         let mut statements = self.work(async move { session.parse(&sql) }).await?;
         let stored = match (statements.pop(), statements.is_empty()) {
             (None, _) => Stored {
@@ -67,6 +74,8 @@ impl Connection {
             },
             (Some(_), false) => return Err(Failure::SeveralStatements),
             (Some(statement), true) => {
+                self.forget_ticket();
+                self.begin_ticket(&statement.text, true, &[]);
                 self.transaction.admit(&statement.kind)?;
                 let session = Arc::clone(&self.session);
                 let types: Vec<_> = declared
@@ -88,6 +97,7 @@ impl Connection {
                 }
             }
         };
+        self.forget_ticket();
         self.statements.insert(name, Arc::new(stored));
         self.feed(PgWireBackendMessage::ParseComplete(ParseComplete::new()))
             .await
@@ -98,9 +108,14 @@ impl Connection {
         if !name.is_empty() && self.portals.contains_key(&name) {
             return Err(Failure::DuplicatePortal(name));
         }
+        let most = self.session.max_prepared_statements();
+        if !name.is_empty() && self.portals.len() >= most {
+            return Err(Error::too_many("portals", most, "Close or COMMIT").into());
+        }
         let statement_name = message.statement_name.as_deref().unwrap_or_default();
         let statement = self.statement(statement_name)?;
         if let Some(prepared) = &statement.prepared {
+            self.begin_ticket(&prepared.statement.text, true, &[]);
             self.transaction.admit(&prepared.statement.kind)?;
         }
         let values = read_values(
@@ -118,6 +133,7 @@ impl Connection {
         {
             rows::description(schema, &formats)?;
         }
+        self.forget_ticket();
         self.portals.insert(
             name,
             Portal {
@@ -248,13 +264,21 @@ impl Connection {
             .await?;
             return Ok(State::Bound);
         };
-        self.transaction.admit(&prepared.statement.kind)?;
         let started = match std::mem::replace(&mut portal.state, State::Done) {
             State::Bound => {
+                self.begin_ticket(&prepared.statement.text, true, &portal.values);
+                self.transaction.admit(&prepared.statement.kind)?;
                 self.start(prepared, portal.values.clone(), &portal.formats)
                     .await?
             }
-            State::Suspended(tag, rows) => Started::Rows(tag, rows),
+            State::Suspended(tag, rows, ticket) => {
+                self.ticket = ticket;
+                if let Some(ticket) = &mut self.ticket {
+                    ticket.resume();
+                }
+                self.transaction.admit(&prepared.statement.kind)?;
+                Started::Rows(tag, rows)
+            }
             State::Fetched(tag) => {
                 self.complete(rows_tag(tag, 0)).await?;
                 return Ok(State::Fetched(tag));
@@ -268,15 +292,20 @@ impl Connection {
             }
             Started::Fetched { rows, .. } => {
                 let tag = rows_tag("FETCH", rows.len());
-                self.send_chunk(rows).await?;
+                let limits = self.limits();
+                self.send_chunk(rows, &limits).await?;
                 self.complete(tag).await?;
                 Ok(State::Done)
             }
             Started::Rows(tag, rows) => match self.send_rows(rows, most).await? {
-                (_, Some(rest)) => {
+                (sent, Some(rest)) => {
                     self.feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new()))
                         .await?;
-                    Ok(State::Suspended(tag, rest))
+                    let mut ticket = self.ticket.take();
+                    if let Some(ticket) = &mut ticket {
+                        ticket.suspend(sent);
+                    }
+                    Ok(State::Suspended(tag, rest, ticket))
                 }
                 (sent, None) => {
                     self.complete(rows_tag(tag, sent)).await?;

@@ -60,6 +60,8 @@ pub enum Failure {
         message: String,
         /// What to do instead.
         hint: Option<String>,
+        /// Why, where the client isn't told.
+        reason: Option<&'static str>,
     },
     /// The client is gone; nobody is left to be told.
     #[error("connection lost: {0}")]
@@ -83,6 +85,18 @@ impl Failure {
             Failure::UserMissing => "28000",
             Failure::Refused { code, .. } => code,
             Failure::Gone(_) => "08006",
+        }
+    }
+
+    /// What is written down of it: the message, or why it was where the client isn't told.
+    pub fn reason(&self) -> String {
+        match self {
+            Failure::Refused {
+                message,
+                reason: Some(reason),
+                ..
+            } => format!("{message}: {reason}"),
+            other => other.to_string(),
         }
     }
 

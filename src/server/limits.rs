@@ -17,7 +17,7 @@ use crate::error::{Error, Fault, Result};
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The limits of what is done for one request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Signaled by a cancel request.
     pub canceled: CancellationToken,
@@ -57,6 +57,34 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// Waits for the client, to take what is sent to it or to send something: that is part of its statement.
+    ///
+    /// # Errors
+    /// As [`Limits::work`]; the connection is lost when it takes longer than `patience`.
+    pub async fn wait<T>(
+        &self,
+        patience: Option<Duration>,
+        talk: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, Failure> {
+        let lost = async {
+            match patience {
+                Some(patience) => sleep(patience).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = talk => Ok(done?),
+            () = self.canceled.cancelled() => Err(Error::Canceled("user request").into()),
+            () = self.killing.cancelled() => Err(Error::ShuttingDown.into()),
+            () = self.ended.cancelled() => Err(Error::ShuttingDown.into()),
+            () = passed(self.deadline) => Err(Error::Canceled("statement timeout").into()),
+            () = lost => Err(Failure::Gone(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
 async fn passed(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
@@ -80,7 +108,7 @@ async fn gone(client: Option<&TcpStream>) -> io::Error {
 }
 
 /// A panic is a bug of ours; it ends the statement and nothing else.
-fn panicked(panic: Option<&(dyn Any + Send)>) -> Error {
+pub fn panicked(panic: Option<&(dyn Any + Send)>) -> Error {
     let message = panic.and_then(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         text.or_else(|| panic.downcast_ref::<String>().cloned())

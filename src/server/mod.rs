@@ -18,7 +18,9 @@ mod copy;
 mod cursors;
 mod extended;
 mod failure;
+mod health;
 mod limits;
+mod metrics;
 mod notifications;
 mod parameters;
 mod rows;
@@ -30,6 +32,7 @@ mod startup;
 mod threads;
 mod tls;
 mod transaction;
+mod watch;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -39,16 +42,18 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use pgwire::api::RandomPidSecretKeyGenerator;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::engine::{Activity, Engine};
 use crate::error::{Error, Result};
 use attempts::Attempts;
 use cancel::Registry;
+use metrics::Metrics;
 use notifications::Exchange;
 use rules::Rule;
 use slots::Slots;
@@ -60,6 +65,10 @@ pub use tls::{Tls, TlsFiles};
 
 /// How long to wait after the system refused a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a client is silent before the system asks whether its machine is still there; as long again, and it isn't.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long the last records of the audit log may take to be written.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
 /// How long a connection that is being ended may take to tell its client so.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
@@ -84,6 +93,12 @@ pub struct ServerOptions {
     pub login_failures: u32,
     /// How long an address with more of them isn't heard.
     pub login_ban: Duration,
+    /// How long a client that is sent something may take none of it.
+    pub send_timeout: Duration,
+    /// Where health and metrics can be asked for; nowhere where absent.
+    pub metrics_listen: Option<String>,
+    /// How many bytes of rows one statement may send; any number where absent.
+    pub result_limit: Option<usize>,
 }
 
 impl ServerOptions {
@@ -99,6 +114,9 @@ impl ServerOptions {
             login_timeout: Duration::from_secs(60),
             login_failures: 5,
             login_ban: Duration::from_secs(5 * 60),
+            send_timeout: Duration::from_secs(10 * 60),
+            metrics_listen: None,
+            result_limit: None,
         }
     }
 }
@@ -108,6 +126,8 @@ impl ServerOptions {
 pub struct Server {
     /// Dropping it refuses new connections.
     listener: TcpListener,
+    /// Where health and metrics are asked for; it is answered until the last connection has ended.
+    health: Option<TcpListener>,
     options: ServerOptions,
     /// What every connection shares with the server.
     shared: Arc<Shared>,
@@ -123,6 +143,8 @@ struct Shared {
     registry: Arc<Registry>,
     /// What connections say to each other.
     exchange: Arc<Exchange>,
+    /// What is counted.
+    metrics: Arc<Metrics>,
     /// Where statements run; dropped with the last connection.
     threads: Threads,
     /// Numbers connections and draws their secrets.
@@ -139,6 +161,8 @@ struct Shared {
     /// a limit, because anybody can take them.
     seats: Arc<Semaphore>,
     login_timeout: Duration,
+    send_timeout: Duration,
+    result_limit: Option<usize>,
     /// Signaled once by the server: a connection ends as soon as it has nothing to do.
     stopping: CancellationToken,
     /// Signaled once by the server, when the grace is over: a connection ends now.
@@ -159,6 +183,7 @@ impl Server {
             engine,
             registry: Arc::default(),
             exchange: Arc::default(),
+            metrics: Arc::new(Metrics::new()),
             threads: Threads::start()
                 .map_err(|error| Error::io("can't start the threads of queries", error))?,
             keys: RandomPidSecretKeyGenerator::default(),
@@ -176,14 +201,21 @@ impl Server {
                     .min(Semaphore::MAX_PERMITS),
             )),
             login_timeout: options.login_timeout,
+            send_timeout: options.send_timeout,
+            result_limit: options.result_limit,
             stopping: CancellationToken::new(),
             killing: CancellationToken::new(),
         };
         let shared = Arc::new(shared);
+        let health = match &options.metrics_listen {
+            Some(listen) => Some(health::bind(listen).await?),
+            None => None,
+        };
         let activity = Arc::clone(&shared.registry) as Arc<dyn Activity>;
         shared.engine.attach(activity);
         Ok(Self {
             listener,
+            health,
             options,
             shared,
             connections: TaskTracker::new(),
@@ -199,6 +231,11 @@ impl Server {
         address.map_err(|error| Error::io("can't read the server's address", error))
     }
 
+    /// The address that health and metrics are asked for at.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.health.as_ref()?.local_addr().ok()
+    }
+
     /// What reads the files of TLS again while the server runs.
     pub fn reloader(&self) -> Reloader {
         Reloader(Arc::clone(&self.shared))
@@ -212,11 +249,14 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let Self {
             listener,
+            health,
             options,
             shared,
             connections,
         } = self;
         tokio::pin!(shutdown);
+        let health = health.map(|listener| health::serve(listener, Arc::clone(&shared)));
+        let _health = health.map(|answering| AbortOnDropHandle::new(tokio::spawn(answering)));
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
@@ -244,6 +284,9 @@ impl Server {
             );
             shared.killing.cancel();
             connections.wait().await;
+        }
+        if let Some(audit) = shared.engine.audit() {
+            audit.flush(LAST_RECORDS).await;
         }
         Ok(())
     }
@@ -277,6 +320,13 @@ fn bind_error(listen: &str, error: std::io::Error) -> Error {
 /// One connection from its first byte to its last; whatever goes wrong in it stays in it.
 async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) {
     let killing = shared.killing.clone();
+    let alive = TcpKeepalive::new()
+        .with_time(SILENCE)
+        .with_interval(SILENCE / 6)
+        .with_retries(6);
+    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&alive) {
+        tracing::debug!(%address, %error, "the system won't watch the connection");
+    }
     let connection = async {
         if let Some((connection, _slot)) = startup::greet(stream, shared).await? {
             connection.run().await?;
@@ -291,5 +341,66 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) {
         },
         // A client that doesn't read would keep the server from stopping.
         () = async { killing.cancelled().await; sleep(LAST_WORD).await } => {}
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use datafusion::arrow::datatypes::DataType;
+    use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
+    use tokio_postgres::NoTls;
+
+    use super::*;
+    use crate::engine::EngineOptions;
+
+    /// A server whose function `panic_test` panics.
+    async fn server() -> (tempfile::TempDir, SocketAddr) {
+        let folder = tempfile::tempdir().unwrap();
+        let panics = create_udf(
+            "panic_test",
+            vec![DataType::Int64],
+            DataType::Int64,
+            Volatility::Volatile,
+            Arc::new(|_: &[ColumnarValue]| panic!("a bug of ours")),
+        );
+        let options = EngineOptions::new(folder.path());
+        let engine = Engine::open_with(options, &[panics]).await.unwrap();
+        let server = Server::bind(engine, ServerOptions::new("127.0.0.1:0"))
+            .await
+            .unwrap();
+        let address = server.local_addr().unwrap();
+        tokio::spawn(server.run(std::future::pending()));
+        (folder, address)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_ends_its_statement_and_nothing_else() {
+        let (_folder, address) = server().await;
+        let url = format!("host=127.0.0.1 port={} user=ana", address.port());
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+            .batch_execute("PREPARE kept AS SELECT 7")
+            .await
+            .unwrap();
+        for sql in [
+            "SELECT panic_test(1)",
+            // In a task of its own, behind an exchange.
+            "SELECT count(*) FROM generate_series(1, 100000) AS n GROUP BY panic_test(n) ORDER BY 1",
+            "SELECT max(panic_test(n)) FROM generate_series(1, 10) AS n",
+        ] {
+            let error = client.simple_query(sql).await.unwrap_err();
+            let error = error.as_db_error().unwrap().clone();
+            assert_eq!(error.code().code(), "XX000", "{sql}: {error}");
+            assert!(error.message().contains("a bug of ours"), "{error}");
+            let error = client.query(sql, &[]).await.unwrap_err();
+            assert_eq!(error.code().unwrap().code(), "XX000", "{sql}");
+        }
+        // The connection, what it holds, and the server go on.
+        client.batch_execute("EXECUTE kept").await.unwrap();
+        let (other, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        other.batch_execute("SELECT 1").await.unwrap();
     }
 }

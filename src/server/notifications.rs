@@ -3,7 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// How much is kept for a connection that doesn't read; one with more hears nothing any more.
+const MOST_WAITING: usize = 10_000;
 
 /// Something that was said on a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Exchange {
 #[derive(Debug)]
 struct Listener {
     channels: HashSet<String>,
-    sender: UnboundedSender<Notification>,
+    sender: Sender<Notification>,
 }
 
 /// A connection's ear; dropping it stops the listening.
@@ -33,8 +36,8 @@ struct Listener {
 pub struct Ear {
     exchange: Arc<Exchange>,
     pid: i32,
-    /// What was heard and not told yet.
-    pub heard: UnboundedReceiver<Notification>,
+    /// What was heard and not told yet; it ends where that was too much.
+    pub heard: Receiver<Notification>,
     /// What is said when the transaction commits.
     pending: Vec<Notification>,
 }
@@ -42,7 +45,7 @@ pub struct Ear {
 impl Exchange {
     /// An ear for the connection of that number.
     pub fn listen(self: &Arc<Self>, pid: i32) -> Ear {
-        let (sender, heard) = unbounded_channel();
+        let (sender, heard) = channel(MOST_WAITING);
         self.lock().insert(
             pid,
             Listener {
@@ -67,12 +70,11 @@ impl Exchange {
 
     /// Says something to all who listen.
     pub fn say(&self, notification: &Notification) {
-        for listener in self.lock().values() {
-            if listener.channels.contains(&notification.channel) {
-                // A connection that has just ended hears nothing any more.
-                let _ = listener.sender.send(notification.clone());
-            }
-        }
+        // Whoever speaks doesn't wait for those that listen: one that is too slow is dropped, and finds out.
+        self.lock().retain(|_, listener| {
+            let listens = listener.channels.contains(&notification.channel);
+            !listens || listener.sender.try_send(notification.clone()).is_ok()
+        });
     }
 }
 

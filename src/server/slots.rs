@@ -93,6 +93,7 @@ pub fn refusal(message: String) -> Failure {
         code: "53300",
         message,
         hint: None,
+        reason: None,
     }
 }
 

@@ -11,10 +11,12 @@ use bytes::{Buf, BytesMut};
 use futures::{SinkExt, StreamExt};
 use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage};
 use pgwire::tokio::server::MaybeTls;
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, Encoder, Framed, FramedParts};
 
 use super::failure::Failure;
+use super::metrics::Metrics;
 use super::startup::Candidate;
 
 /// The longest message, in bytes: four times the longest text of statements, for its parameters.
@@ -47,9 +49,9 @@ pub struct Socket {
 
 impl Socket {
     /// Goes on with a connection after its startup packet.
-    pub fn new(candidate: Candidate) -> Self {
+    pub fn new(candidate: Candidate, metrics: &Metrics) -> Self {
         let old = candidate.into_parts();
-        let mut parts = FramedParts::new::<PgWireBackendMessage>(old.io, Codec::new());
+        let mut parts = FramedParts::new::<PgWireBackendMessage>(old.io, Codec::new(metrics));
         parts.read_buf = old.read_buf;
         parts.write_buf = old.write_buf;
         let mut framed = Framed::from_parts(parts);
@@ -77,6 +79,11 @@ impl Socket {
         self.framed.feed(message).await
     }
 
+    /// Whether there is so much queued that the next message waits for the client.
+    pub fn is_full(&self) -> bool {
+        self.framed.write_buffer().len() >= WRITE_BUFFER
+    }
+
     /// Writes what is queued.
     pub async fn flush(&mut self) -> io::Result<()> {
         SinkExt::<PgWireBackendMessage>::flush(&mut self.framed).await
@@ -100,16 +107,20 @@ impl Socket {
 struct Codec {
     context: DecodeContext,
     longest: usize,
+    sent: Counter,
+    received: Counter,
 }
 
 impl Codec {
-    fn new() -> Self {
+    fn new(metrics: &Metrics) -> Self {
         let mut context = DecodeContext::default();
         context.awaiting_frontend_ssl = false;
         context.awaiting_frontend_startup = false;
         Self {
             context,
             longest: LONGEST_OF_STRANGER,
+            sent: metrics.sent.clone(),
+            received: metrics.received.clone(),
         }
     }
 
@@ -166,6 +177,7 @@ impl Decoder for Codec {
             return Ok(None);
         }
         let mut message = buffer.split_to(whole);
+        self.received.inc_by(u64::try_from(whole).unwrap_or(0));
         Ok(Some(self.read(&mut message)))
     }
 }
@@ -174,7 +186,11 @@ impl Encoder<PgWireBackendMessage> for Codec {
     type Error = io::Error;
 
     fn encode(&mut self, message: PgWireBackendMessage, buffer: &mut BytesMut) -> io::Result<()> {
-        message.encode(buffer).map_err(io::Error::other)
+        let before = buffer.len();
+        message.encode(buffer).map_err(io::Error::other)?;
+        let bytes = buffer.len().saturating_sub(before);
+        self.sent.inc_by(u64::try_from(bytes).unwrap_or(0));
+        Ok(())
     }
 }
 
@@ -210,7 +226,7 @@ mod tests {
 
     fn incoming(bytes: &[u8]) -> Vec<Incoming> {
         let mut buffer = BytesMut::from(bytes);
-        let mut codec = Codec::new();
+        let mut codec = Codec::new(&Metrics::new());
         std::iter::from_fn(|| codec.decode(&mut buffer).unwrap()).collect()
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use pgwire::api::auth::protocol_negotiation;
 use pgwire::api::{ClientInfo, PidSecretKeyGenerator};
+use pgwire::error::PgWireError;
 use pgwire::messages::response::{ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::{
     Authentication, BackendKeyData, ParameterStatus, SecretKey, Startup,
@@ -28,6 +30,7 @@ use super::rules::Caller;
 use super::slots::{Slot, refusal};
 use super::socket::Socket;
 use super::tls::{self, Tls};
+use super::watch::{Client, Watch};
 use crate::engine::{Notice, Session};
 use crate::error::Error;
 
@@ -46,6 +49,7 @@ pub async fn greet(
     let stopping = shared.stopping.clone();
     let Ok(_seat) = Arc::clone(&shared.seats).try_acquire_owned() else {
         let failure = refusal("sorry, too many clients already".to_owned());
+        shared.metrics.refused(failure.code());
         let mut message = BytesMut::new();
         failure
             .response("FATAL")
@@ -66,8 +70,12 @@ async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<(Con
     let Some(mut candidate) = tls::negotiate(stream, tls.as_deref()).await? else {
         return Ok(None);
     };
-    let started = match candidate.next().await {
+    // pgwire reads past the end of a packet that is shorter than it says, which panics.
+    let first = AssertUnwindSafe(candidate.next()).catch_unwind().await;
+    let malformed = || PgWireError::InvalidStartupMessage;
+    let started = match first.unwrap_or_else(|_| Some(Err(malformed()))) {
         Some(Ok(PgWireFrontendMessage::CancelRequest(named))) => {
+            shared.metrics.cancels.inc();
             Registry::cancel(&shared.registry, &named);
             return Ok(None);
         }
@@ -84,23 +92,37 @@ async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<(Con
     tracing::debug!(%address, ?version, "client");
     let key = shared.keys.generate(&candidate);
     let secure = candidate.is_secure();
-    let mut socket = Socket::new(candidate);
+    let mut socket = Socket::new(candidate, &shared.metrics);
+    let mut client = Client {
+        connection: key.0,
+        address: address.to_string(),
+        tls: secure,
+        ..Client::default()
+    };
     let introduced = match started {
         Ok(startup) => {
             let caller = Caller::of(&startup, address.ip(), secure);
+            client.user.clone_from(&caller.user);
+            client.database.clone_from(&caller.database);
+            let application = startup.parameters.get("application_name");
+            client.application = application.cloned().unwrap_or_default();
             introduce(&mut socket, &startup, &caller, tls.as_deref(), &shared).await
         }
         Err(failure) => Err(failure),
     };
+    let audit = shared.engine.audit();
     match introduced {
         Ok((session, notices, slot)) => {
             socket.admit();
-            let connection = welcome(socket, session, &notices, key, shared).await?;
+            let watch =
+                Watch::begin(client, audit.map(Arc::clone), Arc::clone(&shared.metrics)).await;
+            let connection = welcome(socket, session, &notices, key, watch, shared).await?;
             Ok(Some((connection, slot)))
         }
         Err(Failure::Gone(error)) => Err(error),
         Err(failure) => {
             log(&failure);
+            Watch::refuse(&client, &failure, audit, &shared.metrics).await;
             socket.feed(failure.response("FATAL")).await?;
             socket.flush().await?;
             Ok(None)
@@ -228,6 +250,7 @@ async fn welcome(
     session: Session,
     notices: &[Notice],
     (number, secret): (i32, SecretKey),
+    watch: Arc<Watch>,
     shared: Arc<Shared>,
 ) -> io::Result<Connection> {
     session.set_connection(number);
@@ -261,6 +284,7 @@ async fn welcome(
         session,
         shared,
         registration,
+        watch,
         number,
     ))
 }

@@ -803,3 +803,137 @@ fn an_administrator_is_made_once_where_passwords_are_needed() {
     let ended = place.run(&arguments, "");
     assert_eq!(ended.code, 2, "{ended:?}");
 }
+
+#[test]
+fn what_holds_is_shown_with_where_it_was_said() {
+    let place = Place::new();
+    place.write(
+        "f.toml",
+        "listen = \"127.0.0.1:0\"\nmax_connections = 7\n[settings]\nstatement_timeout = \"5min\"",
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_funnelsql"))
+        .args(["config", "show", "f.toml"])
+        .current_dir(place.folder.path())
+        .env("FUNNELSQL_MAX_CONNECTIONS", "9")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for (key, value, place) in [
+        ("listen", "listen = \"127.0.0.1:0\"", "# file: "),
+        ("max_connections", "max_connections = 9", "# environment: "),
+        ("login_timeout", "login_timeout = \"60s\"", "# default: "),
+        ("tls_cert", "# tls_cert is absent", "# default: "),
+    ] {
+        let line = shown.lines().find(|line| line.starts_with(value));
+        assert!(
+            line.is_some_and(|line| line.contains(place)),
+            "{key}: {shown}"
+        );
+    }
+    assert!(
+        shown.ends_with("[settings]\nstatement_timeout = \"5min\"\n# auth is absent                               # default: rules about who may connect; the first that fits decides\n"),
+        "{shown}"
+    );
+    // It can be read again.
+    place.write("again.toml", &shown);
+    let again = place.run(&["config", "check", "again.toml"], "");
+    assert_eq!((again.code, again.stderr.as_str()), (0, ""));
+}
+
+/// Sends one statement to a server and reads its answer.
+fn ask(address: &str, sql: &str) {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let frame = |kind: &[u8], body: &[u8]| {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [kind, length.to_be_bytes().as_slice(), body].concat()
+    };
+    let startup = frame(b"", b"\0\x03\0\0user\0ana\0database\0funnelsql\0\0");
+    let query = frame(b"Q", &[sql.as_bytes(), b"\0"].concat());
+    stream
+        .write_all(&[startup, query, frame(b"X", b"")].concat())
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+}
+
+#[test]
+fn slow_statements_go_to_the_log_which_can_be_json() {
+    let place = Place::new();
+    place.write(
+        "f.toml",
+        "listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n[settings]\nlog_min_duration_statement = 0",
+    );
+    let served = place.serve(&["serve", "--config", "f.toml", "--log-format", "json"]);
+    ask(
+        &served.address,
+        "SELECT 'x', 'geheim'; ALTER ROLE nobody PASSWORD 'geheim'",
+    );
+    let ended = served.terminate();
+    let events: Vec<serde_json::Value> = ended
+        .stderr
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let slow: Vec<&serde_json::Value> = events
+        .iter()
+        .filter(|event| event["target"] == "slow_statement")
+        .collect();
+    assert_eq!(slow.len(), 2, "{}", ended.stderr);
+    assert_eq!(slow[0]["statement"], "SELECT 'x', 'geheim'");
+    assert_eq!(slow[0]["rows"], 1);
+    assert_eq!(slow[1]["statement"], "ALTER ROLE nobody PASSWORD '***'");
+    assert_eq!(slow[1]["sqlstate"], "42704");
+    // What was asked is in the audit log as well, which the server keeps unless it is told otherwise.
+    let read = place.sql(&[
+        "-c",
+        "SELECT statement FROM funnel.audit_log WHERE tag = 'SELECT 1'",
+    ]);
+    assert!(read.stdout.contains("SELECT 'x', 'geheim'"), "{read:?}");
+}
+
+#[test]
+fn faults_of_the_new_keys_are_found_before_the_start() {
+    let place = Place::new();
+    for (text, message) in [
+        (
+            "session_memory_limit = '1MB'",
+            "session_memory_limit can't be used so",
+        ),
+        (
+            "[settings]\nwork_memm = 1",
+            "unrecognized configuration parameter \"work_memm\"",
+        ),
+        (
+            "log_format = 'xml'",
+            "log_format in \"f.toml\" can't be \"xml\"",
+        ),
+        ("audit_files = 0", "audit_files in \"f.toml\" can't be 0"),
+    ] {
+        place.write("f.toml", text);
+        for command in [
+            ["config", "check", "f.toml"],
+            ["serve", "--config", "f.toml"],
+        ] {
+            let ended = place.run(&command, "");
+            assert_eq!(ended.code, 2, "{text}: {ended:?}");
+            assert!(ended.stderr.contains(message), "{text}: {ended:?}");
+        }
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = place.run(
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--metrics-listen",
+            &address,
+        ],
+        "",
+    );
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.stderr.contains("metrics_listen is already in use"),
+        "{ended:?}"
+    );
+}

@@ -9,11 +9,16 @@
 
 mod access;
 mod access_hidden;
+mod audit;
 mod changes;
 mod cli;
 mod comparisons;
 mod durability;
 mod examples;
+mod fuzz;
+mod health;
+mod limits;
+mod load;
 mod logic;
 mod peers;
 mod plans;

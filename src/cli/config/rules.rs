@@ -1,18 +1,16 @@
 //! `[[auth]]`: a rule about who may connect; the first that fits decides.
 
-use std::path::Path;
-
 use datafusion_funnel::error::nearest;
 use toml::{Table, Value};
 
-use super::{Setting, unknown_key};
+use super::{Origin, Setting, unknown_key};
 use crate::cli::exit::Failure;
 use crate::server::rules::{Addresses, Method, Over, Rule};
 
 const KEYS: [&str; 5] = ["type", "address", "database", "user", "method"];
 
 /// Reads the tables.
-pub fn read(value: &Value, path: &Path) -> Result<Vec<Rule>, Failure> {
+pub fn read(value: &Value, origin: &Origin) -> Result<Vec<Rule>, Failure> {
     let tables = value
         .as_array()
         .filter(|tables| tables.iter().all(Value::is_table));
@@ -20,18 +18,24 @@ pub fn read(value: &Value, path: &Path) -> Result<Vec<Rule>, Failure> {
         let setting = Setting {
             key: "auth",
             value,
-            path,
+            origin,
         };
         return Err(setting.invalid("each rule as a table: [[auth]] on a line, and its keys below"));
     };
     tables
         .iter()
         .filter_map(Value::as_table)
-        .map(|table| rule(table, path))
+        .map(|table| rule(table, origin))
         .collect()
 }
 
-fn rule(table: &Table, path: &Path) -> Result<Rule, Failure> {
+fn rule(table: &Table, origin: &Origin) -> Result<Rule, Failure> {
+    let Origin::File(path) = origin else {
+        return Err(Failure::usage(
+            "rules ([[auth]]) can't come from the environment".to_owned(),
+            "Write them into a file for --config.",
+        ));
+    };
     let mut method = None;
     let mut rule = Rule {
         over: Over::Any,
@@ -41,7 +45,7 @@ fn rule(table: &Table, path: &Path) -> Result<Rule, Failure> {
         method: Method::Reject,
     };
     for (key, value) in table {
-        let setting = Setting { key, value, path };
+        let setting = Setting { key, value, origin };
         match key.as_str() {
             "type" => rule.over = setting.one_of(&OVER)?,
             "address" => {
@@ -98,7 +102,7 @@ const METHODS: [(&str, Method); 4] = [
 ];
 
 impl Setting<'_> {
-    fn one_of<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Failure> {
+    pub(super) fn one_of<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Failure> {
         let text = self.value.as_str().unwrap_or_default();
         let chosen = choices.iter().find(|(name, _)| *name == text);
         let names: Vec<String> = choices
@@ -132,6 +136,8 @@ impl Setting<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use super::super::Config;
     use super::*;
 

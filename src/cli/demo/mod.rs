@@ -64,7 +64,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         },
     )
     .await?;
-    let engine = open_engine(&data_dir, None).await?;
+    let engine = open_engine(&data_dir).await?;
     engine
         .session("funnelsql")
         .run(text::funnels(language))

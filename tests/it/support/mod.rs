@@ -41,9 +41,13 @@ CREATE VIEW web_leads AS SELECT lead_id, occurred_at FROM crm.events WHERE chann
 /// A server of a test's own; it ends with the test.
 pub struct TestServer {
     pub address: SocketAddr,
+    /// The engine below.
+    pub engine: Arc<Engine>,
+    /// Where health and metrics are.
+    pub metrics: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<funnelsql::error::Result<()>>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl TestServer {
@@ -63,6 +67,16 @@ impl TestServer {
 
     /// The same, with more files of tables: `crm/deals.csv`.
     pub async fn start_over(options: ServerOptions, files: &[(&str, String)], sql: &str) -> Self {
+        Self::start_with(|_| {}, options, files, sql).await
+    }
+
+    /// The same over an engine whose options are changed.
+    pub async fn start_with(
+        change: impl FnOnce(&mut EngineOptions),
+        options: ServerOptions,
+        files: &[(&str, String)],
+        sql: &str,
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let file = data.path().join("tables").join(name);
@@ -72,7 +86,9 @@ impl TestServer {
         let events = data.path().join("tables/crm/events.csv");
         std::fs::create_dir_all(events.parent().unwrap()).unwrap();
         std::fs::write(events, EVENTS).unwrap();
-        let engine = Engine::open(EngineOptions::new(data.path())).await.unwrap();
+        let mut engine_options = EngineOptions::new(data.path());
+        change(&mut engine_options);
+        let engine = Engine::open(engine_options).await.unwrap();
         let owner = engine.session("funnelsql");
         owner.run(DEFINITIONS).await.unwrap();
         owner.run(sql).await.unwrap();
@@ -80,22 +96,30 @@ impl TestServer {
     }
 
     async fn serve(engine: Arc<Engine>, data: TempDir, options: ServerOptions) -> Self {
-        let server = Server::bind(engine, options).await.unwrap();
+        let server = Server::bind(Arc::clone(&engine), options).await.unwrap();
         let address = server.local_addr().unwrap();
+        let metrics = server.metrics_addr();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         Self {
             address,
+            engine,
+            metrics,
             stop: Some(stop),
             running,
-            _data: data,
+            data,
         }
     }
 
     pub async fn start() -> Self {
         Self::start_with(Duration::from_secs(10)).await
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.data.path()
     }
 
     /// Asks the server to stop.

@@ -1,0 +1,1 @@
+CREATE FUNNEL IF NOT EXISTS f ON (SELECT lead_id, event, occurred_at FROM crm.events WHERE channel <> 'x') (ENTITY lead_id, TIME occurred_at, STAGE a WHEN event = 'lead_created', STAGE b WHEN event = 'won')

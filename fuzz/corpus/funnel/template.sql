@@ -1,0 +1,1 @@
+CREATE OR REPLACE FUNNEL f FROM TEMPLATE b2b_sales ON crm.events (ENTITY lead_id, TIME occurred_at)

@@ -1,0 +1,1 @@
+EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM stage_conversion('sales', by => 'channel')

@@ -1,0 +1,1 @@
+CREATE OR REPLACE METRIC win_big FOR sales AS count(*) FILTER (WHERE value > 1000) * 1.0 / count(*) COMMENT 'x'

@@ -1,0 +1,1 @@
+SELECT a->'b'->>'c', a @> b, a ~* 'x', a::int[] || 1, -1 % 3, 2 ^ 10, a IS DISTINCT FROM b, ARRAY[1, 2][1:2] FROM t

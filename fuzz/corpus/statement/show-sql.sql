@@ -1,0 +1,1 @@
+SHOW SQL FOR SELECT * FROM cohort_cycle('sales', from_stage => 'acquired', to_stage => 'won')

@@ -1,0 +1,1 @@
+SELECT windowFunnel(3600, 'strict_order')(ts, a, b), retention(a, b), sequenceMatch('(?1)(?t<3600).*(?2)')(ts, a, b) FROM t
