@@ -28,7 +28,7 @@ async fn server(literals: bool, sql: &str) -> TestServer {
         login_failures: 0,
         ..ServerOptions::new("127.0.0.1:0")
     };
-    TestServer::start_with(change, options, &[], sql).await
+    TestServer::start_tuned(change, options, &[], sql).await
 }
 
 fn login(server: &TestServer, user: &str, password: &str) -> Config {
@@ -344,7 +344,7 @@ async fn settings_begin_as_the_server_says() {
             .settings
             .insert("TimeZone".to_owned(), "Asia/Shanghai".to_owned());
     };
-    let server = TestServer::start_with(change, ServerOptions::new("127.0.0.1:0"), &[], "").await;
+    let server = TestServer::start_tuned(change, ServerOptions::new("127.0.0.1:0"), &[], "").await;
     let mut client = RawClient::start(server.address).await;
     let shown = rows(&client.query("SHOW statement_timeout").await);
     assert_eq!(shown[0][0].as_deref(), Some("200ms"));

@@ -120,7 +120,7 @@ async fn limits_are_not_the_clients_to_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_has_so_many_statements_portals_and_cursors() {
-    let server = TestServer::start_with(
+    let server = TestServer::start_tuned(
         |options| options.max_prepared_statements = 2,
         ServerOptions::new("127.0.0.1:0"),
         &[],

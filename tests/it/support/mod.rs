@@ -67,11 +67,11 @@ impl TestServer {
 
     /// The same, with more files of tables: `crm/deals.csv`.
     pub async fn start_over(options: ServerOptions, files: &[(&str, String)], sql: &str) -> Self {
-        Self::start_with(|_| {}, options, files, sql).await
+        Self::start_tuned(|_| {}, options, files, sql).await
     }
 
     /// The same over an engine whose options are changed.
-    pub async fn start_with(
+    pub async fn start_tuned(
         change: impl FnOnce(&mut EngineOptions),
         options: ServerOptions,
         files: &[(&str, String)],
