@@ -548,18 +548,8 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
             hint: None,
         },
         DataFusionError::ArrowError(error, _) => from_arrow(error, position),
-        // DataFusion's one error about the disk is of this kind, so that only the text tells it apart.
-        DataFusionError::ResourcesExhausted(message)
-            if message.starts_with("The used disk space") =>
-        {
-            let limit = between(message, "limit of ", ". ").unwrap_or("its limit");
-            query(
-                Fault::DiskFull,
-                format!("temporary files of all statements would take more than {limit}"),
-            )
-        }
         DataFusionError::ResourcesExhausted(message) => {
-            query(Fault::OutOfMemory, first_line(message))
+            out_of(Fault::OutOfMemory, first_line(message), position)
         }
         DataFusionError::Plan(message) | DataFusionError::Configuration(message) => {
             from_message(message, position, Fault::Semantic)
@@ -567,7 +557,7 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
         DataFusionError::Execution(message) => {
             from_message(message, position, Fault::InvalidArgument)
         }
-        DataFusionError::IoError(error) => query(io_fault(error), error.to_string()),
+        DataFusionError::IoError(error) => out_of(io_fault(error), error.to_string(), position),
         DataFusionError::ObjectStore(error) => query(Fault::Io, error.to_string()),
         DataFusionError::ParquetError(error) => query(Fault::Io, error.to_string()),
         DataFusionError::Collection(errors) => match errors.first() {
@@ -693,6 +683,26 @@ fn from_schema_error(error: &SchemaError, position: Option<usize>) -> Error {
     }
 }
 
+/// Something that there is no more of. DataFusion's error about temporary files is one about memory, or about a file,
+/// so that only its text tells what it is.
+fn out_of(fault: Fault, message: String, position: Option<usize>) -> Error {
+    let (fault, message) = match message.split_once("The used disk space during the spilling") {
+        Some((_, rest)) => {
+            let limit = between(rest, "limit of ", ". ").unwrap_or("its limit");
+            (
+                Fault::DiskFull,
+                format!("temporary files of all statements would take more than {limit}"),
+            )
+        }
+        None => (fault, message),
+    };
+    Error::Query {
+        fault,
+        message,
+        position,
+    }
+}
+
 fn io_fault(error: &std::io::Error) -> Fault {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Fault::DiskFull,
@@ -710,7 +720,9 @@ fn from_arrow(error: &ArrowError, position: Option<usize>) -> Error {
         ArrowError::CsvError(message) | ArrowError::JsonError(message) => {
             (Fault::InvalidText, message.clone())
         }
-        ArrowError::IoError(message, error) => (io_fault(error), message.clone()),
+        ArrowError::IoError(message, error) => {
+            return out_of(io_fault(error), message.clone(), position);
+        }
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
             Some(inner) => return Error::from_engine(inner, ""),
             None => (Fault::Internal, inner.to_string()),

@@ -1,18 +1,19 @@
 //! Memory of queries: what those of an engine may use together, and what those of one session may.
 //!
 //! Operators that can, write to disk when they are refused more (spilling); only those that can't fail. The operators of
-//! a session share its part evenly, so that the first sort of a statement doesn't take what its second needs.
+//! a session share its part evenly, so that the first sort of a statement doesn't take what its second needs, and leave a
+//! quarter of it to those that can't.
 //!
 //! Counted is what operators hold between batches: tables of joins, groups, rows to be sorted, rows that a cursor keeps.
 //! The batches in flight are not.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{
-    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation, human_readable_size,
+    MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation, human_readable_size,
 };
 
 use crate::error::Error;
@@ -103,8 +104,38 @@ impl MemoryPool for EnginePool {
 #[derive(Debug)]
 pub struct SessionPool {
     limit: usize,
-    own: FairSpillPool,
+    own: Mutex<Own>,
     engine: Arc<EnginePool>,
+}
+
+/// What the operators of a session hold, in bytes.
+#[derive(Debug, Default)]
+struct Own {
+    /// How many of them can spill.
+    spilling: usize,
+    spillable: usize,
+    unspillable: usize,
+}
+
+impl Own {
+    /// What is left to an operator that holds `held` already.
+    fn left(&self, limit: usize, can_spill: bool, held: usize) -> usize {
+        match can_spill {
+            true => {
+                let kept_free = self.unspillable.max(limit / 4);
+                let share = limit.saturating_sub(kept_free) / self.spilling.max(1);
+                share.saturating_sub(held)
+            }
+            false => limit.saturating_sub(self.unspillable + self.spillable),
+        }
+    }
+
+    fn held(&mut self, can_spill: bool) -> &mut usize {
+        match can_spill {
+            true => &mut self.spillable,
+            false => &mut self.unspillable,
+        }
+    }
 }
 
 impl SessionPool {
@@ -112,9 +143,14 @@ impl SessionPool {
     pub fn new(limit: usize, engine: Arc<EnginePool>) -> Self {
         Self {
             limit,
-            own: FairSpillPool::new(limit),
+            own: Mutex::default(),
             engine,
         }
+    }
+
+    fn own(&self) -> MutexGuard<'_, Own> {
+        // Numbers are whole after a panic.
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,40 +166,49 @@ impl MemoryPool for SessionPool {
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
-        self.own.register(consumer);
+        self.own().spilling += usize::from(consumer.can_spill());
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
-        self.own.unregister(consumer);
+        let mut own = self.own();
+        own.spilling = own
+            .spilling
+            .saturating_sub(usize::from(consumer.can_spill()));
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        self.own.grow(reservation, additional);
+        *self.own().held(reservation.consumer().can_spill()) += additional;
         self.engine.grow(reservation, additional);
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        self.own.shrink(reservation, shrink);
+        let mut own = self.own();
+        let held = own.held(reservation.consumer().can_spill());
+        *held = held.saturating_sub(shrink);
+        drop(own);
         self.engine.shrink(reservation, shrink);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        self.own.try_grow(reservation, additional).map_err(|_| {
-            exhausted(
+        let can_spill = reservation.consumer().can_spill();
+        let mut own = self.own();
+        if additional > own.left(self.limit, can_spill, reservation.size()) {
+            return Err(exhausted(
                 "the statement has",
-                self.reserved(),
+                own.spillable + own.unspillable,
                 self.limit,
                 "session_memory_limit",
                 additional,
-            )
-        })?;
-        self.engine
-            .try_grow(reservation, additional)
-            .inspect_err(|_| self.own.shrink(reservation, additional))
+            ));
+        }
+        self.engine.try_grow(reservation, additional)?;
+        *own.held(can_spill) += additional;
+        Ok(())
     }
 
     fn reserved(&self) -> usize {
-        self.own.reserved()
+        let own = self.own();
+        own.spillable + own.unspillable
     }
 
     fn memory_limit(&self) -> MemoryLimit {
@@ -244,8 +289,16 @@ mod tests {
                 .register(&pool)
         };
         let (one, other) = (sort(), sort());
-        assert!(one.try_grow(51).is_err());
-        one.try_grow(50).unwrap();
-        other.try_grow(50).unwrap();
+        assert!(one.try_grow(38).is_err());
+        one.try_grow(37).unwrap();
+        other.try_grow(37).unwrap();
+        // What can't spill has what they leave, and then they have less.
+        let join = MemoryConsumer::new("join").register(&pool);
+        assert!(join.try_grow(27).is_err());
+        join.try_grow(26).unwrap();
+        one.shrink(10);
+        assert!(one.try_grow(11).is_err());
+        drop((one, other));
+        join.try_grow(74).unwrap();
     }
 }

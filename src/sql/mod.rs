@@ -237,6 +237,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
         .map_err(|error| Error::from_engine(&error, sql))?;
     let source: Arc<str> = Arc::from(sql);
     let mut statements = Vec::new();
+    let mut reached = Reached::default();
     loop {
         while parser.parser.consume_token(&Token::SemiColon) {}
         if parser.parser.peek_token().token == Token::EOF {
@@ -252,12 +253,52 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
             ));
             return Err(syntax_error(&found, sql));
         }
-        let text = slice(sql, start, end.span.start);
+        let from = reached.advance(sql, start);
+        let to = match end.token {
+            Token::EOF => sql.len(),
+            _ => reached.advance(sql, end.span.start),
+        };
+        let text = sql.get(from..to).unwrap_or_default().trim_end().to_owned();
         statements.push(Statement {
             kind,
             sql: Arc::clone(&source),
             text,
         });
+    }
+}
+
+/// How far a text has been read: its statements come in order, so that each of them isn't looked for from the start.
+struct Reached {
+    line: u64,
+    column: u64,
+    byte: usize,
+}
+
+impl Default for Reached {
+    fn default() -> Self {
+        Self {
+            line: 1,
+            column: 1,
+            byte: 0,
+        }
+    }
+}
+
+impl Reached {
+    /// The byte at a location that isn't behind.
+    fn advance(&mut self, sql: &str, location: Location) -> usize {
+        let rest = sql.get(self.byte..).unwrap_or_default();
+        for character in rest.chars() {
+            if (self.line, self.column) >= (location.line, location.column) {
+                break;
+            }
+            self.byte += character.len_utf8();
+            match character {
+                '\n' => (self.line, self.column) = (self.line + 1, 1),
+                _ => self.column += 1,
+            }
+        }
+        self.byte
     }
 }
 
@@ -618,6 +659,19 @@ mod tests {
         assert_eq!(texts.first(), Some(&"select 1"));
         assert!(texts[1].starts_with("select '中;文'"), "{texts:?}");
         assert_eq!(parse(" ;; -- nothing\n").unwrap().len(), 0);
+    }
+
+    #[test]
+    fn many_statements_cost_what_their_length_does() {
+        let line = "select '漏斗 🛒'; ".repeat(200) + "\n" + &"select\n  1;\r\n".repeat(200);
+        let statements = parse(&line).unwrap();
+        assert_eq!(statements.len(), 400);
+        assert!(
+            statements[..200]
+                .iter()
+                .all(|s| s.text == "select '漏斗 🛒'")
+        );
+        assert!(statements[200..].iter().all(|s| s.text == "select\n  1"));
     }
 
     #[test]
