@@ -46,7 +46,10 @@ impl TextOperands {
         let Expr::Literal(ScalarValue::Utf8(Some(_)), _) = &text else {
             return Ok(text);
         };
-        let field = beside.to_field(schema)?.1;
+        // A column that there isn't is DataFusion's to refuse: it knows where it was written.
+        let Ok((_, field)) = beside.to_field(schema) else {
+            return Ok(text);
+        };
         let kind = match field.data_type() {
             DataType::Boolean => "bool".to_owned(),
             DataType::List(_) => match types::type_of(&field).as_str() {

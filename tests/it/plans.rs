@@ -147,7 +147,7 @@ async fn explain_shows_the_journeys_inside_and_reads_only_what_is_asked_for() {
     )
     .await;
     assert!(
-        plan.contains("journey(") && plan.contains("Unnest"),
+        plan.contains("aggr=[__journey]") && plan.contains("Unnest"),
         "{plan}"
     );
     // Rows that enter no stage and aren't lost aren't sent on.
