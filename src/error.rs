@@ -9,7 +9,10 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion_funnel::error::{FunnelError, Kind, nearest};
 use thiserror::Error;
 
+use crate::import::ImportError;
+use crate::postgres::encoding::EncodingFault;
 use crate::postgres::function::ValueFault;
+use crate::tables::TableDefinition;
 
 /// The result of everything that talks to a user.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -49,6 +52,9 @@ pub enum Error {
         /// The character where it is, from 1.
         position: Option<usize>,
     },
+    /// Files that can't be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// A name stands for more than one thing.
     #[error("{message}")]
     Ambiguous {
@@ -83,6 +89,16 @@ pub enum Error {
         /// What to do instead.
         hint: Option<String>,
     },
+    /// A fault about another database, or of it.
+    #[error("{message}")]
+    Foreign {
+        /// What it is, for the SQLSTATE.
+        fault: ForeignFault,
+        /// The server and what is wrong.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
     /// A setting that can't be what it was set to.
     #[error("{message}")]
     InvalidSetting {
@@ -112,6 +128,9 @@ pub enum Error {
     /// Rows of a copy that can't be read.
     #[error("{0}")]
     BadCopy(String),
+    /// Text that can't be read, or can't be written in the client's encoding.
+    #[error(transparent)]
+    Encoding(EncodingFault),
     /// A setting that can't be changed, or not now.
     #[error("{0}")]
     FixedSetting(String),
@@ -199,6 +218,9 @@ pub enum Error {
         /// What to write instead.
         hint: String,
     },
+    /// Rows that a table can't take, or a change that can't be made now.
+    #[error("{}", .0.message)]
+    Change(Box<ChangeError>),
     /// The query's data, or the engine while it read them.
     #[error("{message}")]
     Query {
@@ -209,6 +231,157 @@ pub enum Error {
         /// The character where it is, from 1.
         position: Option<usize>,
     },
+}
+
+/// What is wrong with a change of a table's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeError {
+    /// What it is, for the SQLSTATE.
+    pub fault: ChangeFault,
+    /// What is wrong.
+    pub message: String,
+    /// Which rows or objects it is about.
+    pub detail: Option<String>,
+    /// What to do instead.
+    pub hint: Option<String>,
+    /// Where in what was sent: `COPY t, line 3, column amount: "abc"`.
+    pub context: Option<String>,
+    /// The objects that it is about, for programs.
+    pub place: Option<Box<ErrorPlace>>,
+}
+
+/// What an error is about, as drivers tell programs by fields of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorPlace {
+    /// The table's schema.
+    pub schema: String,
+    /// The table.
+    pub table: String,
+    /// The column, where it is about one.
+    pub column: Option<String>,
+    /// The constraint, where it is about one.
+    pub constraint: Option<String>,
+}
+
+/// The kinds of faults of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeFault {
+    /// NULL where a value has to be.
+    NotNull,
+    /// A key that there is already.
+    Unique,
+    /// A row that a condition of its table is false for.
+    Check,
+    /// A text that is longer than its column.
+    TooLong,
+    /// A row that is to be changed twice.
+    Twice,
+    /// Rows that somebody else has changed meanwhile.
+    Serialization,
+    /// What is in use just now.
+    InUse,
+    /// What something else depends on.
+    Depended,
+    /// A version or object that is gone.
+    Gone,
+    /// A statement that can't be as it is written.
+    Definition,
+    /// Rows of a copy that can't be read.
+    BadCopy,
+    /// A fault of another kind, at a place in what was sent.
+    Other(&'static str),
+}
+
+impl ChangeFault {
+    /// The five-character SQLSTATE.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NotNull => "23502",
+            Self::Unique => "23505",
+            Self::Check => "23514",
+            Self::TooLong => "22001",
+            Self::Twice => "21000",
+            Self::Serialization => "40001",
+            Self::InUse => "55006",
+            Self::Depended => "2BP01",
+            Self::Gone => "42P01",
+            Self::Definition => "42P16",
+            Self::BadCopy => "22P04",
+            Self::Other(code) => code,
+        }
+    }
+
+    /// The error of this kind.
+    pub fn error(self, message: impl Into<String>) -> ChangeError {
+        ChangeError {
+            fault: self,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            context: None,
+            place: None,
+        }
+    }
+}
+
+impl ChangeError {
+    /// The same about a column of a table.
+    pub fn of_column(self, definition: &TableDefinition, column: &str) -> Self {
+        self.of(definition, Some(column), None)
+    }
+
+    /// The same about a constraint of a table.
+    pub fn of_constraint(self, definition: &TableDefinition, constraint: &str) -> Self {
+        self.of(definition, None, Some(constraint))
+    }
+
+    fn of(self, table: &TableDefinition, column: Option<&str>, constraint: Option<&str>) -> Self {
+        Self {
+            place: Some(Box::new(ErrorPlace {
+                schema: table.schema.clone(),
+                table: table.name.clone(),
+                column: column.map(str::to_owned),
+                constraint: constraint.map(str::to_owned),
+            })),
+            ..self
+        }
+    }
+
+    /// The same with a detail.
+    pub fn detail(self, detail: impl Into<String>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..self
+        }
+    }
+
+    /// The same with a hint.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// The same at a place in what was sent.
+    pub fn context(self, context: impl Into<String>) -> Self {
+        Self {
+            context: Some(context.into()),
+            ..self
+        }
+    }
+}
+
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
+        Error::Change(Box::new(error))
+    }
+}
+
+impl From<ChangeError> for DataFusionError {
+    fn from(error: ChangeError) -> Self {
+        DataFusionError::External(Box::new(Error::from(error)))
+    }
 }
 
 /// The kinds of faults about roles.
@@ -243,6 +416,48 @@ impl RoleFault {
     }
 }
 
+/// The kinds of faults about other databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForeignFault {
+    /// It can't be reached, or doesn't let us in.
+    Connection,
+    /// All connections that there may be are in use.
+    Busy,
+    /// A server, user mapping or wrapper that there isn't.
+    Unknown,
+    /// A server or user mapping that there is already.
+    Duplicate,
+    /// Something depends on a server.
+    Depended,
+    /// An option that there isn't.
+    OptionName,
+    /// An option that can't be what it is.
+    OptionValue,
+    /// A table that isn't there any more.
+    MissingTable,
+    /// A column that isn't there any more.
+    MissingColumn,
+    /// A value that isn't of its column's type any more.
+    Type,
+    /// It doesn't let us have what we ask for.
+    Refused,
+    /// A store of files doesn't have what it should, or can't give it.
+    Storage,
+    /// The other database's own.
+    Remote,
+}
+
+impl ForeignFault {
+    /// The fault with its text.
+    pub fn error(self, message: String, hint: Option<&str>) -> Error {
+        Error::Foreign {
+            fault: self,
+            message,
+            hint: hint.map(str::to_owned),
+        }
+    }
+}
+
 /// The kinds of faults that the engine reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -260,6 +475,10 @@ pub enum Fault {
     DivisionByZero,
     /// A text that isn't what it was cast to.
     InvalidText,
+    /// Bytes that are no text in their encoding.
+    InvalidBytes,
+    /// A character that another encoding doesn't have.
+    Untranslatable,
     /// A date or time that there isn't.
     InvalidDatetime,
     /// Types that don't go together.
@@ -270,6 +489,12 @@ pub enum Fault {
     Grouping,
     /// A subquery with more than one row where one is needed.
     Cardinality,
+    /// A materialized view without rows yet.
+    Unpopulated,
+    /// Two rows with the same key.
+    DuplicateKey,
+    /// A row without a key.
+    NullKey,
     /// A name given twice.
     DuplicateColumn,
     /// A relation that is already there.
@@ -318,6 +543,7 @@ impl Error {
             Error::TooComplex { .. } => "54001",
             Error::OverLimit { .. } => "53400",
             Error::Funnel { error, .. } => error.code(),
+            Error::Import(error) => error.code,
             Error::Ambiguous { .. } => "42702",
             Error::Unsupported { .. } => "0A000",
             Error::Denied { .. } => "42501",
@@ -331,6 +557,21 @@ impl Error {
                 RoleFault::Invalid => "22023",
                 RoleFault::Depended => "2BP01",
             },
+            Error::Foreign { fault, .. } => match fault {
+                ForeignFault::Connection => "08001",
+                ForeignFault::Busy => "53300",
+                ForeignFault::Unknown => "42704",
+                ForeignFault::Duplicate => "42710",
+                ForeignFault::Depended => "2BP01",
+                ForeignFault::OptionName => "HV00D",
+                ForeignFault::OptionValue => "HV024",
+                ForeignFault::MissingTable => "HV00R",
+                ForeignFault::MissingColumn => "HV005",
+                ForeignFault::Type => "HV004",
+                ForeignFault::Refused => "42501",
+                ForeignFault::Storage => "58030",
+                ForeignFault::Remote => "HV000",
+            },
             Error::InvalidSetting { .. } => "22023",
             Error::ReadOnly(_) => "25006",
             Error::NoTransaction(_) => "25P01",
@@ -339,6 +580,7 @@ impl Error {
             Error::DuplicateCursor(_) => "42P03",
             Error::ForwardOnly => "55000",
             Error::BadCopy(_) => "22P04",
+            Error::Encoding(fault) => fault.code(),
             Error::FixedSetting(_) => "55P02",
             Error::UnknownSetting(_) => "42704",
             Error::UnknownStatement(_) => "26000",
@@ -355,6 +597,7 @@ impl Error {
             Error::UnknownSchema { .. } => "3F000",
             Error::Io { .. } => "58030",
             Error::Configuration { .. } => "F0000",
+            Error::Change(change) => change.fault.code(),
             Error::Query { fault, .. } => match fault {
                 Fault::InvalidLimit => "2201W",
                 Fault::InvalidOffset => "2201X",
@@ -363,11 +606,16 @@ impl Error {
                 Fault::OutOfRange => "22003",
                 Fault::DivisionByZero => "22012",
                 Fault::InvalidText => "22P02",
+                Fault::InvalidBytes => "22021",
+                Fault::Untranslatable => "22P05",
                 Fault::InvalidDatetime => "22007",
                 Fault::DatatypeMismatch => "42804",
                 Fault::InvalidArgument => "22023",
                 Fault::Grouping => "42803",
                 Fault::Cardinality => "21000",
+                Fault::Unpopulated => "55000",
+                Fault::DuplicateKey => "23505",
+                Fault::NullKey => "23502",
                 Fault::DuplicateColumn => "42701",
                 Fault::DuplicateTable => "42P07",
                 Fault::UndefinedTable => "42P01",
@@ -397,6 +645,23 @@ impl Error {
             Error::ParameterCount {
                 expected, given, ..
             } => Some(format!("Expected {expected} parameters but got {given}.")),
+            Error::Change(change) => change.detail.clone(),
+            _ => None,
+        }
+    }
+
+    /// The objects that it is about, for programs.
+    pub fn place(&self) -> Option<&ErrorPlace> {
+        match self {
+            Error::Change(change) => change.place.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Where in what was sent it is, where that isn't the statement's text.
+    pub fn context(&self) -> Option<String> {
+        match self {
+            Error::Change(change) => change.context.clone(),
             _ => None,
         }
     }
@@ -405,6 +670,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Funnel { error, .. } => error.hint(),
+            Error::Import(error) => error.hint.clone(),
             Error::ForwardOnly => {
                 Some("Declare it with SCROLL option to enable backward scan.".to_owned())
             }
@@ -416,7 +682,9 @@ impl Error {
             Error::Unsupported { hint, .. }
             | Error::UnknownSchema { hint, .. }
             | Error::Role { hint, .. }
+            | Error::Foreign { hint, .. }
             | Error::InvalidSetting { hint, .. } => hint.clone(),
+            Error::Change(change) => change.hint.clone(),
             Error::Ambiguous { .. } => Some("Write the table's name before the column.".to_owned()),
             Error::Corrupt { .. } => {
                 Some("Restore the file from a copy, or delete it and define it again.".to_owned())
@@ -426,9 +694,20 @@ impl Error {
                     .to_owned(),
             ),
             Error::Query {
+                fault: Fault::UndefinedFunction,
+                ..
+            } => Some(
+                "No function matches the given name and argument types. You might need to add explicit type casts."
+                    .to_owned(),
+            ),
+            Error::Query {
                 fault: Fault::OutOfMemory,
                 ..
             } => Some("Ask for fewer rows or columns, or raise the memory limit.".to_owned()),
+            Error::Query {
+                fault: Fault::Unpopulated,
+                ..
+            } => Some("Use the REFRESH MATERIALIZED VIEW command.".to_owned()),
             Error::Query {
                 fault: Fault::DiskFull,
                 ..
@@ -506,6 +785,9 @@ impl Error {
     /// An error of the engine while it planned or ran `sql`.
     pub fn from_engine(error: &DataFusionError, sql: &str) -> Self {
         let position = diagnostic_position(error, sql);
+        if let Some(fault) = crate::external::find_fault(error) {
+            return fault;
+        }
         if let Some(funnel) = FunnelError::find(error) {
             return Error::Funnel {
                 error: funnel.clone(),
@@ -580,7 +862,27 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
                 message: message.clone(),
                 hint: hint.clone(),
             },
+            Some(Error::Unsupported { message, hint }) => Error::Unsupported {
+                message: message.clone(),
+                hint: hint.clone(),
+            },
+            Some(Error::WrongObject { message, hint }) => Error::WrongObject {
+                message: message.clone(),
+                hint: hint.clone(),
+            },
+            Some(Error::ReadOnly(command)) => Error::ReadOnly(command),
             Some(Error::Query { fault, message, .. }) => query(*fault, message.clone()),
+            Some(Error::Change(change)) => Error::Change(change.clone()),
+            Some(Error::Foreign {
+                fault,
+                message,
+                hint,
+            }) => Error::Foreign {
+                fault: *fault,
+                message: message.clone(),
+                hint: hint.clone(),
+            },
+            Some(Error::Import(error)) => Error::Import(error.clone()),
             Some(Error::UnknownSetting(name)) => Error::UnknownSetting(name.clone()),
             Some(Error::FixedSetting(message)) => Error::FixedSetting(message.clone()),
             Some(Error::InvalidSetting { message, hint }) => Error::InvalidSetting {
@@ -714,6 +1016,15 @@ fn from_arrow(error: &ArrowError, position: Option<usize>) -> Error {
     let (fault, message) = match error {
         ArrowError::DivideByZero => (Fault::DivisionByZero, "division by zero".to_owned()),
         ArrowError::ArithmeticOverflow(message) => (Fault::OutOfRange, message.clone()),
+        ArrowError::CastError(message) if message.starts_with("Can't cast value") => {
+            let name = match message.rsplit(' ').next() {
+                Some("Int16") => "smallint",
+                Some("Int32") => "integer",
+                Some("Int64") => "bigint",
+                _ => "value",
+            };
+            (Fault::OutOfRange, format!("{name} out of range"))
+        }
         ArrowError::CastError(message) => (Fault::InvalidText, message.clone()),
         ArrowError::ParseError(message) => (Fault::InvalidDatetime, message.clone()),
         ArrowError::InvalidArgumentError(message) => (Fault::InvalidArgument, message.clone()),
@@ -773,6 +1084,14 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
         return Error::Query {
             fault: Fault::UndefinedTable,
             message: format!("missing FROM-clause entry for table \"{name}\""),
+            position,
+        };
+    }
+    if message.contains("failed to match any signature") {
+        let name = between(&message, "Function '", "'").unwrap_or("?");
+        return Error::Query {
+            fault: Fault::UndefinedFunction,
+            message: format!("function {name} does not exist for arguments of these types"),
             position,
         };
     }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
+use serde::{Deserialize, Serialize};
+
 /// What is said about one relation.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RelationNotes {
     /// Its comment.
     pub comment: Option<String>,
@@ -23,7 +26,7 @@ pub struct RelationNotes {
 }
 
 /// A key or index as it was declared. Nothing is enforced by it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeclaredKey {
     /// Its name.
     pub name: String,
@@ -38,7 +41,7 @@ pub struct DeclaredKey {
 }
 
 /// A reference to another relation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignKey {
     /// Its name.
     pub name: String,
@@ -70,6 +73,19 @@ impl Annotations {
             .get(&(schema.to_owned(), relation.to_owned()))
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// The key of that name in a schema, with its relation.
+    pub fn key_named(&self, schema: &str, name: &str) -> Option<(String, DeclaredKey)> {
+        let relations = self
+            .relations
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut of_schema = relations.iter().filter(|((known, _), _)| known == schema);
+        of_schema.find_map(|((_, relation), notes)| {
+            let key = notes.keys.iter().find(|key| key.name == name)?;
+            Some((relation.clone(), key.clone()))
+        })
     }
 
     /// Says something about a relation.

@@ -1,7 +1,6 @@
 //! The changes that were made to stages, each with its reviews.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{SecondsFormat, Utc};
@@ -10,6 +9,7 @@ use datafusion_funnel::error::{FunnelError, Kind};
 
 use super::store::Store;
 use crate::error::{Error, Result};
+use crate::storage::Place;
 
 /// Changes by name. What is kept is on disk before it is seen.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ impl Changes {
     ///
     /// # Errors
     /// 58030 when the folder can't be made or read.
-    pub fn open(folder: PathBuf) -> Result<Self> {
-        let store: Store<KeptChange> = Store::open(folder, "change")?;
+    pub fn open(place: impl Into<Place>) -> Result<Self> {
+        let store: Store<KeptChange> = Store::open(place, "change")?;
         let mut changes = BTreeMap::new();
         for (name, loaded) in store.load()? {
             match loaded {

@@ -1,6 +1,5 @@
 //! Tables by being there: a file or folder under `DATA_DIR/tables/SCHEMA/` is a table of that name.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,36 +23,38 @@ use super::guard::unguarded;
 use super::objects::relation_key;
 use crate::engine::DATABASE;
 use crate::error::{Error, Result};
+use crate::storage::Place;
 
 /// The folder of the tables in a data directory.
 pub const TABLES_FOLDER: &str = "tables";
 
-/// Registers every table that lies in `data_dir`. One that can't be read is left out, and returned with
+/// Registers every table that lies in a data directory. One that can't be read is left out, and returned with
 /// its key and what is wrong with it.
 ///
 /// # Errors
 /// 58030 when the folder can't be listed.
-pub async fn register_files(state: &SessionState, data_dir: &Path) -> Result<Vec<(String, Error)>> {
+pub async fn register_files(
+    state: &SessionState,
+    data_dir: &Place,
+) -> Result<Vec<(String, Error)>> {
     let mut broken = Vec::new();
     let tables = data_dir.join(TABLES_FOLDER);
-    if !tables.is_dir() {
-        return Ok(broken);
-    }
-    for folder in entries(&tables)?.into_iter().filter(|path| path.is_dir()) {
-        let Some(schema) = folder.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        register_schema(state, schema)?;
-        for path in entries(&folder)? {
-            let Some(name) = path.file_stem().and_then(|name| name.to_str()) else {
+    let schemas = tables.entries()?.into_iter();
+    for (schema, _) in schemas.filter(|(_, is_folder)| *is_folder) {
+        register_schema(state, &schema)?;
+        let folder = tables.join(&schema);
+        for (file, is_folder) in folder.entries()? {
+            let Some(name) = Path::new(&file).file_stem().and_then(|name| name.to_str()) else {
                 continue;
             };
             if name.starts_with('.') {
                 continue;
             }
-            if let Err(error) = register_file(state, schema, name, &path).await {
-                tracing::error!(%error, path = %path.display(), "can't read a table");
-                broken.push((relation_key(schema, name), error.into()));
+            let place = folder.join(&file);
+            let file = (!is_folder).then_some(file.as_str());
+            if let Err(error) = register_file(state, &schema, name, &place, file).await {
+                tracing::error!(%error, path = %place, "can't read a table");
+                broken.push((relation_key(&schema, name), error));
             }
         }
     }
@@ -110,16 +111,6 @@ pub fn local_path(url: &ListingTableUrl) -> Option<PathBuf> {
     }
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let listing = fs::read_dir(folder)
-        .map_err(|error| Error::io(format!("can't read folder \"{}\"", folder.display()), error))?;
-    let mut paths: Vec<PathBuf> = listing
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    paths.sort();
-    Ok(paths)
-}
-
 fn register_schema(state: &SessionState, schema: &str) -> Result<(), DataFusionError> {
     let Some(database) = state.catalog_list().catalog(DATABASE) else {
         return Ok(());
@@ -130,21 +121,19 @@ fn register_schema(state: &SessionState, schema: &str) -> Result<(), DataFusionE
     Ok(())
 }
 
+/// `file` is the file's name; nothing for a folder.
 async fn register_file(
     state: &SessionState,
     schema: &str,
     name: &str,
-    path: &Path,
-) -> Result<(), DataFusionError> {
-    let Some((format, extension)) = format_of(path) else {
+    place: &Place,
+    file: Option<&str>,
+) -> Result<()> {
+    let Some((format, extension)) = format_of(file) else {
         return Ok(());
     };
-    let mut location = path.to_string_lossy().into_owned();
-    if path.is_dir() {
-        location.push('/');
-    }
     let options = ListingOptions::new(format).with_file_extension(extension);
-    let config = ListingTableConfig::new(ListingTableUrl::parse(location)?)
+    let config = ListingTableConfig::new(place.listing_url(file.is_none())?)
         .with_listing_options(options)
         .infer_schema(state)
         .await?;
@@ -157,11 +146,11 @@ async fn register_file(
 }
 
 /// By the file's extension; a folder holds Parquet files.
-fn format_of(path: &Path) -> Option<(Arc<dyn FileFormat>, String)> {
-    if path.is_dir() {
+fn format_of(file: Option<&str>) -> Option<(Arc<dyn FileFormat>, String)> {
+    let Some(file) = file else {
         return Some((Arc::new(ParquetFormat::default()), ".parquet".to_owned()));
-    }
-    let extension = path.extension()?.to_str()?;
+    };
+    let extension = Path::new(file).extension()?.to_str()?;
     let format: Arc<dyn FileFormat> = match extension {
         "parquet" => Arc::new(ParquetFormat::default()),
         "csv" => Arc::new(CsvFormat::default().with_has_header(true)),

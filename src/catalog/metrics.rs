@@ -1,7 +1,6 @@
 //! The company's own metrics, every version of them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::Utc;
@@ -10,6 +9,7 @@ use datafusion_funnel::error::{FunnelError, Kind};
 
 use super::store::Store;
 use crate::error::{Error, Result};
+use crate::storage::Place;
 
 /// Metrics by name; the versions of each, oldest first. A change is on disk before it is seen.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ impl Metrics {
     ///
     /// # Errors
     /// 58030 when the folder can't be made or read.
-    pub fn open(folder: PathBuf) -> Result<Self> {
-        let store: Store<Vec<MetricDefinition>> = Store::open(folder, "metric")?;
+    pub fn open(place: impl Into<Place>) -> Result<Self> {
+        let store: Store<Vec<MetricDefinition>> = Store::open(place, "metric")?;
         let mut metrics = BTreeMap::new();
         for (name, loaded) in store.load()? {
             match loaded {

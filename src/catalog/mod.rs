@@ -3,13 +3,18 @@
 //! ```text
 //! DATA_DIR/
 //!   tables/crm/events.parquet     a table by being there: crm.events
+//!   catalog/tables/….json         a durable table; see `crate::tables`
+//!   delta/…/                      its rows
 //!   catalog/funnels/sales.json    a funnel
 //!   catalog/metrics/win_big.json  the versions of a metric
 //!   catalog/changes/script.json   a change of a stage, and its reviews
 //!   catalog/roles/ana.json        a role, with what is kept of its password
 //!   catalog/access/….json         who may see what of an object
+//!   views/mv-3/…                  the rows of a materialized view; see `materialized`
+//!   catalog/servers/crm.json      a foreign server; see `servers`
 //!   audit/audit-….jsonl           what was asked; see `crate::audit`
 //!   catalog/objects/….json        a CREATE EXTERNAL TABLE, SCHEMA or VIEW, run again at each start
+//!   catalog/table_secrets/….json  the secrets among a table's options, for the process' owner alone
 //! ```
 
 pub mod access;
@@ -18,11 +23,13 @@ mod audit_log;
 mod changes;
 mod files;
 mod guard;
+mod materialized;
 mod metrics;
 mod objects;
 mod pg;
 pub mod roles;
 mod schemas;
+mod servers;
 mod store;
 
 use std::collections::BTreeMap;
@@ -43,24 +50,29 @@ use datafusion_funnel::error::{FunnelError, Kind};
 
 use crate::engine::{DEFAULT_SCHEMA, Identity};
 use crate::error::{Error, Result};
+use crate::external::KeptTable;
 use crate::sql::{CreateFunnel, Part};
+use crate::storage::Place;
 use access::{Access, Object, Privilege};
 use changes::Changes;
 use guard::{GuardedCatalogs, Who};
 use metrics::Metrics;
 use objects::Objects;
 use roles::Roles;
-use store::Store;
+pub use store::Store;
 
 pub use annotations::{Annotations, DeclaredKey, ForeignKey, RelationNotes};
 pub use changes::now;
 pub use files::{TABLES_FOLDER, check_files, local_path, register_files};
-pub use guard::{TEMPORARY, plan_expression, unguarded};
-pub use objects::{Change, KeptStatement, Target};
+pub use guard::{GuardedTable, TEMPORARY, plan_expression, unguarded};
+pub use materialized::{FETCHED, MaterializedView, Recipe, Rows, VIEWS_FOLDER};
+pub use objects::{Change, KeptStatement, Target, relation_key};
 pub use pg::{
     CatalogNames, Row, Value, is_system_relation, is_system_schema, register_session_functions,
+    relation_oid,
 };
 pub use schemas::{FUNNEL_SCHEMA, register_schemas};
+pub use servers::{Mapping, Server, Servers};
 
 /// The funnels and objects of a data directory.
 ///
@@ -74,6 +86,7 @@ pub struct Catalog {
     objects: Objects,
     roles: Roles,
     access: Access,
+    servers: Arc<Servers>,
     annotations: Annotations,
     /// Where the audit log is.
     audit_folder: PathBuf,
@@ -106,18 +119,18 @@ impl Kept {
 }
 
 impl Catalog {
-    /// Reads the definitions in `data_dir`.
+    /// Reads the definitions of a data directory.
     ///
     /// # Errors
     /// 58030 when the directory can't be made or read.
-    pub fn open(data_dir: &Path, audit_folder: PathBuf) -> Result<Self> {
+    pub fn open(data_dir: &Place, audit_folder: PathBuf) -> Result<Self> {
         let folder = data_dir.join("catalog");
         let store: Store<FunnelDefinition> = Store::open(folder.join("funnels"), "funnel")?;
         let mut funnels = BTreeMap::new();
         for (name, loaded) in store.load()? {
             let kept = match loaded {
                 Ok(definition) if definition.name != name => Kept::Corrupt {
-                    file: store.file(&name).display().to_string(),
+                    file: store.file(&name).to_string(),
                     reason: format!("it defines \"{}\"", definition.name),
                 },
                 Ok(definition) => Kept::Good(Arc::new(definition)),
@@ -131,9 +144,10 @@ impl Catalog {
         }
         let metrics = Metrics::open(folder.join("metrics"))?;
         let changes = Changes::open(folder.join("changes"))?;
-        let objects = Objects::open(folder.join("objects"))?;
-        let roles = Roles::open(&folder.join("roles"))?;
+        let objects = Objects::open(folder.join("objects"), folder.join("table_secrets"))?;
+        let roles = Roles::open(folder.join("roles"))?;
         let access = Access::open(folder.join("access"))?;
+        let servers = Arc::new(Servers::open(folder)?);
         Ok(Self {
             store,
             funnels: RwLock::new(funnels),
@@ -142,6 +156,7 @@ impl Catalog {
             objects,
             roles,
             access,
+            servers,
             annotations: Annotations::default(),
             audit_folder,
             base: OnceLock::new(),
@@ -193,6 +208,11 @@ impl Catalog {
     /// Who may see what.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// Foreign servers, and as whom they are entered.
+    pub fn servers(&self) -> &Arc<Servers> {
+        &self.servers
     }
 
     /// Whether a role may ask a funnel.
@@ -421,6 +441,19 @@ impl Catalog {
     /// 58030 when it can't be written.
     pub fn keep_change(&self, change: &Change, sql: &str) -> Result<()> {
         self.objects.keep(change, sql)
+    }
+
+    /// The same for a table over files, with what is kept of it beside its statement.
+    ///
+    /// # Errors
+    /// 58030 when it can't be written.
+    pub fn keep_table(&self, change: &Change, sql: &str, table: KeptTable) -> Result<()> {
+        self.objects.keep_table(change, sql, table)
+    }
+
+    /// What is kept of a table over files, beside its statement.
+    pub fn kept_table(&self, change: &Change) -> Option<KeptTable> {
+        self.objects.kept_table(change)
     }
 
     /// Forgets who may see the object of `change`, or what is in its schema.

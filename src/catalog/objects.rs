@@ -2,7 +2,6 @@
 //! next start.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::common::TableReference;
@@ -14,6 +13,8 @@ use super::FUNNEL_SCHEMA;
 use super::store::Store;
 use crate::engine::DEFAULT_SCHEMA;
 use crate::error::{Error, Result};
+use crate::external::KeptTable;
+use crate::storage::Place;
 
 /// A statement that made an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +23,23 @@ pub struct KeptStatement {
     pub name: String,
     /// Its place in the order of making: a view comes after its tables.
     pub sequence: u64,
-    /// The statement.
+    /// The statement. What is secret in it is kept apart.
     pub sql: String,
+    /// The columns of files behind a network; see `crate::external`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<String>,
+}
+
+/// The secrets among a table's options.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Secrets {
+    options: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
 }
 
 /// What a statement changes.
@@ -106,6 +122,22 @@ impl Change {
         }
     }
 
+    /// A foreign table that is made, or goes.
+    pub fn foreign_table(reference: &TableReference, drops: bool) -> Self {
+        match drops {
+            false => Self::relation("CREATE FOREIGN TABLE", reference, TableType::Base),
+            true => Self::relation("DROP FOREIGN TABLE", reference, TableType::Base).drops(),
+        }
+    }
+
+    /// A materialized view that is made, or goes.
+    pub fn materialized(reference: &TableReference, drops: bool) -> Self {
+        match drops {
+            false => Self::relation("CREATE MATERIALIZED VIEW", reference, TableType::Base),
+            true => Self::relation("DROP MATERIALIZED VIEW", reference, TableType::Base).drops(),
+        }
+    }
+
     fn schema(tag: &'static str, name: &str) -> Self {
         let name = name.rsplit('.').next().unwrap_or(name).to_owned();
         let key = format!("schema {name}");
@@ -151,17 +183,31 @@ pub fn relation_key(schema: &str, name: &str) -> String {
 pub struct Objects {
     store: Store<KeptStatement>,
     kept: Mutex<BTreeMap<String, KeptStatement>>,
+    /// The secrets of tables over files, by their keys.
+    secret_store: Store<Secrets>,
+    secrets: Mutex<BTreeMap<String, Secrets>>,
     /// What could not be made again at the start, by its key, and why.
     broken: Mutex<BTreeMap<String, Arc<Error>>>,
 }
 
 impl Objects {
-    /// Reads the statements in `folder`.
+    /// Reads the statements in `folder`, and the secrets in the other one, which is nobody else's.
     ///
     /// # Errors
-    /// 58030 when the folder can't be made or read.
-    pub fn open(folder: PathBuf) -> Result<Self> {
-        let store = Store::open(folder, "object")?;
+    /// 58030 when a folder can't be made or read.
+    pub fn open(place: impl Into<Place>, secrets: impl Into<Place>) -> Result<Self> {
+        let store = Store::open(place, "object")?;
+        let secret_store: Store<Secrets> = Store::open_private(secrets, "secret")?;
+        let mut secrets = BTreeMap::new();
+        for (name, loaded) in secret_store.load()? {
+            match loaded {
+                Ok(secret) => {
+                    secrets.insert(name, secret);
+                }
+                // Its text may be in the error.
+                Err(_) => tracing::error!(name, "the secrets of a table can't be read"),
+            }
+        }
         let mut kept = BTreeMap::new();
         let mut broken = BTreeMap::new();
         for (name, loaded) in store.load()? {
@@ -178,7 +224,22 @@ impl Objects {
         Ok(Self {
             store,
             kept: Mutex::new(kept),
+            secret_store,
+            secrets: Mutex::new(secrets),
             broken: Mutex::new(broken),
+        })
+    }
+
+    /// What is kept of a table over files, beside its statement.
+    pub fn kept_table(&self, change: &Change) -> Option<KeptTable> {
+        let kept = lock(&self.kept);
+        let secrets = lock(&self.secrets);
+        Some(KeptTable {
+            columns: kept.get(&change.key)?.columns.clone(),
+            secrets: match secrets.get(&change.key) {
+                Some(secrets) => secrets.options.clone(),
+                None => BTreeMap::new(),
+            },
         })
     }
 
@@ -235,8 +296,19 @@ impl Objects {
         };
         statement.sql = renamed(&statement.sql, schema, to);
         statement.name.clone_from(&new);
+        let mut secrets = lock(&self.secrets);
+        let moved = secrets.get(&old).cloned();
+        // They are there under both names before the statement is under the new one.
+        if let Some(moved) = &moved {
+            self.secret_store.put(&new, moved)?;
+        }
         self.store.put(&new, &statement)?;
         self.store.remove(&old)?;
+        if let Some(moved) = moved {
+            self.secret_store.remove(&old)?;
+            secrets.remove(&old);
+            secrets.insert(new.clone(), moved);
+        }
         kept.remove(&old);
         kept.insert(new, statement);
         Ok(())
@@ -247,14 +319,23 @@ impl Objects {
     /// # Errors
     /// 58030 when it can't be written.
     pub fn keep(&self, change: &Change, sql: &str) -> Result<()> {
+        self.keep_table(change, sql, KeptTable::default())
+    }
+
+    /// The same with what is kept of a table over files beside its statement.
+    ///
+    /// # Errors
+    /// 58030 when it can't be written.
+    pub fn keep_table(&self, change: &Change, sql: &str, table: KeptTable) -> Result<()> {
         if change.drops {
             return self.forget(change);
         }
         let mut kept = lock(&self.kept);
+        self.keep_secrets(&change.key, table.secrets)?;
         // At a start the statements come by here again.
         if kept
             .get(&change.key)
-            .is_none_or(|statement| statement.sql != sql)
+            .is_none_or(|statement| statement.sql != sql || statement.columns != table.columns)
         {
             let sequence = kept
                 .values()
@@ -266,12 +347,32 @@ impl Objects {
                 name: change.key.clone(),
                 sequence,
                 sql: sql.to_owned(),
+                columns: table.columns,
             };
             self.store.put(&change.key, &statement)?;
             kept.insert(change.key.clone(), statement);
         }
         lock(&self.broken).remove(&change.key);
         Ok(())
+    }
+
+    fn keep_secrets(&self, key: &str, options: BTreeMap<String, String>) -> Result<()> {
+        let mut secrets = lock(&self.secrets);
+        let new = Secrets { options };
+        match (secrets.get(key), new.options.is_empty()) {
+            (None, true) => Ok(()),
+            (Some(old), false) if *old == new => Ok(()),
+            (_, true) => {
+                self.secret_store.remove(key)?;
+                secrets.remove(key);
+                Ok(())
+            }
+            (_, false) => {
+                self.secret_store.put(key, &new)?;
+                secrets.insert(key.to_owned(), new);
+                Ok(())
+            }
+        }
     }
 
     fn forget(&self, change: &Change) -> Result<()> {
@@ -284,6 +385,7 @@ impl Objects {
             .cloned()
             .collect();
         for key in keys {
+            self.keep_secrets(&key, BTreeMap::new())?;
             self.store.remove(&key)?;
             kept.remove(&key);
             broken.remove(&key);
@@ -327,6 +429,8 @@ fn renamed(sql: &str, schema: &str, to: &str) -> String {
         "or",
         "replace",
         "external",
+        "foreign",
+        "materialized",
         "unbounded",
         "table",
         "view",
@@ -368,8 +472,45 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_kept_apart_and_go_with_their_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let path = folder.path();
+            Objects::open(path.join("objects"), path.join("table_secrets")).unwrap()
+        };
+        let change = |drops| {
+            let reference = TableReference::partial("crm", "deals");
+            Change::foreign_table(&reference, drops)
+        };
+        let table = KeptTable {
+            columns: Some("id".to_owned()),
+            secrets: BTreeMap::from([("aws.secret_access_key".to_owned(), "geheim".to_owned())]),
+        };
+        let objects = open();
+        let sql = "CREATE EXTERNAL TABLE crm.deals STORED AS CSV LOCATION 's3://b/'";
+        objects
+            .keep_table(&change(false), sql, table.clone())
+            .unwrap();
+        assert!(!format!("{objects:?}").contains("geheim"));
+        assert_eq!(open().kept_table(&change(false)), Some(table.clone()));
+        objects.rename("crm", "deals", "won").unwrap();
+        let renamed = Change::foreign_table(&TableReference::partial("crm", "won"), false);
+        assert_eq!(open().kept_table(&renamed), Some(table));
+        assert_eq!(open().kept_table(&change(false)), None);
+        objects
+            .forget(&Change::foreign_table(
+                &TableReference::partial("crm", "won"),
+                true,
+            ))
+            .unwrap();
+        let left = std::fs::read_dir(folder.path().join("table_secrets")).unwrap();
+        assert_eq!(left.count(), 0);
+    }
 
     #[test]
     fn a_kept_statement_gets_another_name() {

@@ -2,6 +2,7 @@
 
 mod access_rows;
 mod dictionary;
+mod foreign;
 mod functions;
 mod information;
 mod names;
@@ -36,6 +37,7 @@ use crate::postgres::types::Types;
 use relations::{Shared, SystemSchema, read_functions};
 
 pub use names::CatalogNames;
+pub use snapshot::relation_oid;
 pub use values::{Row, Value};
 
 /// Registers `pg_catalog`, `information_schema` and the functions of Postgres.

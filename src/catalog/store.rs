@@ -1,68 +1,94 @@
-//! Definitions on disk: one JSON file each, replaced atomically.
+//! Definitions: one JSON file each, replaced atomically.
 //!
-//! A definition is written to a file of another name, flushed to the disk and renamed over the old one,
-//! so a reader sees the old text or the new one and never half of either.
+//! On a disk, a definition is written to a file of another name, flushed to the disk and renamed over the old one,
+//! so a reader sees the old text or the new one and never half of either. In a store that is what replacing an object is.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::storage::Place;
 
 const EXTENSION: &str = "json";
 
 /// The definitions of one kind, in a folder of their own.
 #[derive(Debug)]
 pub struct Store<T> {
-    folder: PathBuf,
+    place: Place,
     kind: &'static str,
+    /// Only the process' owner may read it.
+    private: bool,
     definitions: PhantomData<fn() -> T>,
 }
 
 impl<T: Serialize + DeserializeOwned> Store<T> {
-    /// The store in `folder`, which is made if it isn't there. `kind` is what an error calls its content.
+    /// The store in a place, which is made if it isn't there. `kind` is what an error calls its content.
     ///
     /// # Errors
     /// 58030 when the folder can't be made.
-    pub fn open(folder: PathBuf, kind: &'static str) -> Result<Self> {
-        fs::create_dir_all(&folder).map_err(|error| {
-            Error::io(format!("can't make folder \"{}\"", folder.display()), error)
-        })?;
+    pub fn open(place: impl Into<Place>, kind: &'static str) -> Result<Self> {
+        let place = place.into();
+        place.make()?;
         Ok(Self {
-            folder,
+            place,
             kind,
+            private: false,
             definitions: PhantomData,
+        })
+    }
+
+    /// The same for what only the process' owner may read; in a store, that is said by the store.
+    ///
+    /// # Errors
+    /// 58030 when the folder can't be made, or can't be closed to others.
+    pub fn open_private(place: impl Into<Place>, kind: &'static str) -> Result<Self> {
+        let store = Self::open(place, kind)?;
+        close_to_others(&store.place)?;
+        Ok(Self {
+            private: true,
+            ..store
         })
     }
 
     /// Every definition by its name; one that can't be read is an error in its place.
     ///
     /// # Errors
-    /// 58030 when the folder can't be listed.
+    /// 58030 when the folder can't be listed, 08001 when its store can't be reached.
     pub fn load(&self) -> Result<Vec<(String, Result<T>)>> {
-        let listing = fs::read_dir(&self.folder).map_err(|error| {
-            Error::io(
-                format!("can't read folder \"{}\"", self.folder.display()),
-                error,
-            )
-        })?;
-        let mut files: Vec<PathBuf> = listing
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect();
-        files.sort();
         // A file of another name is one that a crash left half written; it was never acknowledged.
-        files.retain(|file| {
-            file.extension()
-                .is_some_and(|extension| extension == EXTENSION)
+        let files = self.place.entries()?.into_iter().filter_map(|(file, _)| {
+            let encoded = file.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+            Some((decode(encoded)?, self.place.join(&file)))
         });
-        Ok(files
-            .iter()
-            .filter_map(|file| Some((decode(file.file_stem()?.to_str()?)?, self.read(file))))
-            .collect())
+        let files: Vec<(String, Place)> = files.collect();
+        let texts = match &self.place {
+            Place::Folder(_) => {
+                let read = |(_, file): &(String, Place)| match file {
+                    Place::Folder(file) => Some(fs::read(file).map_err(|error| error.to_string())),
+                    Place::Store(..) => None,
+                };
+                files.iter().map(read).collect::<Vec<_>>()
+            }
+            Place::Store(remote, _) => {
+                let paths = files.iter().map(|(_, file)| file.store_path());
+                let texts = remote.read_each(&paths.collect::<Result<Vec<_>>>()?)?;
+                let texts = texts.into_iter();
+                texts.map(|text| Some(Ok(text?.to_vec()))).collect()
+            }
+        };
+        let loaded = files
+            .into_iter()
+            .zip(texts)
+            .filter_map(|((name, file), text)| {
+                let read = text?.and_then(|text| parsed(&text));
+                Some((name, read.map_err(|reason| self.corrupt(&file, reason))))
+            });
+        Ok(loaded.collect())
     }
 
     /// Keeps `definition` under `name`, in place of the one that was there.
@@ -76,10 +102,15 @@ impl<T: Serialize + DeserializeOwned> Store<T> {
                 std::io::Error::other(error),
             )
         })?;
-        let file = self.file(name);
-        let half = file.with_extension("half");
-        write_durably(&half, &file, &text)
-            .map_err(|error| Error::io(format!("can't write \"{}\"", file.display()), error))
+        match self.file(name) {
+            Place::Folder(file) => {
+                let half = file.with_extension("half");
+                write_durably(&half, &file, &text, self.private).map_err(|error| {
+                    Error::io(format!("can't write \"{}\"", file.display()), error)
+                })
+            }
+            Place::Store(remote, path) => remote.put(&path, text),
+        }
     }
 
     /// Forgets the definition of that name; none is no error.
@@ -87,54 +118,69 @@ impl<T: Serialize + DeserializeOwned> Store<T> {
     /// # Errors
     /// 58030 when its file can't be removed.
     pub fn remove(&self, name: &str) -> Result<()> {
-        let file = self.file(name);
-        match fs::remove_file(&file) {
-            Ok(()) => sync_folder(&self.folder).map_err(|error| {
-                Error::io(format!("can't write \"{}\"", self.folder.display()), error)
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::io(
-                format!("can't remove \"{}\"", file.display()),
-                error,
-            )),
+        self.file(name).remove_file()?;
+        match &self.place {
+            Place::Folder(folder) => sync_folder(folder)
+                .map_err(|error| Error::io(format!("can't write \"{}\"", self.place), error)),
+            Place::Store(..) => Ok(()),
         }
     }
 
     /// Where the definition of that name is.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.folder
-            .join(encode(name))
-            .with_extension_added(EXTENSION)
+    pub fn file(&self, name: &str) -> Place {
+        self.place.join(&format!("{}.{EXTENSION}", encode(name)))
     }
 
-    fn read(&self, file: &Path) -> Result<T> {
-        let corrupt = |reason: String| Error::Corrupt {
+    fn corrupt(&self, file: &Place, reason: String) -> Error {
+        Error::Corrupt {
             kind: self.kind,
-            file: file.display().to_string(),
+            file: file.to_string(),
             reason,
-        };
-        let text = fs::read(file).map_err(|error| corrupt(error.to_string()))?;
-        serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))
+        }
     }
 }
 
-/// `Path::with_extension` replaces what looks like one; a name may have dots of its own.
-trait WithExtensionAdded {
-    fn with_extension_added(self, extension: &str) -> PathBuf;
+fn parsed<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, String> {
+    serde_json::from_slice(text).map_err(|error| error.to_string())
 }
 
-impl WithExtensionAdded for PathBuf {
-    fn with_extension_added(mut self, extension: &str) -> PathBuf {
-        let mut name = self.file_name().unwrap_or_default().to_owned();
-        name.push(".");
-        name.push(extension);
-        self.set_file_name(name);
-        self
+/// Closes a folder to everybody but the process' owner. A store isn't closed by who writes into it, and the system's folders
+/// of users are closed already where it isn't Unix.
+///
+/// # Errors
+/// 58030.
+pub fn close_to_others(place: &Place) -> Result<()> {
+    #[cfg(not(unix))]
+    let _ = place;
+    #[cfg(unix)]
+    if let Place::Folder(folder) = place {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(|error| {
+            Error::io(format!("can't close folder \"{place}\" to others"), error)
+        })?;
     }
+    Ok(())
 }
 
-fn write_durably(half: &Path, file: &Path, text: &[u8]) -> std::io::Result<()> {
-    let mut written = File::create(half)?;
+/// A new file; a private one is never open to others, not even while it is empty.
+fn create(file: &Path, private: bool) -> std::io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    if private {
+        use std::os::unix::fs::OpenOptionsExt;
+        // What a crash left may have been anybody's.
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        options.mode(0o600);
+    }
+    options.open(file)
+}
+
+fn write_durably(half: &Path, file: &Path, text: &[u8], private: bool) -> std::io::Result<()> {
+    let mut written = create(half, private)?;
     written.write_all(text)?;
     written.sync_all()?;
     fs::rename(half, file)?;
@@ -145,7 +191,7 @@ fn write_durably(half: &Path, file: &Path, text: &[u8]) -> std::io::Result<()> {
 }
 
 /// A rename is durable once its folder is.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

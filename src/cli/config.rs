@@ -1,6 +1,8 @@
 //! What a server is told: the file of `--config`, and variables of the environment that go before it.
 
 pub mod keys;
+mod object_store;
+mod refresh;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -18,8 +20,9 @@ use super::machine;
 use crate::audit::AuditOptions;
 use crate::engine::EngineOptions;
 use crate::engine::settings;
+use crate::external::ConfiguredStore;
 use crate::server::rules::{Method, Over, Rule};
-use crate::server::{ServerOptions, TlsFiles};
+use crate::server::{Refresh, ServerOptions, TlsFiles};
 use keys::{KEYS, variable};
 
 /// What a configuration says; what it leaves out is absent.
@@ -83,6 +86,10 @@ pub struct Config {
     pub settings: BTreeMap<String, String>,
     /// `[[auth]]`
     pub auth: Option<Vec<Rule>>,
+    /// `[[refresh]]`
+    pub refreshes: Vec<Refresh>,
+    /// `[[object_store]]`
+    pub object_stores: Vec<ConfiguredStore>,
     /// The values as they were written, and where.
     pub written: BTreeMap<&'static str, (Value, Origin)>,
 }
@@ -184,7 +191,7 @@ impl Config {
         };
         match key {
             "listen" => self.listen = Some(setting.text("\"127.0.0.1:5477\"")?.to_owned()),
-            "data_dir" => self.data_dir = Some(setting.file("\"/srv/funnelsql\"")?),
+            "data_dir" => self.data_dir = Some(setting.data_dir()?),
             "memory_limit" => self.memory_limit = Some(setting.bytes()?),
             "session_memory_limit" => self.session_memory_limit = Some(setting.bytes()?),
             "temp_dir" => self.temp_dir = Some(setting.file("\"/var/tmp\"")?),
@@ -226,6 +233,8 @@ impl Config {
                 self.log_level = Some(level.to_owned());
             }
             "settings" => self.settings = setting.settings()?,
+            "refresh" => self.refreshes = refresh::read(&value, &origin)?,
+            "object_store" => self.object_stores = object_store::read(&value, &origin)?,
             _ => self.auth = Some(rules::read(&value, &origin)?),
         }
         self.written.insert(key, (value, origin));
@@ -255,10 +264,12 @@ impl Config {
             .max_prepared_statements
             .unwrap_or(options.max_prepared_statements);
         options.settings.clone_from(&self.settings);
+        options.object_stores.clone_from(&self.object_stores);
         if self.audit.unwrap_or(true) {
             let folder = self.audit_dir.clone();
-            let mut audit =
-                AuditOptions::new(folder.unwrap_or_else(|| options.data_dir.join("audit")));
+            let mut audit = AuditOptions::new(
+                folder.unwrap_or_else(|| crate::storage::audit_folder(&options.data_dir)),
+            );
             audit.file_bytes = self.audit_file_size.unwrap_or(audit.file_bytes);
             audit.files = self.audit_files.unwrap_or(audit.files);
             audit.literals = self.audit_literals.unwrap_or(audit.literals);
@@ -318,6 +329,7 @@ impl Config {
         options.send_timeout = self.send_timeout.unwrap_or(options.send_timeout);
         options.result_limit = self.result_limit;
         options.metrics_listen.clone_from(&self.metrics_listen);
+        options.refreshes.clone_from(&self.refreshes);
         if options.reserved_connections >= options.max_connections {
             return Err(apart(
                 "superuser_reserved_connections",
@@ -358,6 +370,16 @@ impl Setting<'_> {
             Origin::Variable => Path::new(""),
         };
         Ok(folder.join(written))
+    }
+
+    /// A folder, or an address of a store as it is written.
+    fn data_dir(&self) -> Result<PathBuf, Failure> {
+        let example = "\"/srv/funnelsql\", or \"s3://bucket/prefix\"";
+        let written = Path::new(self.text(example)?);
+        match crate::storage::is_store(written) {
+            true => Ok(written.to_owned()),
+            false => self.file(example),
+        }
     }
 
     fn bytes<T: TryFrom<u64>>(&self) -> Result<T, Failure> {
@@ -568,6 +590,26 @@ mod tests {
             let (message, _) = parse(&text).unwrap_err();
             assert!(message.starts_with(key.name), "{message}");
         }
+    }
+
+    #[test]
+    fn a_store_is_no_folder_beside_the_file() {
+        let at = |text: &str| {
+            let config = Config::parse(text, Path::new("etc/f.toml")).unwrap();
+            let options = config
+                .engine_options(config.data_dir.clone().unwrap())
+                .unwrap();
+            (options.data_dir, options.audit.unwrap().folder)
+        };
+        let folder = PathBuf::from("etc/d");
+        assert_eq!(at("data_dir = 'd'"), (folder.clone(), folder.join("audit")));
+        assert_eq!(
+            at("data_dir = 's3://company/crm'"),
+            (
+                PathBuf::from("s3://company/crm"),
+                PathBuf::from("funnelsql-audit")
+            )
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The `funnelsql` command: `serve`, `sql`, `demo`, `config`.
+//! The `funnelsql` command: `serve`, `sql`, `import`, `demo`, `config`.
 //!
 //! Data go to stdout, everything else to stderr, without colour. Exit codes: 0 done; 1 failed; 2 the
 //! command line or the configuration can't be read; 3 a script stopped midway.
@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod exit;
 mod format;
+mod import;
 mod log;
 mod machine;
 mod report;
@@ -53,6 +54,7 @@ struct Cli {
 enum Command {
     Serve(serve::Arguments),
     Sql(sql::Arguments),
+    Import(import::Arguments),
     Demo(demo::Arguments),
     Config(check::Arguments),
 }
@@ -94,6 +96,7 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Sql(arguments) => sql::run(arguments).await,
+        Command::Import(arguments) => import::run(arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Config(arguments) => check::run(&arguments),
     }

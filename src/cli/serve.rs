@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Where to listen [default: 127.0.0.1:5477]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Where tables and definitions are kept [default: ./funnelsql-data]
+    /// Where tables and definitions are kept: a folder, or s3://bucket/prefix [default: ./funnelsql-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Settings in TOML; the command line goes before them

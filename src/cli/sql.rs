@@ -31,7 +31,7 @@ Example:
 Exit codes: 0 done; 1 a -c failed, or the data directory can't be opened; 2 wrong usage; 3 a script stopped midway."
 )]
 pub struct Arguments {
-    /// Where tables and definitions are kept
+    /// Where tables and definitions are kept: a folder, or s3://bucket/prefix
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     data_dir: PathBuf,
     #[command(flatten)]
@@ -153,7 +153,8 @@ impl Runner {
                     for notice in &notices {
                         write_notice(&mut io::stderr(), &source.place(line), notice)?;
                     }
-                    format::write_rows(self.format, stream, sql, &mut self.out).await?;
+                    let names = self.session.names();
+                    format::write_rows(self.format, stream, sql, &names, &mut self.out).await?;
                 }
                 Outcome::Done { tag, notices, .. } => {
                     self.out.flush()?;

@@ -11,9 +11,11 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlanBuilder, cast};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Visit, Visitor};
+use datafusion_funnel::definition::text::identifier;
 use datafusion_funnel::error::{FunnelError, Kind};
 use datafusion_funnel::table::JOURNEYS_SCHEMA;
 
+use super::DEFAULT_SCHEMA;
 use super::outcome::{Notice, Outcome};
 use super::session::Session;
 use crate::catalog::access::{Mask, Object, PUBLIC, Policy, Privilege};
@@ -41,9 +43,13 @@ impl Session {
             StatementKind::ReviewChange(_) => "review a change",
             StatementKind::Annotate(annotation) if self.is_of_own(annotation) => return Ok(()),
             StatementKind::Annotate(_) => "change a relation that isn't yours",
+            StatementKind::Sequence(_) => "create, change or drop a sequence",
             StatementKind::Access(_) => "decide about privileges, policies and masks",
             // Each of them decides about itself, or about what it reads and writes.
             StatementKind::Role(_)
+            | StatementKind::Foreign(_)
+            | StatementKind::Materialized(_)
+            | StatementKind::Index(_)
             | StatementKind::Engine(_)
             | StatementKind::Execute { .. }
             | StatementKind::Prepare { .. }
@@ -74,6 +80,8 @@ impl Session {
             | StatementKind::CloseCursor(_)
             | StatementKind::Nothing(_)
             | StatementKind::DiscardTemporary
+            | StatementKind::DiscardSequences
+            | StatementKind::Maintain(_)
             | StatementKind::Commit
             | StatementKind::Rollback
             | StatementKind::Deallocate(_)
@@ -83,7 +91,7 @@ impl Session {
     }
 
     /// Whether what is said is about one of the session's own tables.
-    fn is_of_own(&self, annotation: &Annotation) -> bool {
+    pub(super) fn is_of_own(&self, annotation: &Annotation) -> bool {
         let parts = match annotation {
             Annotation::Comment { about, .. } => match about {
                 Commented::Relation(parts) => parts.as_slice(),
@@ -94,6 +102,7 @@ impl Session {
                 Commented::Schema(_) | Commented::Other => return false,
             },
             Annotation::Rename { relation, .. }
+            | Annotation::Move { relation, .. }
             | Annotation::Key { relation, .. }
             | Annotation::Reference { relation, .. } => relation.as_slice(),
         };
@@ -265,7 +274,7 @@ impl Session {
         // All of it is looked at before any of it is done.
         let mut changes = Vec::new();
         for object in &objects {
-            for (privilege, columns) in privileges_on(object, privileges)? {
+            for (privilege, columns) in self.privileges_on(object, privileges)? {
                 self.check_columns(object, &columns)?;
                 changes.push((object, privilege, columns));
             }
@@ -286,6 +295,31 @@ impl Session {
             })?;
         }
         Ok(Outcome::done(if gives { "GRANT" } else { "REVOKE" }))
+    }
+
+    /// The privileges that a statement names on an object.
+    fn privileges_on(
+        &self,
+        object: &Object,
+        named: &[(String, Vec<String>)],
+    ) -> Result<Vec<(Privilege, Vec<String>)>> {
+        match object {
+            Object::Relation { schema, name } if self.is_sequence(schema, name) => {
+                if named.iter().any(|(_, columns)| !columns.is_empty()) {
+                    return Err(Error::WrongObject {
+                        message: "a sequence has no columns to grant".to_owned(),
+                        hint: "Name tables or views behind privileges on columns.".to_owned(),
+                    });
+                }
+                privileges_of("sequence", &Privilege::OF_SEQUENCES, named)
+            }
+            object => privileges_of(object.kind(), object.privileges(), named),
+        }
+    }
+
+    fn is_sequence(&self, schema: &str, name: &str) -> bool {
+        let sequences = self.engine.tables().sequences();
+        sequences.named(schema, name).is_some()
     }
 
     /// The names of roles that there are, and of everybody.
@@ -317,10 +351,30 @@ impl Session {
                     let mut names = provider.table_names();
                     names.sort();
                     for name in names {
-                        objects.push(object_in(schema, &name)?);
+                        if !self.is_sequence(schema, &name) {
+                            objects.push(object_in(schema, &name)?);
+                        }
                     }
                 }
                 Ok(objects)
+            }
+            GrantedOn::Sequences(sequences) => sequences
+                .iter()
+                .map(|parts| {
+                    let definition = self.sequence(parts)?.definition();
+                    Ok(Object::relation(&definition.schema, &definition.name))
+                })
+                .collect(),
+            GrantedOn::SequencesIn(schemas) => {
+                for schema in schemas {
+                    self.schema(schema)?;
+                }
+                let all = self.engine.tables().sequences().all();
+                let all = all.into_iter().map(|sequence| sequence.definition());
+                Ok(all
+                    .filter(|definition| schemas.contains(&definition.schema))
+                    .map(|definition| Object::relation(&definition.schema, &definition.name))
+                    .collect())
             }
             GrantedOn::Schemas(schemas) => schemas
                 .iter()
@@ -331,6 +385,13 @@ impl Session {
                         true => Err(everybodys(schema)),
                         false => Ok(Object::Schema(schema.clone())),
                     }
+                })
+                .collect(),
+            GrantedOn::Servers(servers) => servers
+                .iter()
+                .map(|server| {
+                    catalog.servers().get(server)?;
+                    Ok(Object::Server(server.clone()))
                 })
                 .collect(),
             GrantedOn::Functions(functions) => functions
@@ -578,8 +639,9 @@ impl Visitor for Called {
 }
 
 /// The privileges that a GRANT names on an object, each with its columns.
-fn privileges_on(
-    object: &Object,
+fn privileges_of(
+    kind: &str,
+    all: &[Privilege],
     named: &[(String, Vec<String>)],
 ) -> Result<Vec<(Privilege, Vec<String>)>> {
     const OTHERS: [&str; 10] = [
@@ -594,7 +656,6 @@ fn privileges_on(
         "TEMPORARY",
         "MAINTAIN",
     ];
-    let all = object.privileges();
     if named.is_empty() {
         return Ok(all
             .iter()
@@ -614,7 +675,7 @@ fn privileges_on(
             Some(_) => {
                 return Err(Error::Role {
                     fault: crate::error::RoleFault::Grant,
-                    message: format!("invalid privilege type {name} for {}", object.kind()),
+                    message: format!("invalid privilege type {name} for {kind}"),
                     hint: None,
                 });
             }
@@ -622,7 +683,7 @@ fn privileges_on(
                 return Err(Error::Unsupported {
                     message: format!("the privilege {name} is not supported"),
                     hint: Some(
-                        "There is SELECT, INSERT, USAGE and EXECUTE; everything else is the superusers'."
+                        "There is SELECT, INSERT, UPDATE, DELETE, TRUNCATE, USAGE and EXECUTE; everything else is the superusers'."
                             .to_owned(),
                     ),
                 });
@@ -676,9 +737,15 @@ fn mismatch(message: String) -> Error {
 
 fn not_enabled(object: &Object) -> Notice {
     let name = object.name();
+    let written = match object {
+        Object::Relation { schema, name } if schema != DEFAULT_SCHEMA => {
+            format!("{}.{}", identifier(schema), identifier(name))
+        }
+        _ => identifier(name).to_string(),
+    };
     Notice {
         hint: Some(format!(
-            "ALTER TABLE {name} ENABLE ROW LEVEL SECURITY lets policies decide."
+            "ALTER TABLE {written} ENABLE ROW LEVEL SECURITY lets policies decide."
         )),
         ..Notice::plain(format!(
             "row-level security of table \"{name}\" is not enabled"

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::{CatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast;
+use datafusion_funnel::definition::text::identifier;
 use datafusion_funnel::error::{FunnelError, Kind};
 use futures::FutureExt;
 
@@ -73,6 +74,11 @@ impl Session {
                 if_exists,
                 tag,
             } => self.rename(relation, to, *if_exists, tag),
+            Annotation::Move {
+                relation,
+                schema,
+                if_exists,
+            } => self.set_schema(relation, schema, *if_exists),
         }
     }
 
@@ -97,9 +103,21 @@ impl Session {
         }
     }
 
+    /// A key that was declared is forgotten.
+    pub(super) fn forget_key(&self, relation: &[String], name: &str) -> Result<()> {
+        self.note(relation, |notes| notes.keys.retain(|key| key.name != name))
+    }
+
     fn note(&self, relation: &[String], note: impl FnOnce(&mut RelationNotes)) -> Result<()> {
         let (schema, _, name) = self.relation(relation)?;
-        self.engine.catalog.annotations().note(&schema, &name, note);
+        let annotations = self.engine.catalog.annotations();
+        annotations.note(&schema, &name, note);
+        if let Some(table) = self.engine.tables().named(&schema, &name) {
+            let notes = annotations.of(&schema, &name);
+            self.engine
+                .tables()
+                .redefine(&table, |definition| definition.notes = notes)?;
+        }
         Ok(())
     }
 
@@ -157,6 +175,11 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
+        let sequences = self.engine.tables().sequences();
+        if let Some(sequence) = sequences.named(&schema, &name) {
+            self.move_sequence(&sequence, &schema, to)?;
+            return Ok(Outcome::done(tag));
+        }
         if provider.table_exist(to) {
             let message = format!("relation \"{to}\" already exists");
             return Err(Error::Query {
@@ -174,9 +197,59 @@ impl Session {
         if let Some(table) = provider.deregister_table(&name)? {
             provider.register_table(to.to_owned(), table)?;
         }
+        if let Some(table) = self.engine.tables().named(&schema, &name) {
+            self.engine
+                .tables()
+                .redefine(&table, |definition| to.clone_into(&mut definition.name))?;
+        }
         self.engine.catalog.annotations().rename(&schema, &name, to);
         self.engine.catalog.rename_kept(&schema, &name, to)?;
         Ok(Outcome::done(tag))
+    }
+
+    /// A durable table is in another schema from now on.
+    fn set_schema(&self, relation: &[String], to: &str, if_exists: bool) -> Result<Outcome> {
+        let (schema, provider, name) = match self.relation(relation) {
+            Ok(found) => found,
+            Err(_) if if_exists => {
+                let message = format!(
+                    "relation \"{}\" does not exist, skipping",
+                    relation.join(".")
+                );
+                return Ok(Outcome::noted("ALTER TABLE", Notice::plain(message)));
+            }
+            Err(error) => return Err(error),
+        };
+        let tables = self.engine.tables();
+        let Some(table) = tables.named(&schema, &name) else {
+            return Err(Error::Unsupported {
+                message: format!("\"{name}\" can't be moved to another schema"),
+                hint: Some("Make it again there.".to_owned()),
+            });
+        };
+        self.engine.catalog.check_rename(to, &name)?;
+        let target = self.schema(to)?;
+        if target.table_exist(&name) {
+            return Err(Error::Query {
+                fault: Fault::DuplicateTable,
+                message: format!("relation \"{name}\" already exists in schema \"{to}\""),
+                position: None,
+            });
+        }
+        let (from, under) = (
+            Object::relation(&schema, &name),
+            Object::relation(to, &name),
+        );
+        self.engine.catalog.access().rename(&from, &under)?;
+        tables.redefine(&table, |definition| to.clone_into(&mut definition.schema))?;
+        provider.deregister_table(&name)?;
+        self.engine.catalog.annotations().forget(&schema, &name);
+        self.engine.register(&table, target.as_ref())?;
+        // What it numbers its rows by comes along.
+        for sequence in tables.sequences().of_table(&table.id()) {
+            self.move_sequence(&sequence, to, &sequence.definition().name)?;
+        }
+        Ok(Outcome::done("ALTER TABLE"))
     }
 
     /// A schema that there is.
@@ -196,11 +269,31 @@ impl Session {
         })
     }
 
-    /// The schema that a relation named without one is found in, where that is the session's own.
+    /// The schema that a relation named without one is found in, where that isn't the default one: the session's own, or the first
+    /// of its `search_path` that has such a relation.
     pub(super) fn schema_of_relation(&self, name: &str) -> Option<String> {
         let own = self.temporary_schema();
-        let provider = self.context.catalog(DATABASE)?.schema(&own)?;
-        provider.table_exist(name).then_some(own)
+        let database = self.context.catalog(DATABASE)?;
+        let has = |schema: &str| {
+            let relations = database.schema(schema);
+            relations.is_some_and(|relations| relations.table_exist(name))
+        };
+        if has(&own) {
+            return Some(own);
+        }
+        let path = self.setting("search_path").unwrap_or_default();
+        let path = schemas_of(&path, &self.current_user());
+        // Schemas that the role may not use are passed by.
+        let opens = |schema: &String| database.schema_names().contains(schema);
+        let found = path.into_iter().find(|schema| has(schema) && opens(schema));
+        found.filter(|schema| schema != DEFAULT_SCHEMA)
+    }
+
+    /// Whether it has relations of its own, which a name may mean.
+    pub(super) fn has_temporary(&self) -> bool {
+        let database = self.context.catalog(DATABASE);
+        let own = database.and_then(|database| database.schema(self.identity.temporary_schema()));
+        own.is_some_and(|relations| !relations.table_names().is_empty())
     }
 
     fn temporary_schema(&self) -> String {
@@ -245,6 +338,24 @@ impl Session {
         })
     }
 
+    /// Lends the session a relation that nobody else sees, in place of one that was lent under that name before; returns
+    /// what SQL calls it.
+    ///
+    /// # Errors
+    /// XX000 where it can't be registered.
+    pub fn lend(&self, name: &str, relation: Arc<dyn TableProvider>) -> Result<String> {
+        let schema = self.temporary_schema();
+        let database = self.database()?;
+        if database.schema(&schema).is_none() {
+            database.register_schema(&schema, Arc::new(MemorySchemaProvider::new()))?;
+        }
+        if let Some(relations) = database.schema(&schema) {
+            relations.deregister_table(name)?;
+            relations.register_table(name.to_owned(), relation)?;
+        }
+        Ok(format!("{}.{}", identifier(&schema), identifier(name)))
+    }
+
     /// Drops the session's own tables.
     pub(super) fn drop_temporary(&self) {
         if let Some(database) = self.context.catalog(DATABASE) {
@@ -258,8 +369,44 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.roll_back();
         self.drop_temporary();
     }
+}
+
+/// The schemas of a `search_path`: names after commas, in quotes where they have to be; `"$user"` is the role.
+fn schemas_of(path: &str, role: &str) -> Vec<String> {
+    let mut schemas = vec![String::new()];
+    let mut quoted = false;
+    let mut letters = path.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                schemas
+                    .last_mut()
+                    .into_iter()
+                    .for_each(|name| name.push('"'));
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => schemas.push(String::new()),
+            ' ' if !quoted => {}
+            letter => schemas
+                .last_mut()
+                .into_iter()
+                .for_each(|name| match quoted {
+                    true => name.push(letter),
+                    false => name.extend(letter.to_lowercase()),
+                }),
+        }
+    }
+    let named = schemas.into_iter().filter(|schema| !schema.is_empty());
+    named
+        .map(|schema| match schema.as_str() {
+            "$user" => role.to_owned(),
+            _ => schema,
+        })
+        .collect()
 }
 
 fn unknown(name: &str) -> Error {

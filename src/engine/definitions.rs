@@ -9,7 +9,7 @@ use datafusion::common::TableReference;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{self, CreateTable};
@@ -21,10 +21,14 @@ use datafusion_funnel::definition::text::{folded, identifier, literal};
 use datafusion_funnel::error::{FunnelError, Kind};
 
 use super::outcome::{Notice, Outcome};
-use super::{DATABASE, DEFAULT_SCHEMA};
-use crate::catalog::{Catalog, Change, Target, local_path, unguarded};
-use crate::error::{Error, Result, character_position};
+use super::tables::durable_table;
+use super::{DATABASE, DEFAULT_SCHEMA, Engine};
+use crate::catalog::{Catalog, Change, MaterializedView, Target, local_path, unguarded};
+use crate::error::{Error, Fault, Result, character_position};
+use crate::external;
+use crate::federation::ForeignTable;
 use crate::sql::{Statement, StatementKind};
+use crate::tables::{SequenceRelation, Table};
 
 /// Runs a definition, and keeps or forgets its statement.
 ///
@@ -33,10 +37,11 @@ use crate::sql::{Statement, StatementKind};
 /// and the other way round, 58030 for what can't be kept.
 pub async fn run(
     context: &SessionContext,
-    catalog: &Catalog,
+    engine: &Engine,
     statement: &Statement,
     definition: DdlStatement,
 ) -> Result<Outcome> {
+    let catalog = engine.catalog();
     let change = Change::of(&definition)?;
     catalog.check_change(&change)?;
     let before = Before::of(&context.state(), &change).await?;
@@ -55,6 +60,16 @@ pub async fn run(
         let message = format!("{} \"{}\" {what}, skipping", kind(&change), change.name);
         return Ok(Outcome::noted(change.tag, Notice::plain(message)));
     }
+    if let DdlStatement::CreateExternalTable(create) = &definition {
+        if !create.unbounded {
+            return create_external(context, engine, statement, &change, before, create).await;
+        }
+        external::check_unbounded(create)?;
+    }
+    let dropped = match change.drops {
+        true => before.durable_tables().await?,
+        false => Vec::new(),
+    };
     let in_memory_only = matches!(definition, DdlStatement::CreateMemoryTable(_));
     let from_query = is_from_query(statement);
     if change.drops {
@@ -76,7 +91,19 @@ pub async fn run(
             note_defaults(catalog, &change, statement);
             return Ok(Outcome::noted(&tag, in_memory(&change)));
         }
-        Ok(_) => catalog.keep_change(&change, &with_absolute_location(&statement.text)),
+        Ok(_) => {
+            let kept = catalog.keep_change(&change, &with_absolute_location(&statement.text));
+            let gone = |()| {
+                dropped
+                    .iter()
+                    .try_for_each(|table| engine.drop_table(table))?;
+                match &change.target {
+                    Target::Schema(name) if change.drops => engine.drop_sequences_in(name),
+                    _ => Ok(()),
+                }
+            };
+            kept.and_then(gone)
+        }
         Err(error) => Err(Error::from_engine(&error, statement.sql.as_ref())),
     };
     if let Err(error) = done {
@@ -87,6 +114,76 @@ pub async fn run(
         catalog.forget_access(&change)?;
     }
     Ok(Outcome::done(change.tag))
+}
+
+/// A table over files.
+async fn create_external(
+    context: &SessionContext,
+    engine: &Engine,
+    statement: &Statement,
+    change: &Change,
+    before: Before,
+    create: &CreateExternalTable,
+) -> Result<Outcome> {
+    let catalog = engine.catalog();
+    let Before::Relation {
+        schema,
+        reference,
+        table: existing,
+    } = &before
+    else {
+        return Err(Error::UnknownSchema {
+            name: create.name.schema().unwrap_or(DEFAULT_SCHEMA).to_owned(),
+            hint: None,
+        });
+    };
+    if let Some(existing) = existing {
+        check_replaces(change, existing, create.or_replace)?;
+    }
+    let kept = match engine.is_restoring() {
+        true => catalog.kept_table(change),
+        false => None,
+    };
+    let state = context.state();
+    let stores = engine.stores();
+    let (table, kept) = external::create(&state, stores, create, kept.as_ref()).await?;
+    let text = external::without_secrets(&with_absolute_location(&statement.text), &kept.secrets)?;
+    // What was granted on another object of that name, which is gone, isn't granted on this one.
+    if existing.is_none() && !catalog.is_kept(change) {
+        catalog.forget_access(change)?;
+    }
+    let name = reference.table();
+    if existing.is_some() {
+        schema.deregister_table(name)?;
+    }
+    schema.register_table(name.to_owned(), Arc::new(table))?;
+    if let Err(error) = catalog.keep_table(change, &text, kept) {
+        before.put_back()?;
+        return Err(error);
+    }
+    Ok(Outcome::done(change.tag))
+}
+
+/// Whether a table over files may take the place of what is there.
+fn check_replaces(
+    change: &Change,
+    existing: &Arc<dyn TableProvider>,
+    replaces: bool,
+) -> Result<()> {
+    if !replaces {
+        return Err(Error::Query {
+            fault: Fault::DuplicateTable,
+            message: format!("relation \"{}\" already exists", change.name),
+            position: None,
+        });
+    }
+    match unguarded(Arc::clone(existing)).downcast_ref::<ListingTable>() {
+        Some(_) => Ok(()),
+        None => Err(Error::WrongObject {
+            message: format!("\"{}\" is not an external table", change.name),
+            hint: "Drop it first, or take another name.".to_owned(),
+        }),
+    }
 }
 
 /// Whether a table is made of a query, so that its command counts rows.
@@ -225,6 +322,25 @@ impl Before {
         }
     }
 
+    /// The durable tables that go with it.
+    async fn durable_tables(&self) -> Result<Vec<Arc<Table>>> {
+        let providers = match self {
+            Before::Relation { table, .. } => table.iter().map(Arc::clone).collect(),
+            Before::Schema {
+                schema: Some(schema),
+                ..
+            } => {
+                let mut providers = Vec::new();
+                for name in schema.table_names() {
+                    providers.extend(schema.table(&name).await?);
+                }
+                providers
+            }
+            Before::Schema { schema: None, .. } | Before::Nowhere(_) => Vec::new(),
+        };
+        Ok(providers.iter().filter_map(durable_table).collect())
+    }
+
     fn exists(&self) -> bool {
         match self {
             Before::Relation { table, .. } => table.is_some(),
@@ -267,10 +383,14 @@ impl Before {
                 },
                 Target::Relation(_, wanted),
             ) if change.drops => {
+                let table = unguarded(Arc::clone(table));
+                if let Some(kind) = kind_of_its_own(table.as_ref()) {
+                    return Err(other_kind(change, *wanted, kind));
+                }
                 check_kind(change, *wanted, table.table_type())?;
                 match catalog.is_kept(change) {
                     true => Ok(()),
-                    false => check_origin(change, unguarded(Arc::clone(table)).as_ref()),
+                    false => check_origin(change, table.as_ref()),
                 }
             }
             _ => Ok(()),
@@ -325,6 +445,29 @@ fn check_kind(change: &Change, wanted: TableType, found: TableType) -> Result<()
     })
 }
 
+/// What a relation is that has a statement of its own to drop it.
+fn kind_of_its_own(table: &dyn TableProvider) -> Option<&'static str> {
+    let foreign = table
+        .downcast_ref::<ForeignTable>()
+        .map(|_| "foreign table");
+    let view = table.downcast_ref::<MaterializedView>();
+    let sequence = table.downcast_ref::<SequenceRelation>();
+    foreign
+        .or(view.map(|_| "materialized view"))
+        .or(sequence.map(|_| "sequence"))
+}
+
+fn other_kind(change: &Change, wanted: TableType, found: &str) -> Error {
+    let wanted = match wanted {
+        TableType::View => "view",
+        _ => "table",
+    };
+    Error::WrongObject {
+        message: format!("\"{}\" is not a {wanted}", change.name),
+        hint: format!("Use DROP {} to remove a {found}.", found.to_uppercase()),
+    }
+}
+
 /// A table of the data directory would be there again after the next start.
 fn check_origin(change: &Change, table: &dyn TableProvider) -> Result<()> {
     let Some(table) = table.downcast_ref::<ListingTable>() else {
@@ -339,7 +482,7 @@ fn check_origin(change: &Change, table: &dyn TableProvider) -> Result<()> {
     })
 }
 
-/// The statement with the place of its file as an absolute path: a server may be started in another folder
+/// The statement with the places of its files as absolute paths: a server may be started in another folder
 /// the next time. A statement without a `LOCATION`, or with one that is a URL, stays as it is.
 fn with_absolute_location(text: &str) -> String {
     let dialect = PostgreSqlDialect {};
@@ -349,33 +492,46 @@ fn with_absolute_location(text: &str) -> String {
     let words = tokens
         .iter()
         .filter(|token| !matches!(token.token, Token::Whitespace(_)));
-    let pairs = words.clone().zip(words.skip(1));
-    let location = pairs.into_iter().find_map(|(keyword, value)| {
-        let is_keyword =
-            matches!(&keyword.token, Token::Word(word) if word.keyword == Keyword::LOCATION);
-        match &value.token {
-            Token::SingleQuotedString(path) if is_keyword => Some((path, value.span)),
-            _ => None,
-        }
-    });
-    let Some((path, span)) = location.filter(|(path, _)| !path.contains("://")) else {
-        return text.to_owned();
-    };
-    let places = (
-        character_position(text, span.start.line, span.start.column),
-        character_position(text, span.end.line, span.end.column),
+    let behind = words.skip_while(
+        |token| !matches!(&token.token, Token::Word(word) if word.keyword == Keyword::LOCATION),
     );
-    let (Ok(absolute), (Some(start), Some(end))) = (std::path::absolute(path), places) else {
-        return text.to_owned();
-    };
-    let mut absolute = absolute.to_string_lossy().into_owned();
-    // A slash at the end says that it is a folder.
-    if path.ends_with('/') && !absolute.ends_with('/') {
-        absolute.push('/');
+    // `LOCATION 'a'` and `LOCATION ('a', 'b')`
+    let mut paths = Vec::new();
+    let mut listed = false;
+    for token in behind.skip(1) {
+        match &token.token {
+            Token::LParen if paths.is_empty() => listed = true,
+            Token::Comma if listed => {}
+            Token::SingleQuotedString(path) => paths.push((path, token.span)),
+            _ => break,
+        }
+        if !listed && !paths.is_empty() {
+            break;
+        }
     }
-    let before: String = text.chars().take(start - 1).collect();
-    let after: String = text.chars().skip(end - 1).collect();
-    format!("{before}{}{after}", literal(&absolute))
+    // From the last to the first, so that the places of those before stay.
+    let mut text = text.to_owned();
+    for (path, span) in paths.into_iter().rev() {
+        if path.contains("://") {
+            continue;
+        }
+        let places = (
+            character_position(&text, span.start.line, span.start.column),
+            character_position(&text, span.end.line, span.end.column),
+        );
+        let (Ok(absolute), (Some(start), Some(end))) = (std::path::absolute(path), places) else {
+            continue;
+        };
+        let mut absolute = absolute.to_string_lossy().into_owned();
+        // A slash at the end says that it is a folder.
+        if path.ends_with('/') && !absolute.ends_with('/') {
+            absolute.push('/');
+        }
+        let before: String = text.chars().take(start - 1).collect();
+        let after: String = text.chars().skip(end - 1).collect();
+        text = format!("{before}{}{after}", literal(&absolute));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -404,6 +560,14 @@ mod tests {
         assert_eq!(kept("data/"), expected(&format!("{here}/data/")));
         assert_eq!(kept("/data/x.csv"), expected("/data/x.csv"));
         assert_eq!(kept("file:///data/x.csv"), expected("file:///data/x.csv"));
+        assert_eq!(
+            with_absolute_location(
+                "CREATE EXTERNAL TABLE t LOCATION ('a', 's3://b', '/c',\n 'd') OPTIONS ('e' 'f')"
+            ),
+            format!(
+                "CREATE EXTERNAL TABLE t LOCATION ('{here}/a', 's3://b', '/c',\n '{here}/d') OPTIONS ('e' 'f')"
+            )
+        );
         assert_eq!(
             with_absolute_location("CREATE VIEW v AS SELECT 'a'"),
             "CREATE VIEW v AS SELECT 'a'"

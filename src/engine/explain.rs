@@ -1,5 +1,6 @@
 //! `EXPLAIN`: the plan as lines of one column, or as JSON, as Postgres' clients read it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -8,15 +9,19 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::displayable;
 use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast::{self, VisitMut, VisitorMut};
 use futures::TryStreamExt;
 use serde_json::{Map, Value, json};
 
 use super::outcome::Outcome;
 use super::output::text_rows;
+use super::parameters;
+use super::plan::{Planned, inner_mut};
 use super::session::Session;
+use super::turns::TURN_EXEC;
 use crate::error::{Error, Result};
 use crate::postgres::types;
-use crate::sql::{ExplainOptions, Statement};
+use crate::sql::{ExplainOptions, Statement, StatementKind};
 
 impl Session {
     pub(super) async fn explain(
@@ -25,10 +30,26 @@ impl Session {
         explained: &EngineStatement,
         options: ExplainOptions,
     ) -> Result<Outcome> {
-        let planned = self.plan(statement, explained, Some(&[])).await?;
+        let prepared;
+        let (statement, explained) = match explained {
+            EngineStatement::Statement(inner)
+                if matches!(inner.as_ref(), ast::Statement::Execute { .. }) =>
+            {
+                prepared = self.prepared_with_values(inner)?;
+                (&prepared.0, &prepared.1)
+            }
+            _ => (statement, explained),
+        };
+        let planned = match self.row_change(explained)? {
+            Some(change) => {
+                let plan = self.plan_of_change(statement, &change, options.analyze);
+                Planned::once(plan.await?, Vec::new())
+            }
+            None => self.plan(statement, explained, Some(&[])).await?,
+        };
         let lines = match options.analyze {
             false => {
-                let physical = self.physical(planned.plan, &statement.sql).await?;
+                let physical = self.operators(&planned, &statement.sql).await?;
                 let text = displayable(physical.as_ref())
                     .indent(options.verbose)
                     .to_string();
@@ -47,7 +68,8 @@ impl Session {
                 for batch in &batches {
                     for row in text_rows(batch)? {
                         let text = row.last().cloned().flatten().unwrap_or_default();
-                        lines.extend(text.lines().map(str::to_owned));
+                        let shown = text.lines().filter(|line| !takes_turn(line));
+                        lines.extend(shown.map(str::to_owned));
                     }
                 }
                 lines
@@ -66,12 +88,73 @@ impl Session {
             RecordBatch::try_new(schema(options), vec![texts]).map_err(DataFusionError::from)?;
         Ok(Outcome::table("EXPLAIN", batch).with(planned.notices))
     }
+
+    /// The statement that an EXECUTE names, with its values in the place of parameters.
+    fn prepared_with_values(
+        &self,
+        execute: &ast::Statement,
+    ) -> Result<(Statement, EngineStatement)> {
+        let ast::Statement::Execute {
+            name: Some(name),
+            parameters,
+            ..
+        } = execute
+        else {
+            return Err(not_explained());
+        };
+        let name = name.to_string().replace('"', "");
+        let prepared = self.prepared_with(&name, parameters.len())?;
+        let StatementKind::Engine(engine_statement) = &prepared.statement.kind else {
+            return Err(not_explained());
+        };
+        let mut engine_statement = engine_statement.as_ref().clone();
+        if let Some(inner) = inner_mut(&mut engine_statement) {
+            let _ = inner.visit(&mut Values(parameters));
+        }
+        Ok((prepared.statement.clone(), engine_statement))
+    }
+}
+
+fn not_explained() -> Error {
+    Error::Unsupported {
+        message: "this statement can't be explained".to_owned(),
+        hint: Some("EXPLAIN shows how a query or a change of rows is run.".to_owned()),
+    }
+}
+
+/// Puts values in the place of parameters.
+struct Values<'a>(&'a [ast::Expr]);
+
+impl VisitorMut for Values<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expression: &mut ast::Expr) -> ControlFlow<()> {
+        if let ast::Expr::Value(value) = expression
+            && let ast::Value::Placeholder(name) = &value.value
+            && let Some(number) = parameters::number(name)
+            && let Some(value) = self.0.get(number.wrapping_sub(1))
+        {
+            *expression = ast::Expr::Nested(Box::new(value.clone()));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether a line is of an operator that is in every plan that runs.
+fn takes_turn(line: &str) -> bool {
+    line.trim_start().starts_with(TURN_EXEC)
 }
 
 /// A line of a plan without the files that it reads: where they are is the server's affair, and a view may read what its
 /// reader doesn't know of.
 fn without_files(line: &str) -> String {
     const FILES: &str = "file_groups={";
+    // Nor what another database is asked.
+    if let Some((before, _)) = line.split_once(", sql=")
+        && line.trim_start().starts_with("ForeignScan: ")
+    {
+        return before.to_owned();
+    }
     match line.split_once(FILES) {
         // A path may have such brackets as well.
         Some((before, after)) => match after.rsplit_once('}') {
@@ -139,6 +222,8 @@ mod tests {
         let shown = without_files(line);
         assert_eq!(shown, "  DataSourceExec: file_groups={…}, projection=[a]");
         assert_eq!(without_files("Filter: a = 1"), "Filter: a = 1");
+        let line = "  ForeignScan: server=crm, sql=SELECT \"a\" FROM \"t\" WHERE \"b\" = ', sql='";
+        assert_eq!(without_files(line), "  ForeignScan: server=crm");
     }
 
     #[test]

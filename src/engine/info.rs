@@ -1,18 +1,22 @@
 //! What a relation or function of the catalogs may know of the session that reads it, and of the others.
 
 use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use datafusion::catalog::CatalogProviderList;
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::error::DataFusionError;
 
+use super::copy::Copies;
+use super::prepared::NamedStatement;
 use super::session::lock;
 use super::settings::Settings;
 use crate::catalog::{CatalogNames, TEMPORARY};
+use crate::tables::View;
 
 /// Who somebody is to the engine.
 #[derive(Debug)]
@@ -71,6 +75,25 @@ pub struct SessionInfo {
     /// The number of its connection.
     number: AtomicI32,
     activity: Option<Arc<dyn Activity>>,
+    /// The copies that run.
+    copies: Arc<Copies>,
+    /// What its statement sees of durable tables.
+    view: Mutex<Option<Arc<View>>>,
+    /// The numbers that it got from sequences.
+    numbers: Mutex<Numbers>,
+    /// The statements that it has prepared, by their names.
+    statements: Mutex<BTreeMap<String, NamedStatement>>,
+    /// What `pg_notify()` said, which the connection is to tell the others: channels and texts.
+    said: Mutex<Vec<(String, String)>>,
+}
+
+/// The numbers that a session got from sequences last.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// By the sequences' IDs.
+    of: HashMap<String, i64>,
+    /// The sequence that was asked last.
+    last: Option<String>,
 }
 
 /// The connections to a server.
@@ -116,6 +139,7 @@ impl SessionInfo {
         names: Arc<CatalogNames>,
         settings: &Arc<Mutex<Settings>>,
         activity: Option<Arc<dyn Activity>>,
+        copies: &Arc<Copies>,
     ) -> Self {
         Self {
             identity: Arc::clone(identity),
@@ -124,7 +148,57 @@ impl SessionInfo {
             settings: Arc::clone(settings),
             number: AtomicI32::new(0),
             activity,
+            copies: Arc::clone(copies),
+            view: Mutex::default(),
+            numbers: Mutex::default(),
+            statements: Mutex::default(),
+            said: Mutex::default(),
         }
+    }
+
+    /// It got a number of a sequence, by asking for the next one or by setting it.
+    pub fn note_number(&self, sequence: &str, number: i64, asked: bool) {
+        let mut numbers = lock(&self.numbers);
+        numbers.of.insert(sequence.to_owned(), number);
+        if asked {
+            numbers.last = Some(sequence.to_owned());
+        }
+    }
+
+    /// The number that it got of a sequence last.
+    pub fn number_of(&self, sequence: &str) -> Option<i64> {
+        lock(&self.numbers).of.get(sequence).copied()
+    }
+
+    /// The number that it got last.
+    pub fn last_number(&self) -> Option<i64> {
+        let numbers = lock(&self.numbers);
+        numbers.of.get(numbers.last.as_ref()?).copied()
+    }
+
+    /// It got none.
+    pub fn forget_numbers(&self) {
+        *lock(&self.numbers) = Numbers::default();
+    }
+
+    /// Whether its transaction only reads.
+    pub fn reads_only(&self) -> bool {
+        let settings = lock(&self.settings);
+        let name = match settings.in_transaction() {
+            true => "transaction_read_only",
+            false => "default_transaction_read_only",
+        };
+        settings.get(name).is_ok_and(|value| value == "on")
+    }
+
+    /// Something is to be told to those who listen to a channel.
+    pub fn say(&self, channel: &str, text: &str) {
+        lock(&self.said).push((channel.to_owned(), text.to_owned()));
+    }
+
+    /// What was said since this was asked last.
+    pub fn take_said(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut lock(&self.said))
     }
 
     /// Who reads.
@@ -160,6 +234,33 @@ impl SessionInfo {
     /// The connections to the server; none where there is no server.
     pub fn activity(&self) -> Option<&Arc<dyn Activity>> {
         self.activity.as_ref()
+    }
+
+    /// The copies that run.
+    pub fn copies(&self) -> &Arc<Copies> {
+        &self.copies
+    }
+
+    /// The statements that it has prepared, by their names.
+    pub fn statements(&self) -> MutexGuard<'_, BTreeMap<String, NamedStatement>> {
+        lock(&self.statements)
+    }
+
+    /// What its statement sees of durable tables; what there is where nothing is said.
+    pub fn view(&self) -> Option<Arc<View>> {
+        lock(&self.view).clone()
+    }
+
+    /// Its next statement sees this of durable tables.
+    pub fn set_view(&self, view: View) {
+        *lock(&self.view) = Some(Arc::new(view));
+    }
+
+    /// The encoding of what the client sends and gets.
+    pub fn client_encoding(&self) -> String {
+        lock(&self.settings)
+            .get("client_encoding")
+            .unwrap_or_default()
     }
 
     /// Name, value and default of each setting.

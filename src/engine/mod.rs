@@ -7,26 +7,35 @@ mod access;
 mod annotate;
 mod changes;
 mod cooperation;
+mod copy;
 mod definitions;
 mod explain;
+mod foreign;
 mod info;
+mod materialized;
 mod memory;
 mod outcome;
 mod output;
 mod parameters;
 mod plan;
+mod plans;
 mod prepared;
 mod query;
 mod roles;
+mod sequences;
 mod session;
 pub mod settings;
+mod tables;
 mod transaction;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::catalog::{
+    CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider,
+};
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
@@ -39,12 +48,19 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use crate::audit::{Audit, AuditOptions};
 use crate::catalog::Catalog;
 use crate::error::Result;
+use crate::external::{ConfiguredStore, Stores};
+use crate::federation::PushAggregates;
+use crate::storage::{Place, Storage};
+use crate::tables::{DurableTable, Table, Tables};
 use memory::{EnginePool, SessionPool};
 
+pub use copy::{Copies, CopyDone, CopyIn, CopyProgress, RunningCopy, numeric_text};
 pub use info::{Activity, Asker, ConnectionInfo, Identity, SessionInfo};
+pub use materialized::Refreshed;
 pub use memory::Reservation;
 pub use outcome::{Described, Notice, Outcome, Prepared};
-pub use output::{text_rows, with_postgres_texts};
+pub use output::{named_text_rows, text_rows, with_postgres_texts};
+pub use prepared::NamedStatement;
 pub use session::Session;
 
 /// The name of the one database.
@@ -55,7 +71,7 @@ pub const DEFAULT_SCHEMA: &str = "public";
 /// What an engine is opened with.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
-    /// Where definitions and tables are kept; made if it isn't there.
+    /// Where definitions and tables are kept, made if it isn't there: a folder, or `s3://bucket/prefix`.
     pub data_dir: PathBuf,
     /// The most memory that queries may use together, in bytes; as much as they like where absent.
     pub memory_limit: Option<usize>,
@@ -71,6 +87,8 @@ pub struct EngineOptions {
     pub audit: Option<AuditOptions>,
     /// What sessions' settings are before anybody sets them, where it isn't what Postgres has.
     pub settings: BTreeMap<String, String>,
+    /// How stores of files are entered whose tables don't say it.
+    pub object_stores: Vec<ConfiguredStore>,
 }
 
 impl EngineOptions {
@@ -85,6 +103,7 @@ impl EngineOptions {
             max_prepared_statements: 2000,
             audit: None,
             settings: BTreeMap::new(),
+            object_stores: Vec::new(),
         }
     }
 }
@@ -101,6 +120,20 @@ pub struct Engine {
     settings: Arc<BTreeMap<String, String>>,
     audit: Option<Arc<Audit>>,
     catalog: Arc<Catalog>,
+    /// Its durable tables.
+    tables: Arc<Tables>,
+    /// The plans of queries that came before.
+    plans: plans::Plans,
+    /// The turns that statements take.
+    turns: Arc<turns::Turns>,
+    /// The stores that its external tables' files are in.
+    stores: Stores,
+    /// The copies that run.
+    copies: Arc<Copies>,
+    /// Set when what is kept has been made again.
+    restored: OnceLock<()>,
+    /// Where everything is kept. Held while it is this engine's.
+    storage: Arc<Storage>,
     /// The connections of the server that is over it.
     activity: OnceLock<Arc<dyn Activity>>,
 }
@@ -112,7 +145,8 @@ impl Engine {
     /// error where it is used; it doesn't keep the rest from working.
     ///
     /// # Errors
-    /// 58030 when the directory can't be made or read; 22023 and 42704 for a setting that can't be.
+    /// 58030 when the directory can't be made or read; 55006 when another server has it open; 08001 when its store can't be
+    /// reached; 22023 and 42704 for a setting that can't be.
     pub async fn open(options: EngineOptions) -> Result<Arc<Self>> {
         Self::open_with(options, &[]).await
     }
@@ -125,16 +159,26 @@ impl Engine {
         let settings = Arc::new(settings::defaults(&options.settings)?);
         let audit_folder = match &options.audit {
             Some(audit) => audit.folder.clone(),
-            None => options.data_dir.join("audit"),
+            None => crate::storage::audit_folder(&options.data_dir),
         };
-        let catalog = Arc::new(Catalog::open(&options.data_dir, audit_folder)?);
+        let (stores, scratch) = (&options.object_stores, options.temp_dir.as_deref());
+        let storage = Storage::open(&options.data_dir, stores, scratch).await?;
+        let catalog = Arc::new(Catalog::open(storage.root(), audit_folder)?);
+        let (tables, broken) = Tables::open(storage.root()).await?;
         let memory = Arc::new(EnginePool::new(options.memory_limit));
         let context = SessionContext::new_with_state(base_state(&options, &memory)?);
+        if let Some(remote) = storage.remote() {
+            let (url, store) = (remote.url(), remote.store());
+            context.register_object_store(url.as_ref(), store);
+        }
         datafusion_funnel::register_functions(&context)?;
         for function in functions {
             context.register_udf(function.clone());
         }
         crate::catalog::register_schemas(&context, &catalog).await?;
+        for function in sequences::functions(&tables, &catalog) {
+            context.register_udf(function);
+        }
         let engine = Arc::new(Self {
             base: context.state(),
             memory,
@@ -143,10 +187,23 @@ impl Engine {
             settings,
             audit: options.audit.clone().map(Audit::start).transpose()?,
             catalog,
+            tables,
+            plans: plans::Plans::default(),
+            turns: Arc::new(turns::Turns::new()),
+            stores: Stores::new(options.object_stores.clone()),
+            copies: Arc::default(),
+            restored: OnceLock::new(),
+            storage: Arc::new(storage),
             activity: OnceLock::new(),
         });
         engine.catalog.attach(&engine.base);
-        engine.restore(&options.data_dir).await?;
+        for (schema, name, error) in broken {
+            let key = crate::catalog::relation_key(&schema, &name);
+            engine.catalog.note_broken(key, Arc::new(error));
+        }
+        let root = engine.storage.root().clone();
+        engine.restore(&root).await?;
+        let _ = engine.restored.set(());
         Ok(engine)
     }
 
@@ -163,12 +220,15 @@ impl Engine {
     /// What its queries hold at the moment.
     pub fn usage(&self) -> Usage {
         let runtime = self.base.runtime_env();
+        let (kept_plans, reused_plans) = self.plans.counts();
         Usage {
             memory_bytes: self.memory.reserved(),
             most_memory_bytes: self.memory.most_used(),
             memory_limit: self.memory.limit(),
             temp_bytes: runtime.disk_manager.used_disk_space(),
             temp_limit: runtime.disk_manager.max_temp_directory_size(),
+            kept_plans,
+            reused_plans,
         }
     }
 
@@ -198,18 +258,89 @@ impl Engine {
         let _ = self.activity.set(activity);
     }
 
+    /// The stores of files.
+    fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// What is kept is being made again.
+    fn is_restoring(&self) -> bool {
+        self.restored.get().is_none()
+    }
+
+    /// The durable tables.
+    pub fn tables(&self) -> &Arc<Tables> {
+        &self.tables
+    }
+
+    /// A durable table can be found under its name.
+    pub(crate) fn register(&self, table: &Arc<Table>, schema: &dyn SchemaProvider) -> Result<()> {
+        let shape = table.shape();
+        let definition = &shape.definition;
+        let provider = DurableTable::new(&self.tables, table).with_views();
+        schema.register_table(definition.name.clone(), Arc::new(provider))?;
+        let mut notes = definition.notes.clone();
+        for column in &definition.columns {
+            if let Some(default) = &column.default
+                && column.identity.is_none()
+            {
+                notes.defaults.insert(column.name.clone(), default.clone());
+            }
+        }
+        let annotations = self.catalog.annotations();
+        annotations.note(&definition.schema, &definition.name, |known| *known = notes);
+        Ok(())
+    }
+
+    /// Looks after a table that was changed.
+    fn look_after(&self, table: &Arc<Table>) {
+        let context = SessionContext::new_with_state(self.base.clone());
+        // The directory is this engine's until that is done.
+        let directory = Arc::clone(&self.storage);
+        self.tables.look_after(&context, table, directory);
+    }
+
     /// What the data directory holds.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
     }
 
     /// Registers the tables that lie in the data directory and runs the kept definitions again.
-    async fn restore(self: &Arc<Self>, data_dir: &std::path::Path) -> Result<()> {
+    async fn restore(self: &Arc<Self>, data_dir: &Place) -> Result<()> {
         for (key, error) in crate::catalog::register_files(&self.base, data_dir).await? {
             self.catalog.note_broken(key, Arc::new(error));
         }
         let session = self.session("funnelsql");
         let mut waiting = self.catalog.kept_statements();
+        // Tables are in schemas, and views read tables.
+        let mut others = Vec::with_capacity(waiting.len());
+        for kept in waiting {
+            if !kept.name.starts_with("schema ") || session.run(&kept.sql).await.is_err() {
+                others.push(kept);
+            }
+        }
+        waiting = others;
+        let database = self.base.catalog_list().catalog(DATABASE);
+        for table in self.tables.all() {
+            let schema = table.shape().definition.schema.clone();
+            let found = database
+                .as_ref()
+                .and_then(|database| database.schema(&schema));
+            match found {
+                Some(schema) => self.register(&table, schema.as_ref())?,
+                None => tracing::error!(schema, "the schema of a table is gone"),
+            }
+        }
+        for sequence in self.tables.sequences().all() {
+            let schema = sequence.definition().schema;
+            let found = database
+                .as_ref()
+                .and_then(|database| database.schema(&schema));
+            match found {
+                Some(schema) => self.register_sequence(&sequence, schema.as_ref())?,
+                None => tracing::error!(schema, "the schema of a sequence is gone"),
+            }
+        }
         loop {
             let count = waiting.len();
             let mut failed = Vec::new();
@@ -229,8 +360,16 @@ impl Engine {
             for (kept, error) in failed {
                 tracing::error!(%error, object = kept.name, "can't restore a definition");
             }
+            materialized::remove_orphans(data_dir, &self.catalog.kept_statements());
             return Ok(());
         }
+    }
+}
+
+impl Drop for Engine {
+    /// The directory is still this engine's.
+    fn drop(&mut self) {
+        self.tables.sequences().settle();
     }
 }
 
@@ -247,6 +386,10 @@ pub struct Usage {
     pub temp_bytes: u64,
     /// The most that they may take.
     pub temp_limit: u64,
+    /// Queries whose plans are kept.
+    pub kept_plans: usize,
+    /// Queries that were run by a plan that was kept, since the engine was opened.
+    pub reused_plans: u64,
 }
 
 fn base_state(options: &EngineOptions, memory: &Arc<EnginePool>) -> Result<SessionState> {
@@ -283,6 +426,8 @@ fn base_state(options: &EngineOptions, memory: &Arc<EnginePool>) -> Result<Sessi
 /// DataFusion's rules between ours.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = datafusion_funnel::optimizer::physical_rules();
+    // Before an aggregate is spread over partitions.
+    rules.insert(0, Arc::new(PushAggregates));
     rules.push(Arc::new(cooperation::PauseInJoins));
     rules
 }

@@ -163,17 +163,25 @@ fn binary(column: &ArrayRef, field: &Field) -> Result<Option<ArrayRef>, DataFusi
     )))
 }
 
-/// The rows of a batch as Postgres writes them in text; `None` is NULL.
+/// The rows of a batch as Postgres writes them in text; `None` is NULL. OIDs are numbers.
 ///
 /// # Errors
 /// XX000 for a type that has no Postgres text.
 pub fn text_rows(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
+    named_text_rows(batch, &NoNames)
+}
+
+/// The same, with an OID of a named kind as `names` has it.
+///
+/// # Errors
+/// As [`text_rows`].
+pub fn named_text_rows(batch: &RecordBatch, names: &dyn Names) -> Result<Vec<Vec<Option<String>>>> {
     let internal = |message: String| Error::Query {
         fault: Fault::Internal,
         message,
         position: None,
     };
-    let texts = with_postgres_texts(batch, &NoNames, |_| true)?;
+    let texts = with_postgres_texts(batch, names, |_| true)?;
     let fields = arrow_schema_to_pg_fields(&texts.schema(), &Format::UnifiedText, None)
         .map_err(|error| internal(error.to_string()))?;
     encode_recordbatch(Arc::new(fields), texts)

@@ -11,6 +11,11 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
 use crate::postgres::types::{TYPE_KEY, list_of, marked_always};
 
+/// The number of a parameter by its name, from 1: `$1`.
+pub fn number(name: &str) -> Option<usize> {
+    name.strip_prefix('$')?.parse().ok()
+}
+
 /// The types of the parameters, by name (`$1`), as far as the plan says them. One is said by what the
 /// parameter is compared with, by a cast (`$1::bigint`), and by `LIMIT` and `OFFSET`; of several, the first.
 pub fn types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {

@@ -23,8 +23,10 @@ use datafusion_funnel::table::{
 };
 
 use super::outcome::Notice;
+use super::parameters;
+use super::plans::KeptPlan;
 use super::session::lock;
-use crate::catalog::{Catalog, check_files};
+use crate::catalog::Catalog;
 use crate::error::Error;
 
 /// A plan, and what the user should know beside its rows.
@@ -33,6 +35,29 @@ pub struct Planned {
     pub plan: LogicalPlan,
     /// The notices.
     pub notices: Vec<Notice>,
+    /// The plan with the values of its parameters, where it is one that is kept.
+    pub kept: Option<Arc<KeptPlan>>,
+}
+
+impl Planned {
+    /// A plan that is for this once.
+    pub fn once(plan: LogicalPlan, notices: Vec<Notice>) -> Self {
+        Self {
+            plan,
+            notices,
+            kept: None,
+        }
+    }
+}
+
+impl From<Arc<KeptPlan>> for Planned {
+    fn from(kept: Arc<KeptPlan>) -> Self {
+        Self {
+            plan: kept.plan.clone(),
+            notices: kept.notices.clone(),
+            kept: Some(kept),
+        }
+    }
 }
 
 /// Plans `statement` with the funnels that it names. `parameters` is `None` while they aren't bound.
@@ -46,9 +71,8 @@ pub async fn plan(
     let scope = Arc::new(StatementScope::new(&state, catalog, role, &statement, parameters).await);
     state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::clone(&scope) as _)))?;
     let plan = state.statement_to_plan(statement).await?;
-    check_files(&plan)?;
     let notices = std::mem::take(&mut *lock(&scope.notices));
-    Ok(Planned { plan, notices })
+    Ok(Planned::once(plan, notices))
 }
 
 /// The text of `statement` with the query that each table function stands for in the place of its call.
@@ -365,7 +389,7 @@ impl FunnelNames<'_> {
         match expression {
             Expr::Value(value) => match &value.value {
                 Value::Placeholder(name) => {
-                    let index: usize = name.strip_prefix('$')?.parse().ok()?;
+                    let index = parameters::number(name)?;
                     match self.parameters?.get(index.checked_sub(1)?)? {
                         ScalarValue::Utf8(text)
                         | ScalarValue::LargeUtf8(text)

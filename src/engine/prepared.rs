@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::ExprSchemable;
@@ -12,9 +13,30 @@ use datafusion::sql::sqlparser::ast;
 use datafusion_funnel::error::FunnelError;
 
 use super::outcome::{Outcome, Prepared};
-use super::session::{Session, lock};
+use super::session::Session;
 use crate::error::{Error, Result};
 use crate::sql::Statement;
+
+/// A statement that a session has prepared, in SQL or by the protocol.
+#[derive(Debug, Clone)]
+pub struct NamedStatement {
+    /// What was prepared.
+    pub prepared: Arc<Prepared>,
+    /// When, in microseconds since 1970.
+    pub prepared_us: i64,
+    /// By `PREPARE`.
+    pub from_sql: bool,
+}
+
+impl NamedStatement {
+    fn new(prepared: Arc<Prepared>, from_sql: bool) -> Self {
+        Self {
+            prepared,
+            prepared_us: Utc::now().timestamp_micros(),
+            from_sql,
+        }
+    }
+}
 
 impl Session {
     pub(super) async fn prepare_named(
@@ -23,11 +45,11 @@ impl Session {
         types: &[ast::DataType],
         statement: Statement,
     ) -> Result<Outcome> {
-        if lock(&self.prepared).contains_key(name) {
+        if self.info.statements().contains_key(name) {
             return Err(Error::DuplicateStatement(name.to_owned()));
         }
         let most = self.engine.max_prepared_statements();
-        if lock(&self.prepared).len() >= most {
+        if self.info.statements().len() >= most {
             return Err(Error::too_many("prepared statements", most, "DEALLOCATE"));
         }
         let mut declared = Vec::with_capacity(types.len());
@@ -35,21 +57,32 @@ impl Session {
             declared.push(Some(self.type_of(sql_type)?));
         }
         let prepared = self.prepare(statement, &declared).await?;
-        lock(&self.prepared).insert(name.to_owned(), Arc::new(prepared));
+        let named = NamedStatement::new(Arc::new(prepared), true);
+        self.info.statements().insert(name.to_owned(), named);
         Ok(Outcome::done("PREPARE"))
     }
 
-    pub(super) async fn execute_named(&self, name: &str, values: &[ast::Expr]) -> Result<Outcome> {
-        let prepared = self.prepared_named(name)?;
-        let expected = prepared.parameter_types.len();
-        if expected != values.len() {
-            let name = name.to_owned();
-            return Err(Error::ParameterCount {
-                name,
-                expected,
-                given: values.len(),
-            });
+    /// A statement that was prepared by the protocol has its name in SQL too: `EXECUTE`, `EXPLAIN EXECUTE`, `DEALLOCATE`.
+    ///
+    /// # Errors
+    /// 42P05 where there is one of that name.
+    pub fn share_prepared(&self, name: &str, prepared: &Arc<Prepared>) -> Result<()> {
+        let mut known = self.info.statements();
+        if known.contains_key(name) {
+            return Err(Error::DuplicateStatement(name.to_owned()));
         }
+        let named = NamedStatement::new(Arc::clone(prepared), false);
+        known.insert(name.to_owned(), named);
+        Ok(())
+    }
+
+    /// A statement that was prepared by the protocol is closed.
+    pub fn forget_prepared(&self, name: &str) {
+        self.info.statements().remove(name);
+    }
+
+    pub(super) async fn execute_named(&self, name: &str, values: &[ast::Expr]) -> Result<Outcome> {
+        let prepared = self.prepared_with(name, values.len())?;
         let mut scalars = Vec::with_capacity(values.len());
         for (value, wanted) in values.iter().zip(&prepared.parameter_types) {
             let scalar = self.constant(value)?;
@@ -58,13 +91,28 @@ impl Session {
         Box::pin(self.execute(&prepared, scalars)).await
     }
 
+    /// The statement of that name, which takes so many values.
+    pub(super) fn prepared_with(&self, name: &str, given: usize) -> Result<Arc<Prepared>> {
+        let prepared = self.prepared_named(name)?;
+        let expected = prepared.parameter_types.len();
+        match expected == given {
+            true => Ok(prepared),
+            false => Err(Error::ParameterCount {
+                name: name.to_owned(),
+                expected,
+                given,
+            }),
+        }
+    }
+
     pub(super) fn prepared_named(&self, name: &str) -> Result<Arc<Prepared>> {
-        let prepared = lock(&self.prepared).get(name).map(Arc::clone);
+        let known = self.info.statements();
+        let prepared = known.get(name).map(|named| Arc::clone(&named.prepared));
         prepared.ok_or_else(|| Error::UnknownStatement(name.to_owned()))
     }
 
     pub(super) fn deallocate(&self, name: Option<&str>) -> Result<Outcome> {
-        let mut prepared = lock(&self.prepared);
+        let mut prepared = self.info.statements();
         match name {
             None => {
                 prepared.clear();

@@ -17,9 +17,11 @@ use futures::TryStreamExt;
 
 use super::outcome::{Described, Outcome, Prepared};
 use super::plan::Planned;
-use super::session::Session;
-use super::{definitions, output, parameters, plan};
-use crate::catalog::{self, Change, Target};
+use super::plans::{self, Circumstances};
+use super::session::{Session, lock};
+use super::tables::Local;
+use super::{definitions, output, parameters, plan, tables};
+use crate::catalog::{self, Change, Target, check_files};
 use crate::error::{Error, Result};
 use crate::postgres::rewrite::{Scope, rewrite};
 use crate::postgres::{apply, columns};
@@ -33,8 +35,90 @@ impl Session {
         engine_statement: &EngineStatement,
         values: Option<&[ScalarValue]>,
     ) -> Result<Planned> {
+        self.plan_with(statement, engine_statement, values, &Local::default())
+            .await
+    }
+
+    /// The same with tables that only the statement sees.
+    pub(super) async fn plan_with(
+        &self,
+        statement: &Statement,
+        engine_statement: &EngineStatement,
+        values: Option<&[ScalarValue]>,
+        local: &Local,
+    ) -> Result<Planned> {
+        let circumstances = match plans::is_query(statement, engine_statement) && local.is_empty() {
+            true => self.circumstances(statement, values),
+            false => None,
+        };
+        let Some(circumstances) = circumstances else {
+            let planned = self.plan_anew(statement, engine_statement, values, local);
+            return planned.await.map(|(planned, _)| planned);
+        };
+        let (found, asked) = self.engine.plans.find(&circumstances, engine_statement);
+        if let Some(found) = found {
+            let checked = check_files(&found.plan);
+            checked.map_err(|error| Error::from_engine(&error, &statement.sql))?;
+            return Ok(found.into());
+        }
+        let planned = self.plan_anew(statement, engine_statement, values, local);
+        let (planned, local) = planned.await?;
+        let values = circumstances.values.clone();
+        let bound = match values.is_empty() {
+            true => planned.plan.clone(),
+            false => planned
+                .plan
+                .clone()
+                .with_param_values(ParamValues::from(values))
+                .map_err(|error| Error::from_engine(&error, &statement.sql))?,
+        };
+        if !local.is_empty()
+            || !plans::can_be_kept(&bound, &self.engine.base, &self.context.state())
+        {
+            return Ok(planned);
+        }
+        let Planned { notices, .. } = planned;
+        let statement = engine_statement.clone();
+        let plans = &self.engine.plans;
+        let kept = plans.keep(circumstances, statement, bound, notices, asked);
+        Ok(kept.into())
+    }
+
+    /// What a plan of a statement depends on; nothing where the session has plans of its own.
+    fn circumstances(
+        &self,
+        statement: &Statement,
+        values: Option<&[ScalarValue]>,
+    ) -> Option<Circumstances> {
+        let settings = lock(&self.settings).planned_with();
+        let mode = lock(&self.settings).get("plan_cache_mode");
+        let keeps = mode.is_ok_and(|mode| mode == "force_generic_plan");
+        if !keeps || self.has_engine_options() || self.has_temporary() {
+            return None;
+        }
+        Some(Circumstances {
+            sql: Arc::clone(&statement.sql),
+            values: values.unwrap_or_default().to_vec(),
+            role: self.current_user(),
+            settings,
+            day: chrono::Utc::now().date_naive(),
+        })
+    }
+
+    /// A plan, and the tables that only the statement sees.
+    async fn plan_anew(
+        &self,
+        statement: &Statement,
+        engine_statement: &EngineStatement,
+        values: Option<&[ScalarValue]>,
+        local: &Local,
+    ) -> Result<(Planned, Local)> {
         let mut engine_statement = engine_statement.clone();
-        let state = self.context.state();
+        let mut local = local.clone();
+        if let Some(inner) = plan::inner_mut(&mut engine_statement) {
+            Box::pin(self.travel(inner, values, &mut local)).await?;
+        }
+        let state = local.over(self.context.state());
         if let Some(inner) = plan::inner_mut(&mut engine_statement) {
             self.check_functions(inner)?;
             rewrite(
@@ -46,9 +130,13 @@ impl Session {
             );
         }
         let role = self.current_user();
-        plan::plan(state, &self.engine.catalog, &role, engine_statement, values)
-            .await
-            .map_err(|error| self.explain_error(Error::from_engine(&error, &statement.sql)))
+        let planned = plan::plan(state, &self.engine.catalog, &role, engine_statement, values);
+        let planned = planned.await.and_then(|planned| {
+            check_files(&planned.plan)?;
+            Ok(planned)
+        });
+        let explain = |error| self.explain_error(Error::from_engine(&error, &statement.sql));
+        Ok((planned.map_err(explain)?, local))
     }
 
     /// The statement with the query that each table function stands for in the place of its call.
@@ -117,6 +205,16 @@ impl Session {
         declared: &[Option<DataType>],
     ) -> Result<Prepared> {
         let count = parameter_count(engine_statement).max(declared.len());
+        if tables::defines(engine_statement) {
+            return Ok(Prepared {
+                statement: statement.clone(),
+                parameter_types: vec![DataType::Utf8; count],
+                described: Described::Nothing,
+            });
+        }
+        if let Some(change) = self.row_change(engine_statement)? {
+            return Box::pin(self.prepare_change(statement, &change, count, declared)).await;
+        }
         let plan = match self
             .plan(statement, engine_statement, None)
             .await
@@ -171,6 +269,40 @@ impl Session {
             .unwrap_or_else(|_| "UTC".to_owned())
     }
 
+    /// Runs what was planned, with the values of its parameters.
+    pub(super) async fn run_planned(
+        &self,
+        statement: &Statement,
+        planned: Planned,
+        values: Vec<ScalarValue>,
+    ) -> Result<Outcome> {
+        if planned.kept.is_none() {
+            let outcome = self.run_plan(statement, planned.plan, values).await?;
+            return Ok(outcome.with(planned.notices));
+        }
+        let sql = statement.sql.as_ref();
+        let operators = self.operators(&planned, sql).await?;
+        let stream = self.run_operators(operators, sql)?;
+        Ok(self
+            .rows("SELECT", &planned.plan, stream)
+            .with(planned.notices))
+    }
+
+    /// Rows of a plan as the client is to see them.
+    fn rows(
+        &self,
+        tag: &'static str,
+        plan: &LogicalPlan,
+        stream: SendableRecordBatchStream,
+    ) -> Outcome {
+        let marked = columns::marked(plan, plan.schema().as_arrow());
+        Outcome::Rows {
+            tag,
+            stream: output::in_zone(output::with_marks(stream, &marked), &self.zone()),
+            notices: Vec::new(),
+        }
+    }
+
     pub(super) async fn run_plan(
         &self,
         statement: &Statement,
@@ -187,7 +319,7 @@ impl Session {
         match plan {
             LogicalPlan::Ddl(definition) => {
                 self.check_definition(&definition)?;
-                definitions::run(&self.context, &self.engine.catalog, statement, definition).await
+                definitions::run(&self.context, &self.engine, statement, definition).await
             }
             LogicalPlan::Copy(_) => Err(Error::Unsupported {
                 message: "COPY is not supported".to_owned(),
@@ -218,13 +350,8 @@ impl Session {
                     LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => "EXPLAIN",
                     _ => "SELECT",
                 };
-                let marked = columns::marked(&plan, plan.schema().as_arrow());
-                let stream = self.stream(plan, sql).await?;
-                Ok(Outcome::Rows {
-                    tag,
-                    stream: output::in_zone(output::with_marks(stream, &marked), &self.zone()),
-                    notices: Vec::new(),
-                })
+                let stream = self.stream(plan.clone(), sql).await?;
+                Ok(self.rows(tag, &plan, stream))
             }
         }
     }
@@ -233,8 +360,12 @@ impl Session {
     fn check_definition(&self, definition: &DdlStatement) -> Result<()> {
         let change = Change::of(definition)?;
         let own = self.identity.temporary_schema();
+        // One's own temporary table, but not over files of the server's or stores that it may enter.
+        let reads_files = matches!(definition, DdlStatement::CreateExternalTable(_));
         match &change.target {
-            Target::Relation(relation, _) if relation.schema() == Some(own) => Ok(()),
+            Target::Relation(relation, _) if relation.schema() == Some(own) && !reads_files => {
+                Ok(())
+            }
             _ => self.check_superuser_to(&format!("run {}", change.tag)),
         }
     }
@@ -250,8 +381,63 @@ impl Session {
         sql: &str,
     ) -> Result<SendableRecordBatchStream> {
         let physical = self.physical(plan, sql).await?;
-        let state = self.context.state();
-        execute_stream(physical, state.task_ctx()).map_err(|error| Error::from_engine(&error, sql))
+        self.run_operators(physical, sql)
+    }
+
+    /// Runs operators, by turns with the other statements.
+    fn run_operators(
+        &self,
+        operators: Arc<dyn ExecutionPlan>,
+        sql: &str,
+    ) -> Result<SendableRecordBatchStream> {
+        let operators = self.engine.turns.taken_by(operators)?;
+        execute_stream(operators, self.context.task_ctx())
+            .map_err(|error| Error::from_engine(&error, sql))
+    }
+
+    /// The operators that run a plan, which may be one that is kept.
+    pub(super) async fn operators(
+        &self,
+        planned: &Planned,
+        sql: &str,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(kept) = &planned.kept {
+            let state = self.context.state();
+            let physical = match kept.optimized(&state) {
+                Ok(plan) => {
+                    let planner = state.query_planner();
+                    planner.create_physical_plan(&plan, &state).await
+                }
+                Err(error) => Err(error),
+            };
+            match physical {
+                Ok(physical) => return Ok(physical),
+                // How else it is run is found the usual way.
+                Err(_) if apply::depends(&planned.plan) => {}
+                Err(error) => {
+                    return Err(self.explain_error(Error::from_engine(&error, sql)));
+                }
+            }
+        }
+        self.physical(planned.plan.clone(), sql).await
+    }
+
+    /// The same, where rows have to come in the order that a part of the plan gives them.
+    pub(super) async fn stream_in_order(
+        &self,
+        plan: LogicalPlan,
+        sql: &str,
+    ) -> Result<SendableRecordBatchStream> {
+        let mut state = self.context.state();
+        let options = state.config_mut().options_mut();
+        // Rows aren't dealt out to several tasks again once they are sorted.
+        options.optimizer.enable_round_robin_repartition = false;
+        match state.create_physical_plan(&plan).await {
+            Ok(physical) => execute_stream(physical, state.task_ctx())
+                .map_err(|error| Error::from_engine(&error, sql)),
+            // What is wrong with it, or how else it is run, is found the usual way.
+            Err(_) => self.stream(plan, sql).await,
+        }
     }
 
     /// The operators that run a plan.
@@ -313,7 +499,7 @@ fn parameter_count(statement: &EngineStatement) -> usize {
     let _ = ast::visit_expressions(statement, |expression| {
         if let ast::Expr::Value(value) = expression
             && let ast::Value::Placeholder(name) = &value.value
-            && let Some(Ok(number)) = name.strip_prefix('$').map(str::parse::<usize>)
+            && let Some(number) = parameters::number(name)
         {
             highest = highest.max(number);
         }

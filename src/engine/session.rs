@@ -1,7 +1,6 @@
 //! A session: who asks, with which settings, and the statements that they have prepared.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -10,6 +9,8 @@ use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast;
 use futures::TryStreamExt;
 
 use super::Engine;
@@ -25,8 +26,10 @@ use datafusion_funnel::definition::metric::unknown_metric;
 use datafusion_funnel::definition::text::literal;
 
 use crate::error::{Error, Result};
+use crate::postgres::encoding::{Encoding, UTF8};
 use crate::postgres::names_of_objects::Names;
 use crate::sql::{self, CreateMetric, Statement, StatementKind};
+use crate::tables::Block;
 
 /// One user's conversation with an engine.
 ///
@@ -40,8 +43,10 @@ pub struct Session {
     pub(super) settings: Arc<Mutex<Settings>>,
     /// What the catalogs know of it.
     pub(super) info: Arc<SessionInfo>,
-    /// Statements prepared in SQL (`PREPARE`); those of the protocol are the server's.
-    pub(super) prepared: Mutex<BTreeMap<String, Arc<Prepared>>>,
+    /// What its transaction block has changed.
+    pub(super) block: Mutex<Option<Block>>,
+    /// It has set options of DataFusion's.
+    tuned: AtomicBool,
 }
 
 impl std::fmt::Debug for Session {
@@ -67,6 +72,7 @@ impl Session {
             Arc::new(names),
             &settings,
             activity,
+            &engine.copies,
         ));
         let mut state = SessionStateBuilder::new_from_existing(engine.base.clone())
             .with_session_id(String::new())
@@ -85,7 +91,8 @@ impl Session {
             context,
             settings,
             info,
-            prepared: Mutex::default(),
+            block: Mutex::default(),
+            tuned: AtomicBool::new(false),
         }
     }
 
@@ -239,15 +246,27 @@ impl Session {
     /// The statement's; those of its rows come with the stream.
     pub async fn execute(&self, prepared: &Prepared, values: Vec<ScalarValue>) -> Result<Outcome> {
         let statement = &prepared.statement;
+        let _forgetting = self.engine.plans.forget_after(&statement.kind);
         self.check_writes(statement)?;
         self.check_allowed(&statement.kind)?;
+        // Whoever only adds rows reads none of those that wait, and nobody needs those that are undone.
+        match &statement.kind {
+            StatementKind::Rollback => {}
+            StatementKind::Engine(statement) if is_insert(statement) => {}
+            _ => Box::pin(self.flush_pending()).await?,
+        }
+        self.take_view();
         match &statement.kind {
             StatementKind::Engine(engine_statement) => {
+                // Boxed: it is large, and most statements are others.
+                let on_tables = Box::pin(self.run_on_tables(statement, engine_statement, &values));
+                if let Some(outcome) = on_tables.await? {
+                    return Ok(outcome);
+                }
                 let planned = self
                     .plan(statement, engine_statement, Some(&values))
                     .await?;
-                let outcome = self.run_plan(statement, planned.plan, values).await?;
-                Ok(outcome.with(planned.notices))
+                self.run_planned(statement, planned, values).await
             }
             StatementKind::CreateFunnel(create) => {
                 let state = self.context.state();
@@ -324,6 +343,8 @@ impl Session {
             }
             StatementKind::Role(role) => self.run_role(role),
             StatementKind::Access(access) => self.run_access(access),
+            StatementKind::Foreign(foreign) => self.run_foreign(foreign).await,
+            StatementKind::Materialized(view) => self.run_materialized(view).await,
             StatementKind::Set {
                 name,
                 value,
@@ -337,6 +358,13 @@ impl Session {
                 statement: explained,
             } => self.explain(statement, explained, *options).await,
             StatementKind::Nothing(tag) => Ok(Outcome::done(*tag)),
+            StatementKind::Sequence(sequence) => self.run_sequence(sequence),
+            StatementKind::Index(index) => Box::pin(self.run_index(index)).await,
+            StatementKind::DiscardSequences => {
+                self.info.forget_numbers();
+                Ok(Outcome::done("DISCARD SEQUENCES"))
+            }
+            StatementKind::Maintain(maintenance) => Box::pin(self.maintain(maintenance)).await,
             StatementKind::DiscardTemporary => {
                 self.drop_temporary();
                 Ok(Outcome::done("DISCARD TEMP"))
@@ -344,9 +372,18 @@ impl Session {
             StatementKind::CreateTemporary(create) => {
                 self.create_temporary(statement, create).await
             }
-            StatementKind::Savepoint(_) => Ok(Outcome::done("SAVEPOINT")),
-            StatementKind::Release(_) => Ok(Outcome::done("RELEASE")),
-            StatementKind::RollbackTo(_) => Ok(Outcome::done("ROLLBACK")),
+            StatementKind::Savepoint(name) => {
+                self.savepoint(name);
+                Ok(Outcome::done("SAVEPOINT"))
+            }
+            StatementKind::Release(name) => {
+                self.release(name);
+                Ok(Outcome::done("RELEASE"))
+            }
+            StatementKind::RollbackTo(name) => {
+                self.roll_back_to(name);
+                Ok(Outcome::done("ROLLBACK"))
+            }
             StatementKind::Listen(_)
             | StatementKind::Unlisten(_)
             | StatementKind::Notify { .. }
@@ -377,7 +414,8 @@ impl Session {
             StatementKind::Execute { name, values } => self.execute_named(name, values).await,
             StatementKind::Deallocate(name) => self.deallocate(name.as_deref()),
             StatementKind::DiscardAll => {
-                lock(&self.prepared).clear();
+                self.info.statements().clear();
+                self.info.forget_numbers();
                 self.set_role(None)?;
                 self.drop_temporary();
                 self.reset_all().await?;
@@ -409,6 +447,11 @@ impl Session {
         Ok(Outcome::done("CREATE METRIC"))
     }
 
+    /// Whether it has set options of DataFusion's, on which each plan may depend.
+    pub(super) fn has_engine_options(&self) -> bool {
+        self.tuned.load(Ordering::Relaxed)
+    }
+
     /// The value of a setting.
     ///
     /// # Errors
@@ -431,6 +474,19 @@ impl Session {
             "password_encryption" => Ok("scram-sha-256".to_owned()),
             _ => lock(&self.settings).get(name),
         }
+    }
+
+    /// What its statements said by `pg_notify()` since this was asked last: channels and texts.
+    pub fn take_said(&self) -> Vec<(String, String)> {
+        self.info.take_said()
+    }
+
+    /// The encoding of what the client sends and gets.
+    pub fn client_encoding(&self) -> &'static Encoding {
+        let name = lock(&self.settings).get("client_encoding");
+        name.ok()
+            .and_then(|name| Encoding::named(&name))
+            .unwrap_or(UTF8)
     }
 
     /// Sets a setting, as `SET` does; for the options that a client sends when it connects.
@@ -522,6 +578,10 @@ impl Session {
     /// Settings of the engine belong to the session as well: its context is its own.
     async fn set_engine_option(&self, name: &str, value: Option<&str>) -> Result<()> {
         check_engine_option(name, value)?;
+        // The time zone is one of the session's settings.
+        if name != "datafusion.execution.time_zone" {
+            self.tuned.store(true, Ordering::Relaxed);
+        }
         let statement = match value {
             Some(value) => format!("SET {name} = '{}'", value.replace('\'', "''")),
             None => format!("RESET {name}"),
@@ -590,6 +650,10 @@ fn check_engine_option(name: &str, value: Option<&str>) -> Result<()> {
 /// A panic while a lock is held leaves a map that is whole: each change of it is one call.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_insert(statement: &EngineStatement) -> bool {
+    matches!(statement, EngineStatement::Statement(inner) if matches!(inner.as_ref(), ast::Statement::Insert(_)))
 }
 
 /// The end of a `DROP` that found some of its objects missing.

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::error::{Error, Result};
 use crate::postgres::casts::boolean;
+use crate::postgres::encoding::Encoding;
 
 /// The version of Postgres whose behaviour is the model. Clients choose their catalog queries by it.
 pub const POSTGRES_VERSION: &str = "15.18";
@@ -79,6 +80,19 @@ const REPORTED: [&str; 13] = [
     "standard_conforming_strings",
     "TimeZone",
     "max_identifier_length",
+];
+
+/// Settings that no plan depends on, and that clients set.
+const WITHOUT_PLANS: [&str; 9] = [
+    "application_name",
+    "client_encoding",
+    "client_min_messages",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "statement_timeout",
+    "transaction_deferrable",
+    "transaction_isolation",
+    "transaction_read_only",
 ];
 
 impl Definition {
@@ -167,6 +181,14 @@ impl Settings {
             self.local.remove(&key);
         }
         Ok(reported)
+    }
+
+    /// What is set that a plan may depend on, by the names of settings.
+    pub fn planned_with(&self) -> BTreeMap<String, String> {
+        let set = self.changed.iter().chain(&self.local);
+        set.filter(|(name, _)| !WITHOUT_PLANS.contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// A transaction begins: what is set in it goes with it when it is rolled back.
@@ -328,7 +350,17 @@ fn check(definition: &Definition, value: &str) -> Result<String> {
             return Ok(zone);
         }
         "client_encoding" => {
-            return encoding(value).ok_or_else(|| invalid(Some("UTF8 is supported.")));
+            let encoding = Encoding::named(value).ok_or_else(|| invalid(None))?;
+            return match encoding.is_supported() {
+                true => Ok(encoding.name.to_owned()),
+                false => Err(Error::Unsupported {
+                    message: format!(
+                        "conversion between {} and UTF8 is not supported",
+                        encoding.name
+                    ),
+                    hint: Some("Speak UTF8.".to_owned()),
+                }),
+            };
         }
         "DateStyle" => return date_style(value).ok_or_else(|| invalid(None)),
         _ => {}
@@ -392,16 +424,6 @@ fn check(definition: &Definition, value: &str) -> Result<String> {
             .map(|_| value.trim().to_owned())
             .map_err(|_| invalid(None)),
         _ => Ok(value.to_owned()),
-    }
-}
-
-/// Everything is sent as UTF-8; texts of plain letters are the same in the others that are taken.
-fn encoding(value: &str) -> Option<String> {
-    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
-    match plain.to_lowercase().as_str() {
-        "utf8" | "unicode" => Some("UTF8".to_owned()),
-        "sqlascii" => Some("SQL_ASCII".to_owned()),
-        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ impl Session {
     pub(super) fn begin(&self, modes: &Modes, statement: &Statement) -> Result<Outcome> {
         let in_block = lock(&self.settings).in_transaction();
         if !in_block {
+            self.begin_block();
             let mut settings = lock(&self.settings);
             settings.begin();
             for (name, default) in [
@@ -38,11 +39,31 @@ impl Session {
 
     pub(super) async fn end(&self, undo: bool) -> Result<Outcome> {
         let tag = if undo { "ROLLBACK" } else { "COMMIT" };
-        self.change_settings(tag, |settings| {
-            settings.end(undo);
-            Ok(())
-        })
-        .await
+        let committed = match undo {
+            true => {
+                self.roll_back();
+                Ok(())
+            }
+            false => Box::pin(self.commit_block()).await,
+        };
+        // The block is over, however it went.
+        let undo = undo || committed.is_err();
+        let outcome = self
+            .change_settings(tag, |settings| {
+                settings.end(undo);
+                Ok(())
+            })
+            .await;
+        committed?;
+        outcome
+    }
+
+    /// Ends a block that failed, whatever word it is ended by.
+    ///
+    /// # Errors
+    /// Those of settings that can't be what they were.
+    pub async fn roll_back_block(&self) -> Result<Outcome> {
+        self.end(true).await
     }
 
     pub(super) async fn set_modes(&self, modes: &Modes, session: bool) -> Result<Outcome> {
@@ -90,11 +111,12 @@ fn writes(kind: &StatementKind) -> Option<&'static str> {
         StatementKind::DropChange { .. } => "DROP CHANGE",
         StatementKind::CommentOnFunnel { .. } | StatementKind::CommentOnChange { .. } => "COMMENT",
         StatementKind::Annotate(_) => "ALTER TABLE",
+        StatementKind::Sequence(sequence) => sequence.tag(),
+        StatementKind::Index(index) => index.tag(),
+        StatementKind::Foreign(foreign) => foreign.tag(),
+        StatementKind::Materialized(view) => view.tag(),
         StatementKind::Engine(statement) => return engine_writes(statement),
-        StatementKind::Copy(copy) => match copy.as_ref() {
-            ast::Statement::Copy { to: false, .. } => "COPY FROM",
-            _ => return None,
-        },
+        StatementKind::Copy(copy) if copy.from => "COPY FROM",
         _ => return None,
     })
 }
@@ -107,11 +129,20 @@ fn engine_writes(statement: &EngineStatement) -> Option<&'static str> {
             ast::Statement::Insert(_) => "INSERT",
             ast::Statement::Update { .. } => "UPDATE",
             ast::Statement::Delete(_) => "DELETE",
+            ast::Statement::Merge(_) => "MERGE",
             ast::Statement::Truncate { .. } => "TRUNCATE TABLE",
             ast::Statement::CreateTable(_) => "CREATE TABLE",
             ast::Statement::CreateView { .. } => "CREATE VIEW",
             ast::Statement::CreateSchema { .. } => "CREATE SCHEMA",
             ast::Statement::Drop { .. } => "DROP",
+            ast::Statement::AlterTable(_) => "ALTER TABLE",
+            ast::Statement::Query(query) => match query.body.as_ref() {
+                ast::SetExpr::Insert(_) => "INSERT",
+                ast::SetExpr::Update(_) => "UPDATE",
+                ast::SetExpr::Delete(_) => "DELETE",
+                ast::SetExpr::Merge(_) => "MERGE",
+                _ => return None,
+            },
             _ => return None,
         },
         _ => return None,

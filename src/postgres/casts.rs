@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, GenericListArray,
-    PrimitiveArray, StringArray,
+    PrimitiveArray, StringArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
 use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, Field, FieldRef, Float64Type, Int16Type, Int32Type, Int64Type,
+    TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
@@ -24,7 +25,7 @@ use datafusion::logical_expr::{
 };
 
 use super::function::{Result, fault};
-use super::names_of_objects::Names;
+use super::names_of_objects::{Names, NoNames};
 use super::types::{self, PgType, Storage};
 use super::{datetime, json, text};
 use crate::error::Fault;
@@ -116,17 +117,12 @@ impl ScalarUDFImpl for CastAs {
         };
         let scalar = matches!(value, ColumnarValue::Scalar(_));
         let rows = if scalar { 1 } else { arguments.number_rows };
-        let values = value.to_array(rows)?;
-        let zone = arguments
-            .config_options
-            .execution
-            .time_zone
-            .clone()
-            .unwrap_or_else(|| "UTC".to_owned());
+        let zone = types::session_zone(&arguments.config_options);
+        let values = types::in_zone(&value.to_array(rows)?, zone)?;
         let seen = self.names.seen_by(&arguments.config_options);
         let context = Context {
             names: seen.as_ref().unwrap_or(&self.names).as_ref(),
-            zone: &zone,
+            zone,
         };
         let result = match self.array {
             true => context.array(&values, source, &arguments.return_field, self.kind)?,
@@ -160,8 +156,33 @@ impl ScalarUDFImpl for CastAs {
             _ => None,
         };
         let target = self.target(&source, literal, &modifiers);
+        let zone = types::session_zone(info.config_options());
+        if let Some(literal) = literal
+            && is_temporal(target.data_type())
+            && target.metadata().is_empty()
+            && source.metadata().is_empty()
+        {
+            // A scan can be told of a moment, and can't of a call. What can't be read is an error when it is run.
+            let context = Context {
+                names: &NoNames,
+                zone,
+            };
+            let values = types::in_zone(&literal.to_array()?, zone)?;
+            let read = context.value(&values, &source, &target, self.kind);
+            return Ok(match read {
+                Ok(read) => {
+                    let moment = ScalarValue::try_from_array(&read, 0)?;
+                    let moment = moment.cast_to(target.data_type())?;
+                    ExprSimplifyResult::Simplified(Expr::Literal(moment, None))
+                }
+                Err(_) => original(arguments),
+            });
+        }
         let unmarked = source.metadata().is_empty() && target.metadata().is_empty();
-        if !unmarked || self.array || !means_the_same(source.data_type(), target.data_type()) {
+        let (from, to) = (source.data_type(), target.data_type());
+        // Between an instant and a local time lies the session's zone.
+        let moves = is_temporal(from) && is_temporal(to) && is_instant(from) != is_instant(to);
+        if !unmarked || self.array || !means_the_same(from, to) || moves && zone != types::UTC {
             return Ok(original(arguments));
         }
         let value = arguments.swap_remove(0);
@@ -174,11 +195,39 @@ impl ScalarUDFImpl for CastAs {
     }
 }
 
-/// Whether DataFusion's cast between these types gives Postgres' value.
+/// Reads the texts that another database wrote as values of a column's type: as a cast would, and a text as it is.
+///
+/// # Errors
+/// The cast's, for a text that isn't of the type.
+pub fn of_texts(texts: &StringArray, target: &Field) -> Result<ArrayRef> {
+    let name = types::type_of(target);
+    let context = Context {
+        names: &NoNames,
+        zone: "UTC",
+    };
+    if let Some(element) = name.strip_prefix('_').and_then(types::by_name) {
+        let source = Field::new("", DataType::Utf8, true);
+        let values: ArrayRef = Arc::new(texts.clone());
+        return context.array(&values, &source, target, element);
+    }
+    match types::by_name(&name) {
+        Some(kind) => context.read(texts, target, kind),
+        None => Ok(cast(texts, target.data_type())?),
+    }
+}
+
+fn is_temporal(kind: &DataType) -> bool {
+    matches!(kind, DataType::Date32 | DataType::Timestamp(..))
+}
+
+fn is_instant(kind: &DataType) -> bool {
+    matches!(kind, DataType::Timestamp(_, Some(_)))
+}
+
+/// Whether DataFusion's cast between these types gives Postgres' value; between instants and local times in UTC.
 fn means_the_same(from: &DataType, to: &DataType) -> bool {
     use DataType as A;
     let is_text = |kind: &DataType| matches!(kind, A::Utf8 | A::LargeUtf8 | A::Utf8View);
-    let is_temporal = |kind: &DataType| matches!(kind, A::Date32 | A::Timestamp(..));
     let is_wider = to.primitive_width() >= from.primitive_width();
     from == to
         || (is_text(from) && is_text(to))
@@ -270,6 +319,40 @@ fn numeric_field(source: &Field, literal: Option<&ScalarValue>, modifiers: &[i64
     }
 }
 
+/// Texts as values of a column's type, as `'12'::integer` reads them, in a time zone.
+///
+/// # Errors
+/// 22P02 and its kin for a text that is no value of the type; 0A000 for a type that has no texts.
+pub fn from_texts(texts: &StringArray, target: &Field, zone: &str) -> Result<ArrayRef> {
+    let names = super::function::no_names();
+    let context = Context {
+        names: names.as_ref(),
+        zone,
+    };
+    let kind = types::type_of(target);
+    let values: ArrayRef = Arc::new(texts.clone());
+    let source = Field::new("", DataType::Utf8, true);
+    let read = match types::by_name(&kind) {
+        Some(kind) => context.value(&values, &source, target, kind)?,
+        None => match kind.strip_prefix('_').and_then(types::by_name) {
+            Some(element) => context.array(&values, &source, target, element)?,
+            None => {
+                return Err(DataFusionError::NotImplemented(format!(
+                    "type {kind} can't be read from text"
+                )));
+            }
+        },
+    };
+    if let (DataType::Decimal128(precision, _), Some(numbers)) = (
+        target.data_type(),
+        read.as_primitive_opt::<Decimal128Type>(),
+    ) && numbers.validate_decimal_precision(*precision).is_err()
+    {
+        return fault(Fault::OutOfRange, "numeric field overflow");
+    }
+    Ok(read)
+}
+
 /// What a cast needs beside its values.
 struct Context<'a> {
     names: &'a dyn Names,
@@ -317,8 +400,40 @@ impl Context<'_> {
                 },
             ),
             Storage::Int8 => whole::<Int64Type>(values, "bigint"),
-            _ => Ok(checked_cast(values, target.data_type(), kind)?),
+            _ => {
+                let moved = self.moved(values, target.data_type())?;
+                Ok(checked_cast(&moved, target.data_type(), kind)?)
+            }
         }
+    }
+
+    /// Instants as local times of the session where they are to be such, and local times as instants.
+    fn moved(&self, values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+        let from = values.data_type();
+        let to_local = is_instant(from)
+            && matches!(
+                target,
+                DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(_, None)
+            );
+        let to_instant = is_temporal(from) && !is_instant(from) && is_instant(target);
+        if self.zone == types::UTC || !(to_local || to_instant) {
+            return Ok(Arc::clone(values));
+        }
+        let zone = to_local.then(|| types::UTC.into());
+        let moments = cast(values, &DataType::Timestamp(TimeUnit::Microsecond, zone))?;
+        let moments = moments.as_primitive::<TimestampMicrosecondType>();
+        let moved = |us: i64| match us {
+            // Infinity is everywhere the same.
+            i64::MIN | i64::MAX => Ok(us),
+            us if to_local => datetime::local_us(us, self.zone),
+            us => datetime::utc_us(us, self.zone),
+        };
+        let moved = moments.iter().map(|us| us.map(moved).transpose());
+        let moved = moved.collect::<Result<TimestampMicrosecondArray>>()?;
+        Ok(match to_local {
+            true => Arc::new(moved),
+            false => Arc::new(moved.with_timezone(types::UTC)),
+        })
     }
 
     /// The texts of values, as the types that are kept as texts want them.
@@ -391,7 +506,15 @@ impl Context<'_> {
                 } else {
                     "double precision"
                 };
-                let read = |text: &str| float(text).map_or_else(|| invalid(name, text), Ok);
+                let single = kind.storage == Storage::Float4;
+                let read = |text: &str| match float(text) {
+                    None => invalid(name, text),
+                    Some(number) if !fits(text, number, single) => fault(
+                        Fault::OutOfRange,
+                        format!("\"{}\" is out of range for type {name}", text.trim()),
+                    ),
+                    Some(number) => Ok(number),
+                };
                 let array: ArrayRef =
                     Arc::new(PrimitiveArray::<Float64Type>::from(each(texts, read)?));
                 cast(&array, target.data_type())?
@@ -695,7 +818,23 @@ fn float(text: &str) -> Option<f64> {
         "-infinity" | "-inf" => Some(f64::NEG_INFINITY),
         "nan" => Some(f64::NAN),
         "" => None,
-        text => text.parse().ok().filter(|number: &f64| number.is_finite()),
+        text => text.parse().ok(),
+    }
+}
+
+/// Whether a text's number is neither too large for its type nor so small that it would be read as 0.
+fn fits(text: &str, number: f64, single: bool) -> bool {
+    #[allow(clippy::cast_possible_truncation, reason = "that is the question")]
+    let number = if single {
+        f64::from(number as f32)
+    } else {
+        number
+    };
+    // What isn't a digit before the exponent is a sign, a point, or the word of a special value.
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    match number {
+        0.0 => !mantissa.contains(|digit: char| ('1'..='9').contains(&digit)),
+        number => number.is_finite() || !mantissa.contains(|digit: char| digit.is_ascii_digit()),
     }
 }
 
@@ -727,7 +866,8 @@ pub fn decimal(text: &str, scale: i8) -> Option<i128> {
     Some(if negative { -scaled } else { scaled })
 }
 
-fn bytes(text: &str) -> Option<Vec<u8>> {
+/// The bytes that a text stands for: `\x` and hexadecimal digits, or letters with escapes.
+pub fn bytes(text: &str) -> Option<Vec<u8>> {
     if let Some(digits) = text.strip_prefix("\\x") {
         let digits: Vec<u8> = digits
             .bytes()

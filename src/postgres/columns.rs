@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{Column, ScalarValue};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan};
 
 use super::types;
 
@@ -58,6 +58,24 @@ fn type_at(plan: &LogicalPlan, at: usize) -> Option<String> {
                 false => Some(kind),
             }
         }
+        LogicalPlan::Distinct(Distinct::On(on)) => type_of(on.select_expr.get(at)?, &on.input),
+        LogicalPlan::Window(window) => {
+            let columns = window.input.schema().fields().len();
+            match at.checked_sub(columns) {
+                None => type_at(&window.input, at),
+                Some(at) => type_of(window.window_expr.get(at)?, &window.input),
+            }
+        }
+        LogicalPlan::Join(join) => {
+            // The columns of both sides, or of one.
+            let left = join.left.schema().fields().len();
+            let whole = left + join.right.schema().fields().len() == plan.schema().fields().len();
+            match at.checked_sub(left) {
+                None if whole => type_at(&join.left, at),
+                Some(at) if whole => type_at(&join.right, at),
+                _ => mark_at(plan, at),
+            }
+        }
         LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
         | LogicalPlan::Limit(_)
@@ -68,19 +86,27 @@ fn type_at(plan: &LogicalPlan, at: usize) -> Option<String> {
         LogicalPlan::Union(union) => {
             let mut kinds = union.inputs.iter().map(|input| type_at(input, at));
             let first = kinds.next()??;
+            let is_text = plan
+                .schema()
+                .fields()
+                .get(at)
+                .is_some_and(|field| field.data_type().is_string());
             kinds
-                .all(|kind| kind.as_ref() == Some(&first))
+                .all(|kind| {
+                    kind.as_ref() == Some(&first)
+                        || is_text && both_texts(Some(&first), kind.as_deref())
+                })
                 .then_some(first)
         }
         LogicalPlan::RecursiveQuery(recursive) => type_at(&recursive.static_term, at),
-        other => other
-            .schema()
-            .fields()
-            .get(at)?
-            .metadata()
-            .get(types::TYPE_KEY)
-            .cloned(),
+        other => mark_at(other, at),
     }
+}
+
+/// The mark that a plan's own schema has.
+fn mark_at(plan: &LogicalPlan, at: usize) -> Option<String> {
+    let field = plan.schema().fields().get(at)?;
+    field.metadata().get(types::TYPE_KEY).cloned()
 }
 
 fn element(list: &str) -> Option<String> {
@@ -103,12 +129,9 @@ fn type_of(expression: &Expr, input: &LogicalPlan) -> Option<String> {
     }
     match expression {
         Expr::Case(case) => {
-            let results = case
-                .when_then_expr
-                .iter()
-                .map(|(_, then)| then.as_ref())
-                .chain(case.else_expr.as_deref());
-            common(results, input)
+            // As in Postgres, ELSE goes first.
+            let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
+            common(case.else_expr.as_deref().into_iter().chain(results), input)
         }
         Expr::ScalarFunction(call) if LIKE_ARGUMENTS.contains(&call.func.name()) => {
             common(call.args.iter(), input)
@@ -133,22 +156,36 @@ fn index_of(column: &Column, input: &LogicalPlan) -> Option<usize> {
     input.schema().maybe_index_of_column(column)
 }
 
-/// The one type that all of the expressions have; a literal NULL has any.
+/// The one type that all of the expressions have; a literal has any. Of texts, the first decides.
 fn common<'a>(expressions: impl Iterator<Item = &'a Expr>, input: &LogicalPlan) -> Option<String> {
-    let mut found = None;
+    let mut found: Option<Option<String>> = None;
     for expression in expressions {
         if matches!(expression, Expr::Literal(ScalarValue::Null, _)) {
             continue;
         }
-        let is_number =
+        let kind = type_of(expression, input);
+        // A number or a text beside an OID or a `"char"` is read as one.
+        let is_literal =
             matches!(expression, Expr::Literal(..)) || matches!(expression, Expr::Cast(_));
-        match (type_of(expression, input), &found) {
-            (Some(kind), None) => found = Some(kind),
-            (Some(kind), Some(known)) if kind == *known => {}
-            // A number beside an OID is read as one.
-            (None, _) if is_number => {}
-            _ => return None,
+        if kind.is_none() && is_literal {
+            continue;
+        }
+        let is_text = expression
+            .get_type(input.schema())
+            .is_ok_and(|kind| kind.is_string());
+        match &found {
+            None => found = Some(kind),
+            Some(first)
+                if *first == kind || is_text && both_texts(first.as_deref(), kind.as_deref()) => {}
+            Some(_) => return None,
         }
     }
-    found
+    found.flatten()
+}
+
+/// Whether values of both types are texts that are read as the other's: then a column has the first one's type.
+fn both_texts(first: Option<&str>, other: Option<&str>) -> bool {
+    let is_text =
+        |kind: Option<&str>| matches!(kind, None | Some("text" | "name" | "varchar" | "bpchar"));
+    is_text(first) && is_text(other)
 }

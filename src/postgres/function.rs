@@ -93,7 +93,7 @@ impl Call {
 
     /// The session's time zone.
     pub fn zone(&self) -> &str {
-        self.options.execution.time_zone.as_deref().unwrap_or("UTC")
+        types::session_zone(&self.options)
     }
 
     /// An answer for each row, a text made of the texts of the first `count` arguments; NULL where one of
@@ -224,16 +224,19 @@ impl ScalarUDFImpl for Function {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let constant = !arguments.args.is_empty()
+        // One that answers differently each time does so for each row.
+        let constant = self.signature.volatility != Volatility::Volatile
+            && !arguments.args.is_empty()
             && arguments
                 .args
                 .iter()
                 .all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { arguments.number_rows };
+        let zone = types::session_zone(&arguments.config_options);
         let arrays = arguments
             .args
             .iter()
-            .map(|value| value.to_array(rows))
+            .map(|value| types::in_zone(&value.to_array(rows)?, zone))
             .collect::<Result<Vec<_>>>()?;
         let call = Call {
             arrays,

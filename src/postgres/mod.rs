@@ -9,6 +9,7 @@ pub mod apply;
 pub mod casts;
 pub mod columns;
 pub mod datetime;
+pub mod encoding;
 pub mod function;
 pub mod functions;
 pub mod json;

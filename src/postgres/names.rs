@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, DataType as SqlType, Expr, FunctionArguments, Ident, ObjectName, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Subscript, TrimWhereField, Value,
+    AccessExpr, BinaryOperator, DataType as SqlType, Expr, FunctionArguments, Ident, ObjectName,
+    OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    Subscript, TrimWhereField, Value,
 };
 
 use super::types;
@@ -23,6 +24,37 @@ pub fn shown(name: &str) -> &str {
 /// Gives each column of the query's selects its name.
 pub fn give(query: &mut Query) {
     give_body(&mut query.body);
+}
+
+/// `SELECT f(a.x) AS x … ORDER BY a.x`: DataFusion would take the two names for one. The result's columns get a mark, which no client
+/// sees; a query inside of another is left alone, for the outer one knows its columns by their names.
+pub fn set_apart(query: &mut Query) {
+    let ordered: Vec<&Expr> = match &query.order_by {
+        Some(OrderBy {
+            kind: OrderByKind::Expressions(ordered),
+            ..
+        }) => ordered.iter().map(|ordered| &ordered.expr).collect(),
+        _ => Vec::new(),
+    };
+    let is_named = |name: &str| {
+        let column = |expression: &&Expr| matches!(expression, Expr::CompoundIdentifier(parts) if parts.last().map(folded).as_deref() == Some(name));
+        let bare = |expression: &&Expr| matches!(expression, Expr::Identifier(ident) if folded(ident) == name);
+        ordered.iter().any(column) && !ordered.iter().any(bare)
+    };
+    match query.body.as_mut() {
+        SetExpr::Query(inner) => set_apart(inner),
+        SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                if let SelectItem::ExprWithAlias { expr, alias } = item
+                    && !matches!(expr, Expr::CompoundIdentifier(_))
+                    && is_named(&folded(alias))
+                {
+                    *alias = Ident::with_quote('"', format!("{}{MARK}0", folded(alias)));
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn give_body(body: &mut SetExpr) {
@@ -115,10 +147,21 @@ impl Wildcards {
 }
 
 fn is_column(expression: &Expr) -> bool {
-    matches!(
-        expression,
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_)
-    )
+    match expression {
+        // Words that are functions.
+        Expr::Identifier(ident) => {
+            ident.quote_style.is_some()
+                || ![
+                    "current_schema",
+                    "current_catalog",
+                    "current_role",
+                    "localtime",
+                ]
+                .contains(&ident.value.to_lowercase().as_str())
+        }
+        Expr::CompoundIdentifier(_) => true,
+        _ => false,
+    }
 }
 
 /// The name of a column without an alias.
@@ -174,8 +217,15 @@ fn figured(expression: &Expr) -> (u8, Option<String>) {
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
         Expr::Position { .. } => strong("position"),
-        Expr::Substring { .. } => strong("substring"),
+        Expr::Substring { shorthand, .. } => {
+            strong(if *shorthand { "substr" } else { "substring" })
+        }
         Expr::Overlay { .. } => strong("overlay"),
+        Expr::BinaryOp {
+            op: BinaryOperator::Overlaps,
+            ..
+        } => strong("overlaps"),
+        Expr::IsNormalized { .. } => strong("is_normalized"),
         Expr::AtTimeZone { .. } => strong("timezone"),
         Expr::Trim { trim_where, .. } => strong(match trim_where {
             Some(TrimWhereField::Leading) => "ltrim",

@@ -14,9 +14,10 @@ use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::casts;
-use super::functions::{interval_length, whole_row};
+use super::functions::{interval_length, present_row, whole_row};
+use super::names;
 use super::names_of_objects::Names;
-use super::rewrite::ROW_OPERATOR;
+use super::rewrite::{ROW_IS_THERE, ROW_OPERATOR};
 use super::types;
 
 /// Plans them.
@@ -58,33 +59,53 @@ impl TextOperands {
                 kind => kind.to_owned(),
             },
             DataType::Interval(_) => "interval".to_owned(),
+            // In the session's time zone, where the text names none.
+            DataType::Timestamp(_, Some(_)) => "timestamptz".to_owned(),
             DataType::Int32 if types::type_of(&field).starts_with("reg") => types::type_of(&field),
             _ => return Ok(text),
         };
+        Ok(self.cast(text, &kind))
+    }
+
+    /// A local time beside an instant is one of the session's time zone.
+    fn as_instant(&self, value: Expr, own: Option<&DataType>, beside: Option<&DataType>) -> Expr {
+        match (own, beside) {
+            (
+                Some(DataType::Date32 | DataType::Timestamp(_, None)),
+                Some(DataType::Timestamp(_, Some(_))),
+            ) => self.cast(value, "timestamptz"),
+            _ => value,
+        }
+    }
+
+    fn cast(&self, value: Expr, kind: &str) -> Expr {
         let name = format!("cast_as_{kind}");
-        Ok(match self.casts.iter().find(|cast| cast.name() == name) {
+        match self.casts.iter().find(|cast| cast.name() == name) {
             Some(cast) => {
-                Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![text]))
+                Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![value]))
             }
-            None => text,
-        })
+            None => value,
+        }
     }
 }
 
-/// Whether an expression is an interval. Only what can be one at a glance is asked for its type.
-fn is_interval(expression: &Expr, schema: &DFSchema) -> bool {
-    let asked = match expression {
-        Expr::Literal(value, _) => return matches!(value.data_type(), DataType::Interval(_)),
-        Expr::Column(_) | Expr::ScalarFunction(_) | Expr::Cast(_) => expression,
-        _ => return false,
-    };
-    asked
-        .get_type(schema)
-        .is_ok_and(|kind| matches!(kind, DataType::Interval(_)))
+/// The type of an expression, where it can be an interval or a moment at a glance.
+fn type_at_a_glance(expression: &Expr, schema: &DFSchema) -> Option<DataType> {
+    match expression {
+        Expr::Literal(value, _) => Some(value.data_type()),
+        Expr::Column(_) | Expr::ScalarFunction(_) | Expr::Cast(_) => {
+            expression.get_type(schema).ok()
+        }
+        _ => None,
+    }
+}
+
+fn is_interval(kind: Option<&DataType>) -> bool {
+    matches!(kind, Some(DataType::Interval(_)))
 }
 
 /// The row of a relation, or the column of its name, which goes before.
-fn row(name: &Expr, schema: &DFSchema) -> Result<Expr> {
+fn row(name: &Expr, there: &Expr, schema: &DFSchema) -> Result<Expr> {
     let name = match name {
         Expr::Literal(ScalarValue::Utf8(Some(name)), _) => name.as_str(),
         _ => "",
@@ -99,13 +120,23 @@ fn row(name: &Expr, schema: &DFSchema) -> Result<Expr> {
     let columns: Vec<Expr> = schema
         .iter()
         .filter(|(relation, _)| relation.is_some_and(|relation| relation.table() == name))
-        .map(|(relation, field)| Expr::Column(Column::from((relation, field))))
+        .flat_map(|(relation, field)| {
+            // Its name stands beside each column: what the optimizer calls a column is its own affair.
+            let shown = names::shown(field.name()).to_owned();
+            [
+                Expr::Literal(ScalarValue::Utf8(Some(shown)), None),
+                Expr::Column(Column::from((relation, field))),
+            ]
+        })
         .collect();
     if columns.is_empty() {
         return Err(field_not_found(None::<TableReference>, name, schema));
     }
+    let there =
+        matches!(there, Expr::Literal(ScalarValue::Utf8(Some(text)), _) if text == ROW_IS_THERE);
+    let function = if there { present_row() } else { whole_row() };
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(
-        Arc::new(whole_row()),
+        Arc::new(function),
         columns,
     )))
 }
@@ -118,7 +149,7 @@ impl ExprPlanner for TextOperands {
     ) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator as O;
         if matches!(&expression.op, O::Custom(operator) if operator == ROW_OPERATOR) {
-            return row(&expression.left, schema).map(PlannerResult::Planned);
+            return row(&expression.left, &expression.right, schema).map(PlannerResult::Planned);
         }
         if !matches!(
             expression.op,
@@ -129,10 +160,15 @@ impl ExprPlanner for TextOperands {
         let RawBinaryExpr { op, left, right } = expression;
         let left_read = self.read(left.clone(), &right, schema)?;
         let right_read = self.read(right, &left, schema)?;
+        let left_type = type_at_a_glance(&left_read, schema);
+        let right_type = type_at_a_glance(&right_read, schema);
         let (left_read, right_read) =
-            match is_interval(&left_read, schema) || is_interval(&right_read, schema) {
+            match is_interval(left_type.as_ref()) || is_interval(right_type.as_ref()) {
                 true => (self.length(left_read), self.length(right_read)),
-                false => (left_read, right_read),
+                false => (
+                    self.as_instant(left_read, left_type.as_ref(), right_type.as_ref()),
+                    self.as_instant(right_read, right_type.as_ref(), left_type.as_ref()),
+                ),
             };
         Ok(PlannerResult::Original(RawBinaryExpr {
             op,

@@ -36,6 +36,17 @@ pub const RECORDS: &[(&str, &[&str])] = &[
     ("pg_options_to_table", &["option_name", "option_value"]),
 ];
 
+/// The function of a document that gives the objects whose fields are the columns of another's rows.
+pub fn documents_of(function: &str) -> Option<&'static str> {
+    Some(match function {
+        "json_to_recordset" => "json_array_elements",
+        "jsonb_to_recordset" => "jsonb_array_elements",
+        "json_to_record" => "cast_as_json",
+        "jsonb_to_record" => "cast_as_jsonb",
+        _ => return None,
+    })
+}
+
 /// Whether a function returns rows.
 pub fn is_list_function(name: &str) -> bool {
     LISTS.contains(&name) || RECORDS.iter().any(|(record, _)| *record == name)

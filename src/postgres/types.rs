@@ -6,7 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
+use datafusion::config::ConfigOptions;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, TimezoneInfo,
@@ -332,7 +336,10 @@ pub fn of_sql(written: &SqlType) -> Option<(String, Vec<i64>)> {
         S::JSON => ("json", vec![]),
         S::JSONB => ("jsonb", vec![]),
         S::Date => ("date", vec![]),
-        S::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => ("time", vec![]),
+        S::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            let digits = precision.iter().filter_map(|p| i64::try_from(*p).ok());
+            ("time", digits.collect())
+        }
         S::Time(..) => ("timetz", vec![]),
         S::Timestamp(precision, zone) => {
             let name = match zone {
@@ -403,6 +410,55 @@ pub fn alias(name: &str) -> &str {
 /// The list of an array type's elements.
 pub fn list_of(element: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(element, true)))
+}
+
+/// The zone that instants are kept in.
+pub const UTC: &str = "UTC";
+
+/// The time zone of the session that asks.
+pub fn session_zone(options: &ConfigOptions) -> &str {
+    options.execution.time_zone.as_deref().unwrap_or(UTC)
+}
+
+/// Values with their instants in a zone: the instants stay the same, and their texts are local.
+///
+/// # Errors
+/// None of its own.
+pub fn in_zone(values: &ArrayRef, zone: &str) -> Result<ArrayRef, DataFusionError> {
+    // Most sessions are in the zone that instants are kept in, and most values are none.
+    if zone == UTC {
+        return Ok(Arc::clone(values));
+    }
+    match zoned(values.data_type(), zone) {
+        Some(kind) => Ok(cast(values, &kind)?),
+        None => Ok(Arc::clone(values)),
+    }
+}
+
+/// A type with its instants in a zone; nothing where it has none.
+fn zoned(kind: &DataType, zone: &str) -> Option<DataType> {
+    match kind {
+        DataType::Timestamp(unit, Some(_)) => Some(DataType::Timestamp(*unit, Some(zone.into()))),
+        DataType::List(item) => {
+            let kind = zoned(item.data_type(), zone)?;
+            Some(DataType::List(Arc::new(
+                item.as_ref().clone().with_data_type(kind),
+            )))
+        }
+        DataType::Struct(fields) => {
+            let mut any = false;
+            let fields = fields.iter().map(|field| {
+                let Some(kind) = zoned(field.data_type(), zone) else {
+                    return Arc::clone(field);
+                };
+                any = true;
+                Arc::new(field.as_ref().clone().with_data_type(kind))
+            });
+            let fields = fields.collect();
+            any.then_some(DataType::Struct(fields))
+        }
+        _ => None,
+    }
 }
 
 /// Plans the types that DataFusion doesn't have: `uuid`, `jsonb`, `varchar(20)`, `regclass`.

@@ -53,6 +53,8 @@ pub struct Connection {
     pub(super) ear: Ear,
     /// Several statements in one text are a block of their own.
     pub(super) in_block: bool,
+    /// The settings that the client was told last.
+    told: Vec<(&'static str, String)>,
     /// Who writes down what the client does.
     watch: Arc<Watch>,
     /// Of the statement that is being answered.
@@ -91,6 +93,7 @@ impl Connection {
     ) -> Self {
         let ear = shared.exchange.listen(number);
         Self {
+            told: session.reported_settings(),
             socket,
             session: Arc::new(session),
             shared,
@@ -172,7 +175,7 @@ impl Connection {
             return Ok(());
         }
         self.canceled = self.registration.begin();
-        self.start_clock();
+        self.follow_settings();
         let answered = match message {
             PgWireFrontendMessage::Query(query) => self.query(query.query).await,
             PgWireFrontendMessage::Parse(parse) => self.parse(parse).await,
@@ -209,7 +212,7 @@ impl Connection {
         }
         self.in_block = statements.len() > 1;
         for statement in statements {
-            self.start_clock();
+            self.follow_settings();
             self.query_statement(statement).await?;
             self.flush().await?;
         }
@@ -290,9 +293,21 @@ impl Connection {
         }
         let session = Arc::clone(&self.session);
         let running = Arc::clone(&prepared);
+        let ends = matches!(prepared.statement.kind, StatementKind::Commit);
+        let failed = self.transaction.state_name() == "idle in transaction (aborted)";
         let outcome = self
-            .work(async move { session.execute(&running, values).await })
-            .await?;
+            .work(async move {
+                match ends && failed {
+                    true => session.roll_back_block().await,
+                    false => session.execute(&running, values).await,
+                }
+            })
+            .await;
+        // Whether it was committed or not, the block is over.
+        if outcome.is_err() && ends {
+            self.transaction = Transaction::default();
+        }
+        let outcome = outcome?;
         match outcome {
             Outcome::Rows {
                 tag,
@@ -302,7 +317,7 @@ impl Connection {
                 self.tell(&notices, Vec::new()).await?;
                 let names = self.session.names();
                 let rows = Rows::new(stream, formats, Arc::clone(&prepared.statement.sql), names)?;
-                Ok(Started::Rows(tag, rows))
+                Ok(Started::Rows(tag, rows.written_in(self.socket.encoding())))
             }
             Outcome::Done {
                 mut tag,
@@ -327,7 +342,13 @@ impl Connection {
     /// the former by SQL. Returns whether that was all there was to do.
     fn forget_statements(&mut self, kind: &StatementKind) -> bool {
         match kind {
-            StatementKind::Deallocate(Some(name)) => self.statements.remove(name).is_some(),
+            StatementKind::Deallocate(Some(name)) => {
+                let known = self.statements.remove(name).is_some();
+                if known {
+                    self.session.forget_prepared(name);
+                }
+                known
+            }
             StatementKind::Deallocate(None) => {
                 self.statements.clear();
                 false
@@ -406,7 +427,7 @@ impl Connection {
     }
 
     /// The client is told what stands beside a result.
-    async fn tell(
+    pub(super) async fn tell(
         &mut self,
         notices: &[Notice],
         reported: Vec<(&'static str, String)>,
@@ -418,10 +439,8 @@ impl Connection {
         {
             self.feed(notice_response(notice)).await?;
         }
-        for (name, value) in reported {
-            let status = ParameterStatus::new(name.to_owned(), value);
-            self.feed(PgWireBackendMessage::ParameterStatus(status))
-                .await?;
+        if !reported.is_empty() {
+            self.tell_settings().await?;
         }
         Ok(())
     }
@@ -455,6 +474,12 @@ impl Connection {
         if let Some(ticket) = self.ticket.take() {
             ticket.done(&tag).await;
         }
+        for (channel, text) in self.session.take_said() {
+            self.ear.tell(&channel, &text);
+            if !self.transaction.is_open() {
+                self.ear.end(true);
+            }
+        }
         self.feed(PgWireBackendMessage::CommandComplete(CommandComplete::new(
             tag,
         )))
@@ -462,6 +487,11 @@ impl Connection {
     }
 
     pub(super) async fn feed(&mut self, message: PgWireBackendMessage) -> Result<(), Failure> {
+        if let PgWireBackendMessage::RowDescription(columns) = &message {
+            for column in &columns.fields {
+                self.socket.encoding().encode(&column.name)?;
+            }
+        }
         let limits = self.limits_of_answer();
         self.make_room(&limits).await?;
         Ok(self.socket.feed(message).await?)
@@ -534,8 +564,9 @@ impl Connection {
         (most > 0).then(|| (Duration::from_millis(most), error))
     }
 
-    /// The time of a statement runs from here.
-    fn start_clock(&mut self) {
+    /// Does as the session's settings say from here on: the client's encoding, and the time that a statement has.
+    fn follow_settings(&mut self) {
+        self.socket.speak(self.session.client_encoding());
         let timeout = self.session.setting("statement_timeout").ok();
         let timeout_ms = timeout
             .and_then(|text| milliseconds(&text))
@@ -556,11 +587,30 @@ impl Connection {
         while let Ok(notification) = self.ear.heard.try_recv() {
             self.hear(notification).await?;
         }
+        self.tell_settings().await?;
         self.registration.waits(self.transaction.state_name());
         let ready = ReadyForQuery::new(self.transaction.status());
         self.feed(PgWireBackendMessage::ReadyForQuery(ready))
             .await?;
         self.flush().await
+    }
+
+    /// The client is told of settings that changed, by whatever means: also by a function, or by a rollback.
+    async fn tell_settings(&mut self) -> Result<(), Failure> {
+        let now = self.session.reported_settings();
+        if now == self.told {
+            return Ok(());
+        }
+        self.follow_settings();
+        for (name, value) in &now {
+            if !self.told.contains(&(name, value.clone())) {
+                let status = ParameterStatus::new((*name).to_owned(), value.clone());
+                self.feed(PgWireBackendMessage::ParameterStatus(status))
+                    .await?;
+            }
+        }
+        self.told = now;
+        Ok(())
     }
 
     /// Tells the client of a failure, and is ready for the next request where that doesn't take a Sync.
@@ -571,6 +621,7 @@ impl Connection {
         if let Some(ticket) = self.ticket.take() {
             ticket.failed(&failure).await;
         }
+        self.session.take_said();
         if failure.is_fatal() {
             self.farewell(&failure).await?;
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -655,7 +706,8 @@ pub(super) fn log(failure: &Failure) {
 /// Only a command that fetches rows counts them.
 pub(super) fn rows_tag(command: &str, rows: usize) -> String {
     match command {
-        "SELECT" | "FETCH" => format!("{command} {rows}"),
+        "SELECT" | "FETCH" | "UPDATE" | "DELETE" => format!("{command} {rows}"),
+        "INSERT" => format!("INSERT 0 {rows}"),
         _ => command.to_owned(),
     }
 }

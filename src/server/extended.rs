@@ -19,6 +19,7 @@ use super::rows::{self, Rows};
 use super::watch::Ticket;
 use crate::engine::{Described, Prepared};
 use crate::error::Error;
+use crate::postgres::encoding::Encoding;
 
 /// A statement that the client has parsed.
 #[derive(Debug)]
@@ -91,8 +92,12 @@ impl Connection {
                         Parameter::new(declared.get(at).and_then(Option::as_ref), inferred)
                     })
                     .collect();
+                let prepared = Arc::new(prepared);
+                if !name.is_empty() {
+                    self.session.share_prepared(&name, &prepared)?;
+                }
                 Stored {
-                    prepared: Some(Arc::new(prepared)),
+                    prepared: Some(prepared),
                     parameters,
                 }
             }
@@ -123,6 +128,7 @@ impl Connection {
             message.parameters,
             &message.parameter_format_codes,
             statement_name,
+            self.socket.encoding(),
         )?;
         let formats = message.result_column_format_codes;
         check_formats(&formats)?;
@@ -318,7 +324,11 @@ impl Connection {
     pub(super) async fn close(&mut self, message: Close) -> Result<(), Failure> {
         let name = message.name.unwrap_or_default();
         match message.target_type {
-            TARGET_TYPE_BYTE_STATEMENT => drop(self.statements.remove(&name)),
+            TARGET_TYPE_BYTE_STATEMENT => {
+                if self.statements.remove(&name).is_some() {
+                    self.session.forget_prepared(&name);
+                }
+            }
             TARGET_TYPE_BYTE_PORTAL => drop(self.portals.remove(&name)),
             other => {
                 return Err(Failure::Protocol(format!(
@@ -341,6 +351,7 @@ fn read_values(
     values: Vec<Option<Bytes>>,
     formats: &[i16],
     statement: &str,
+    encoding: &Encoding,
 ) -> Result<Vec<ScalarValue>, Failure> {
     if values.len() != parameters.len() {
         return Err(Failure::Protocol(format!(
@@ -363,7 +374,7 @@ fn read_values(
         codes => codes.get(at).copied().unwrap_or(0),
     };
     let read = |(at, (parameter, value)): (usize, (&Parameter, Option<Bytes>))| {
-        parameter.read(at + 1, value, format(at) == 1)
+        parameter.read(at + 1, value, format(at) == 1, encoding)
     };
     parameters
         .iter()
@@ -388,11 +399,12 @@ mod tests {
     use datafusion::arrow::datatypes::DataType;
 
     use super::*;
+    use crate::postgres::encoding::UTF8;
 
     fn code(count: usize, formats: &[i16]) -> Option<&'static str> {
         let parameters = [DataType::Utf8, DataType::Utf8].map(|kind| Parameter::new(None, &kind));
         let values = vec![Some(Bytes::from_static(b"x")); count];
-        read_values(&parameters, values, formats, "")
+        read_values(&parameters, values, formats, "", UTF8)
             .err()
             .map(|failure| failure.code())
     }

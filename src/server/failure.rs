@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::engine::Notice;
 use crate::error::Error;
+use crate::postgres::encoding::EncodingFault;
 
 /// Why a request was not done: a statement's error, or a fault in how the client talks.
 #[derive(Debug, Error)]
@@ -22,9 +23,9 @@ pub enum Failure {
     /// A message of the protocol that the server doesn't do.
     #[error("{0}")]
     Unsupported(&'static str),
-    /// Text that isn't UTF-8.
-    #[error("invalid byte sequence for encoding \"UTF8\"")]
-    Encoding,
+    /// Text that can't be read, or can't be written in the client's encoding.
+    #[error(transparent)]
+    Encoding(#[from] EncodingFault),
     /// More than one statement where one can be.
     #[error("cannot insert multiple commands into a prepared statement")]
     SeveralStatements,
@@ -75,7 +76,7 @@ impl Failure {
             Failure::Statement(error) => error.code(),
             Failure::Protocol(_) => "08P01",
             Failure::Unsupported(_) => "0A000",
-            Failure::Encoding => "22021",
+            Failure::Encoding(fault) => fault.code(),
             Failure::SeveralStatements => "42601",
             Failure::UnknownPortal(_) => "34000",
             Failure::DuplicatePortal(_) => "42P03",
@@ -117,11 +118,18 @@ impl Failure {
         if let Failure::Statement(error) = self {
             push(&mut fields, b'D', error.detail());
             push(&mut fields, b'H', error.hint());
+            push(&mut fields, b'W', error.context());
             push(
                 &mut fields,
                 b'P',
                 error.position().map(|position| position.to_string()),
             );
+            if let Some(place) = error.place() {
+                push(&mut fields, b's', Some(place.schema.clone()));
+                push(&mut fields, b't', Some(place.table.clone()));
+                push(&mut fields, b'c', place.column.clone());
+                push(&mut fields, b'n', place.constraint.clone());
+            }
         }
         if let Failure::Refused { hint, .. } = self {
             push(&mut fields, b'H', hint.clone());

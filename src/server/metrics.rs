@@ -62,6 +62,8 @@ struct EngineGauges {
     temp: Gauge<u64, AtomicU64>,
     temp_limit: Gauge<u64, AtomicU64>,
     resident: Gauge<u64, AtomicU64>,
+    kept_plans: Gauge,
+    reused_plans: Gauge<u64, AtomicU64>,
     audit_records: Gauge<u64, AtomicU64>,
     audit_lost: Gauge<u64, AtomicU64>,
 }
@@ -251,6 +253,16 @@ impl EngineGauges {
             self.resident.clone(),
         );
         all.register(
+            "kept_plans",
+            "Queries whose plans are kept",
+            self.kept_plans.clone(),
+        );
+        all.register(
+            "reused_plans",
+            "Queries that were run by a plan that was kept",
+            self.reused_plans.clone(),
+        );
+        all.register(
             "audit_records",
             "Records of the audit log that were written",
             self.audit_records.clone(),
@@ -264,13 +276,15 @@ impl EngineGauges {
 
     fn read(&self, engine: &Engine) {
         let usage = engine.usage();
-        let whole = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.memory.set(whole(usage.memory_bytes));
         self.most_memory.set(whole(usage.most_memory_bytes));
         self.memory_limit
             .set(whole(usage.memory_limit.unwrap_or(0)));
         self.temp.set(usage.temp_bytes);
         self.temp_limit.set(usage.temp_limit);
+        self.kept_plans.set(whole(usage.kept_plans));
+        self.reused_plans.set(usage.reused_plans);
         self.resident.set(resident().unwrap_or(0));
         if let Some(audit) = engine.audit() {
             self.audit_records.set(audit.written());

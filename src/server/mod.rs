@@ -25,13 +25,16 @@ mod notifications;
 mod parameters;
 mod rows;
 pub mod rules;
+mod schedule;
 mod scram;
 mod slots;
 mod socket;
 mod startup;
+mod texts;
 mod threads;
 mod tls;
 mod transaction;
+mod translation;
 mod watch;
 
 use std::io::ErrorKind;
@@ -60,6 +63,7 @@ use slots::Slots;
 use threads::Threads;
 use tls::CurrentTls;
 
+pub use schedule::Refresh;
 pub use threads::STACK_BYTES;
 pub use tls::{Tls, TlsFiles};
 
@@ -99,6 +103,8 @@ pub struct ServerOptions {
     pub metrics_listen: Option<String>,
     /// How many bytes of rows one statement may send; any number where absent.
     pub result_limit: Option<usize>,
+    /// The materialized views that are refreshed by themselves.
+    pub refreshes: Vec<Refresh>,
 }
 
 impl ServerOptions {
@@ -117,6 +123,7 @@ impl ServerOptions {
             send_timeout: Duration::from_secs(10 * 60),
             metrics_listen: None,
             result_limit: None,
+            refreshes: Vec::new(),
         }
     }
 }
@@ -255,6 +262,12 @@ impl Server {
             connections,
         } = self;
         tokio::pin!(shutdown);
+        schedule::start(
+            &options.refreshes,
+            &shared.engine,
+            &shared.threads,
+            &shared.stopping,
+        );
         let health = health.map(|listener| health::serve(listener, Arc::clone(&shared)));
         let _health = health.map(|answering| AbortOnDropHandle::new(tokio::spawn(answering)));
         loop {

@@ -1,5 +1,6 @@
 //! Parameters of a prepared statement: their types, and their values as a client sends them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_pg::datatypes::df::deserialize_parameters_with_server_types;
@@ -9,10 +10,14 @@ use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::{ParamValues, ScalarValue};
 use pgwire::api::Type;
 use pgwire::api::portal::Portal;
+use pgwire::api::results::FieldFormat;
 use pgwire::api::stmt::StoredStatement;
 use pgwire::messages::extendedquery::Bind;
 
 use super::failure::Failure;
+use super::texts;
+use crate::engine::numeric_text;
+use crate::postgres::encoding::Encoding;
 use crate::postgres::types;
 
 /// A parameter's type on both sides.
@@ -48,15 +53,16 @@ impl Parameter {
         }
     }
 
-    /// Reads a value; `number` is the parameter's, from 1.
+    /// Reads a value, whose texts are in the client's encoding; `number` is the parameter's, from 1.
     ///
     /// # Errors
-    /// 22P02 and 22P03 for a value that isn't of the type.
+    /// 22P02 and 22P03 for a value that isn't of the type, 22021 and 22P05 for bytes that are no text.
     pub fn read(
         &self,
         number: usize,
         value: Option<Bytes>,
         binary: bool,
+        encoding: &Encoding,
     ) -> Result<ScalarValue, Failure> {
         let Some(value) = value else {
             let null = self
@@ -65,6 +71,20 @@ impl Parameter {
                 .and_then(|engine| ScalarValue::try_from(engine).ok());
             return Ok(null.unwrap_or(ScalarValue::Null));
         };
+        let format = if binary {
+            FieldFormat::Binary
+        } else {
+            FieldFormat::Text
+        };
+        let read = match texts::is_text(&self.wire, format) {
+            true => texts::decode(encoding, &value)?,
+            false if texts::is_text_list(&self.wire) => texts::decode_list(encoding, &value)?,
+            false => Cow::Borrowed(value.as_ref()),
+        };
+        let value = match read {
+            Cow::Borrowed(_) => value,
+            Cow::Owned(read) => Bytes::from(read),
+        };
         let invalid = || match binary {
             true => Failure::ParameterBytes(number),
             false => Failure::ParameterText {
@@ -72,9 +92,17 @@ impl Parameter {
                 text: String::from_utf8_lossy(&value).into_owned(),
             },
         };
+        // arrow-pg takes a numeric without digits behind the point for none.
+        let (value, binary) = match binary && self.wire == Type::NUMERIC {
+            true => {
+                let text = numeric_text(&value).ok_or_else(invalid)?;
+                (Bytes::from(text), false)
+            }
+            false => (value.clone(), binary),
+        };
         // arrow-pg reads a portal's parameters; this one has a single parameter, so that a fault is its own.
         let format = vec![i16::from(binary)];
-        let bind = Bind::new(None, None, format, vec![Some(value.clone())], Vec::new());
+        let bind = Bind::new(None, None, format, vec![Some(value)], Vec::new());
         let wire = self.readable(binary).clone();
         let declared = StoredStatement::new(String::new(), (), vec![Some(wire)]);
         let portal = Portal::try_new(&bind, Arc::new(declared)).map_err(|_| invalid())?;
@@ -153,9 +181,10 @@ fn name(wire: &Type) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::postgres::encoding::UTF8;
 
     fn text(parameter: &Parameter, text: &'static str) -> Result<ScalarValue, Failure> {
-        parameter.read(1, Some(Bytes::from_static(text.as_bytes())), false)
+        parameter.read(1, Some(Bytes::from_static(text.as_bytes())), false, UTF8)
     }
 
     #[test]
@@ -169,7 +198,7 @@ mod tests {
             "invalid input syntax for type bigint: \"four\""
         );
         assert_eq!(
-            count.read(1, None, false).unwrap(),
+            count.read(1, None, false, UTF8).unwrap(),
             ScalarValue::Int64(None)
         );
     }
@@ -179,11 +208,11 @@ mod tests {
         let declared = declared(Type::INT2.oid());
         let parameter = Parameter::new(declared.as_ref(), &DataType::Int16);
         let value = parameter
-            .read(1, Some(Bytes::from_static(&[0, 7])), true)
+            .read(1, Some(Bytes::from_static(&[0, 7])), true, UTF8)
             .unwrap();
         assert_eq!(value, ScalarValue::Int16(Some(7)));
         let failure = parameter
-            .read(1, Some(Bytes::from_static(&[7])), true)
+            .read(1, Some(Bytes::from_static(&[7])), true, UTF8)
             .unwrap_err();
         assert_eq!(failure.code(), "22P03");
     }

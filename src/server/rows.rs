@@ -1,8 +1,10 @@
 //! Rows on their way to a client: pulled from the query as the client takes them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_pg::datatypes::{encode_recordbatch, field_into_pg_type};
+use bytes::{BufMut, BytesMut};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{FieldRef, Schema};
 use datafusion::execution::SendableRecordBatchStream;
@@ -14,8 +16,10 @@ use pgwire::error::PgWireError;
 use pgwire::messages::data::{DataRow, FieldDescription, RowDescription};
 
 use super::failure::Failure;
+use super::texts;
 use crate::engine::with_postgres_texts;
 use crate::error::{Error, Fault, Result};
+use crate::postgres::encoding::{Encoding, UTF8};
 use crate::postgres::names_of_objects::Names;
 use crate::postgres::{names, types};
 
@@ -34,10 +38,12 @@ pub struct Rows {
     sql: Arc<str>,
     /// What OIDs stand for.
     names: Arc<dyn Names>,
+    /// The client's encoding of text.
+    encoding: &'static Encoding,
 }
 
 impl Rows {
-    /// The rows of `stream`, in the formats that the client asked for.
+    /// The rows of `stream`, in the formats that the client asked for; their texts are UTF-8, see [`Rows::written_in`].
     ///
     /// # Errors
     /// 08P01 for formats that don't fit the columns, 0A000 for a column that Postgres has no type for.
@@ -66,7 +72,13 @@ impl Rows {
             batch: None,
             sql,
             names,
+            encoding: UTF8,
         })
+    }
+
+    /// The same rows with their texts in an encoding.
+    pub fn written_in(self, encoding: &'static Encoding) -> Self {
+        Self { encoding, ..self }
     }
 
     /// The columns.
@@ -93,10 +105,43 @@ impl Rows {
         }
         let is_text = |at: usize| self.fields[at].format() == FieldFormat::Text;
         let texts = with_postgres_texts(&batch.slice(0, count), self.names.as_ref(), is_text)?;
-        let rows = encode_recordbatch(Arc::clone(&self.encoded), texts)
+        let mut rows: Vec<DataRow> = encode_recordbatch(Arc::clone(&self.encoded), texts)
             .collect::<Result<_, _>>()
             .map_err(|error| encoding_error(&error))?;
+        if !self.encoding.is_own() {
+            for row in rows.iter_mut().filter(|row| !row.data.is_ascii()) {
+                *row = self.written(row)?;
+            }
+        }
         Ok((self, rows))
+    }
+
+    /// A row with its texts in the client's encoding.
+    fn written(&self, row: &DataRow) -> Result<DataRow> {
+        let mut data = BytesMut::with_capacity(row.data.len());
+        let mut rest = row.data.as_ref();
+        for field in self.fields.iter() {
+            let Some((length, after)) = rest.split_first_chunk::<4>() else {
+                break;
+            };
+            let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+                data.put_slice(length);
+                rest = after;
+                continue;
+            };
+            let (value, after) = after.split_at(length.min(after.len()));
+            rest = after;
+            let value = match texts::is_text(field.datatype(), field.format()) {
+                true => texts::encode(self.encoding, value)?,
+                false if texts::is_text_list(field.datatype()) => {
+                    texts::encode_list(self.encoding, value)?
+                }
+                false => Cow::Borrowed(value),
+            };
+            data.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
+            data.put_slice(&value);
+        }
+        Ok(DataRow::new(data, row.field_count))
     }
 
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {

@@ -18,6 +18,8 @@ use tokio_util::codec::{Decoder, Encoder, Framed, FramedParts};
 use super::failure::Failure;
 use super::metrics::Metrics;
 use super::startup::Candidate;
+use super::translation;
+use crate::postgres::encoding::{Encoding, UTF8};
 
 /// The longest message, in bytes: four times the longest text of statements, for its parameters.
 const LONGEST_MESSAGE: usize = 256 << 20;
@@ -64,6 +66,16 @@ impl Socket {
         self.framed.codec_mut().longest = LONGEST_MESSAGE;
     }
 
+    /// The encoding that the client speaks from here on.
+    pub fn speak(&mut self, encoding: &'static Encoding) {
+        self.framed.codec_mut().encoding = encoding;
+    }
+
+    /// The encoding that the client speaks.
+    pub fn encoding(&self) -> &'static Encoding {
+        self.framed.codec().encoding
+    }
+
     /// The stream below.
     pub fn transport(&self) -> &MaybeTls {
         self.framed.get_ref()
@@ -107,6 +119,7 @@ impl Socket {
 struct Codec {
     context: DecodeContext,
     longest: usize,
+    encoding: &'static Encoding,
     sent: Counter,
     received: Counter,
 }
@@ -119,6 +132,7 @@ impl Codec {
         Self {
             context,
             longest: LONGEST_OF_STRANGER,
+            encoding: UTF8,
             sent: metrics.sent.clone(),
             received: metrics.received.clone(),
         }
@@ -134,9 +148,9 @@ impl Codec {
             };
         }
         let extended = matches!(kind, b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S');
-        if text_of(kind, &message[5..]).is_some_and(|text| std::str::from_utf8(text).is_err()) {
+        if let Err(fault) = translation::received(self.encoding, message) {
             return Incoming::Faulty {
-                failure: Failure::Encoding,
+                failure: fault.into(),
                 extended,
             };
         }
@@ -188,25 +202,10 @@ impl Encoder<PgWireBackendMessage> for Codec {
     fn encode(&mut self, message: PgWireBackendMessage, buffer: &mut BytesMut) -> io::Result<()> {
         let before = buffer.len();
         message.encode(buffer).map_err(io::Error::other)?;
+        translation::sent(self.encoding, buffer, before);
         let bytes = buffer.len().saturating_sub(before);
         self.sent.inc_by(u64::try_from(bytes).unwrap_or(0));
         Ok(())
-    }
-}
-
-/// The part of a message that is text: all of a Query, name and statement of a Parse.
-fn text_of(kind: u8, body: &[u8]) -> Option<&[u8]> {
-    match kind {
-        b'Q' => Some(body),
-        b'P' => {
-            let mut ends = body
-                .iter()
-                .enumerate()
-                .filter(|(_, byte)| **byte == 0)
-                .map(|(at, _)| at);
-            ends.nth(1).map(|end| &body[..end])
-        }
-        _ => None,
     }
 }
 

@@ -254,6 +254,7 @@ async fn welcome(
     shared: Arc<Shared>,
 ) -> io::Result<Connection> {
     session.set_connection(number);
+    socket.speak(session.client_encoding());
     let address = socket.peer();
     let registration = shared
         .registry

@@ -1,7 +1,9 @@
-//! Transaction blocks, as far as there are any: `BEGIN` opens one, an error fails it, and then nothing
-//! runs until it ends. Every statement takes effect by itself, so a rollback has nothing to undo; where
-//! that matters, it says so.
+//! Transaction blocks as a client is told of them: `BEGIN` opens one, an error fails it, and then nothing
+//! runs until it ends. Changes of durable tables' rows are the session's to keep or undo; definitions take effect at once,
+//! and a rollback says that it doesn't undo them.
 
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast;
 use pgwire::messages::response::TransactionStatus;
 
 use crate::engine::Notice;
@@ -109,8 +111,12 @@ impl Transaction {
             StatementKind::CreateFunnel(_)
             | StatementKind::DropFunnel { .. }
             | StatementKind::CommentOnFunnel { .. }
-            | StatementKind::Role(_)
-            | StatementKind::Engine(_) => {
+            | StatementKind::Role(_) => {
+                self.changes += 1;
+                None
+            }
+            // Changes of rows are undone.
+            StatementKind::Engine(statement) if !changes_rows(statement) => {
                 self.changes += 1;
                 None
             }
@@ -149,7 +155,7 @@ impl Transaction {
         }
         (undo && ended.changes > 0).then(|| Notice {
             hint: Some(
-                "Every statement takes effect by itself; there is no undoing it.".to_owned(),
+                "Definitions take effect at once; only changes of rows are undone.".to_owned(),
             ),
             ..warning(
                 "01000",
@@ -157,6 +163,15 @@ impl Transaction {
             )
         })
     }
+}
+
+/// Whether a statement changes rows and nothing else.
+fn changes_rows(statement: &EngineStatement) -> bool {
+    use ast::Statement as S;
+    matches!(statement, EngineStatement::Statement(inner) if matches!(
+        inner.as_ref(),
+        S::Insert(_) | S::Update(_) | S::Delete(_) | S::Merge(_) | S::Truncate(_) | S::Query(_)
+    ))
 }
 
 fn warning(code: &'static str, message: String) -> Notice {

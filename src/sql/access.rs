@@ -79,8 +79,14 @@ pub enum GrantedOn {
     Tables(Vec<Vec<String>>),
     /// All that are in these schemas now.
     TablesIn(Vec<String>),
+    /// Sequences.
+    Sequences(Vec<Vec<String>>),
+    /// All that are in these schemas now.
+    SequencesIn(Vec<String>),
     /// Schemas.
     Schemas(Vec<String>),
+    /// Foreign servers.
+    Servers(Vec<String>),
     /// Functions, whatever their arguments.
     Functions(Vec<String>),
     /// Funnels.
@@ -280,19 +286,36 @@ fn granted_on(parser: &mut Parser) -> Result<GrantedOn, Fault> {
         if funnels {
             return Ok(GrantedOn::AllFunnels);
         }
-        if !word(parser, "tables") {
+        let sequences = word(parser, "sequences");
+        if !sequences && !word(parser, "tables") {
             return Err(unsupported(
                 "GRANT ON ALL of these objects",
-                "There is ALL TABLES IN SCHEMA and ALL FUNNELS.",
+                "There is ALL TABLES IN SCHEMA, ALL SEQUENCES IN SCHEMA and ALL FUNNELS.",
             ));
         }
         if !(word(parser, "in") && word(parser, "schema")) {
             return Err(expected(parser, "IN SCHEMA").into());
         }
-        return Ok(GrantedOn::TablesIn(list(parser, name)?));
+        let schemas = list(parser, name)?;
+        return Ok(match sequences {
+            true => GrantedOn::SequencesIn(schemas),
+            false => GrantedOn::TablesIn(schemas),
+        });
+    }
+    if kind(parser, "sequence") {
+        return Ok(GrantedOn::Sequences(list(parser, names)?));
     }
     if kind(parser, "schema") {
         return Ok(GrantedOn::Schemas(list(parser, name)?));
+    }
+    if kind(parser, "foreign") {
+        if !word(parser, "server") {
+            return Err(unsupported(
+                "GRANT ON this kind of foreign object",
+                "There is GRANT USAGE ON FOREIGN SERVER.",
+            ));
+        }
+        return Ok(GrantedOn::Servers(list(parser, name)?));
     }
     if kind(parser, "funnel") {
         return Ok(GrantedOn::Funnels(list(parser, name)?));
@@ -302,18 +325,16 @@ fn granted_on(parser: &mut Parser) -> Result<GrantedOn, Fault> {
     }
     for other in [
         "database",
-        "sequence",
         "language",
         "type",
         "domain",
         "tablespace",
-        "foreign",
         "large",
     ] {
         if kind(parser, other) {
             return Err(unsupported(
                 &format!("GRANT ON {}", other.to_uppercase()),
-                "There are privileges on tables, columns, schemas, functions and funnels.",
+                "There are privileges on tables, columns, sequences, schemas, functions, funnels and foreign servers.",
             ));
         }
     }
@@ -335,19 +356,22 @@ fn function(parser: &mut Parser) -> Result<String, ParserError> {
 }
 
 fn grantees(parser: &mut Parser) -> Result<Vec<Grantee>, ParserError> {
-    list(parser, |parser| {
-        let _ = kind(parser, "group");
-        if word(parser, "public") {
-            return Ok(Grantee::Public);
-        }
-        if word(parser, "session_user") {
-            return Ok(Grantee::Role(NamedRole::Session));
-        }
-        if word(parser, "current_user") || word(parser, "current_role") {
-            return Ok(Grantee::Role(NamedRole::Current));
-        }
-        Ok(Grantee::Role(NamedRole::Name(name(parser)?)))
-    })
+    list(parser, grantee)
+}
+
+/// A role, or everybody.
+pub(super) fn grantee(parser: &mut Parser) -> Result<Grantee, ParserError> {
+    let _ = kind(parser, "group");
+    if word(parser, "public") {
+        return Ok(Grantee::Public);
+    }
+    if word(parser, "session_user") {
+        return Ok(Grantee::Role(NamedRole::Session));
+    }
+    if word(parser, "current_user") || word(parser, "current_role") {
+        return Ok(Grantee::Role(NamedRole::Current));
+    }
+    Ok(Grantee::Role(NamedRole::Name(name(parser)?)))
 }
 
 fn row_security(parser: &mut Parser) -> Result<AccessStatement, Fault> {

@@ -4,12 +4,22 @@
 
 mod access;
 mod change;
+mod copy;
+mod foreign;
 mod funnel;
+mod identity;
+mod index;
 mod limits;
+mod materialized;
 mod metric;
 mod parametric;
+mod partitions;
 mod postgres;
 mod role;
+mod sequence;
+mod unsupported;
+mod versions;
+mod words;
 
 use std::sync::Arc;
 
@@ -21,18 +31,25 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
-use datafusion_funnel::definition::text::folded;
+use datafusion_funnel::definition::text::{folded, identifier};
 use datafusion_funnel::spelling::{self, Misspelling};
 
 use crate::error::{Error, Result, character_position, syntax_error};
 
 pub use access::{AccessStatement, GrantedOn, Grantee};
 pub use change::{CreateChange, ReviewChange};
+pub use copy::{Columns, Copied, Copy, CopyFormat, CopyOptions, Header};
 pub use datafusion_funnel::definition::template::FunnelBody;
+pub use foreign::{ColumnSpec, ForeignStatement, OptionChange, Options, WhichTables};
 pub use funnel::{CreateFunnel, Part};
+pub use identity::Overriding;
+pub use index::IndexStatement;
+pub use materialized::{CreateMaterialized, MaterializedStatement};
 pub use metric::CreateMetric;
-pub use postgres::{Annotation, Commented, CursorOptions, ExplainOptions, Which};
+pub use postgres::{Annotation, Commented, CursorOptions, ExplainOptions, Maintenance, Which};
 pub use role::{NamedRole, Password, RoleOptions, RoleStatement};
+pub use sequence::{IdentityChange, SequenceOptions, SequenceStatement};
+pub use versions::TABLE_AT;
 
 /// One statement of a text.
 #[derive(Debug, Clone)]
@@ -104,6 +121,10 @@ pub enum StatementKind {
     Role(Box<RoleStatement>),
     /// `GRANT … ON`, `CREATE POLICY` and the other statements about who may see what.
     Access(Box<AccessStatement>),
+    /// `CREATE SERVER` and the other statements about other databases and their tables.
+    Foreign(Box<ForeignStatement>),
+    /// `CREATE MATERIALIZED VIEW` and what else there is about those.
+    Materialized(Box<MaterializedStatement>),
     /// `SHOW FUNNELS`.
     ShowFunnels,
     /// `SHOW CREATE FUNNEL name`.
@@ -173,6 +194,10 @@ pub enum StatementKind {
     },
     /// `CLOSE name | ALL`; all where it is absent.
     CloseCursor(Option<String>),
+    /// `CREATE SEQUENCE` and the other statements about sequences and identities.
+    Sequence(Box<SequenceStatement>),
+    /// `DISCARD SEQUENCES`
+    DiscardSequences,
     /// Something said about an object.
     Annotate(Annotation),
     /// A statement of Postgres' that there is nothing to do for, and its tag.
@@ -184,12 +209,14 @@ pub enum StatementKind {
         /// What is explained.
         statement: Box<EngineStatement>,
     },
+    /// `OPTIMIZE`, `VACUUM`
+    Maintain(Maintenance),
     /// `DISCARD TEMP`
     DiscardTemporary,
     /// `CREATE TEMP TABLE`; the statement makes an ordinary one.
     CreateTemporary(Box<EngineStatement>),
     /// `COPY … TO STDOUT` and `COPY … FROM STDIN`
-    Copy(Box<ast::Statement>),
+    Copy(Box<Copy>),
     /// `COMMIT`, `END`.
     Commit,
     /// `ROLLBACK`, `ABORT`.
@@ -210,6 +237,8 @@ pub enum StatementKind {
         /// The values.
         values: Vec<ast::Expr>,
     },
+    /// `CREATE INDEX`, `DROP INDEX`.
+    Index(Box<IndexStatement>),
     /// `DEALLOCATE name | ALL`; all where the name is absent.
     Deallocate(Option<String>),
     /// `DISCARD ALL`.
@@ -231,6 +260,10 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
         .map_err(|error| syntax_error(&ParserError::from(error), sql))?;
     limits::check_depth(&tokens)?;
     parametric::join_lists(&mut tokens);
+    partitions::as_option(&mut tokens);
+    versions::as_calls(&mut tokens);
+    words::replace(&mut tokens);
+    identity::rewrite(&mut tokens);
     let mut parser = DFParserBuilder::new(tokens)
         .with_dialect(&dialect)
         .build()
@@ -330,6 +363,9 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
     if let Some(kind) = access::parse(&mut parser.parser, sql)? {
         return Ok(kind);
     }
+    if let Some(kind) = foreign::parse(&mut parser.parser, sql)? {
+        return Ok(kind);
+    }
     if let Some(kind) = role::parse(&mut parser.parser, sql)? {
         return Ok(kind);
     }
@@ -337,12 +373,30 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
         let statement = parse_engine_statement(parser, sql)?;
         return Ok(StatementKind::ShowSql(Box::new(statement)));
     }
+    if let Some(kind) = sequence::parse(&mut parser.parser, sql)? {
+        return Ok(kind);
+    }
+    if let Some(kind) = unsupported::check(&mut parser.parser)? {
+        return Ok(kind);
+    }
     let in_sql = |error: ParserError| syntax_error(&error, sql);
+    if let Some(statement) = materialized::parse(&mut parser.parser).map_err(in_sql)? {
+        return Ok(StatementKind::Materialized(Box::new(statement)));
+    }
+    if let Some(header) = materialized::create(&mut parser.parser).map_err(in_sql)? {
+        let query = parse_query_of(parser, sql, source)?;
+        let with_data = materialized::with_data(&mut parser.parser).map_err(in_sql)?;
+        let statement = header.with(query, with_data);
+        return Ok(StatementKind::Materialized(Box::new(statement)));
+    }
     if let Some(kind) = postgres::parse(&mut parser.parser).map_err(in_sql)? {
         return Ok(kind);
     }
-    if let Some(kind) = copy(&mut parser.parser) {
+    if let Some(kind) = index::parse(&mut parser.parser).map_err(in_sql)? {
         return Ok(kind);
+    }
+    if let Some(copy) = copy::parse(&mut parser.parser, sql)? {
+        return Ok(StatementKind::Copy(Box::new(copy)));
     }
     if let Some(options) = postgres::explain(&mut parser.parser).map_err(in_sql)? {
         let statement = Box::new(parse_engine_statement(parser, sql)?);
@@ -373,6 +427,55 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
         EngineStatement::Statement(statement) => from_ast(*statement, source),
         other => Ok(StatementKind::Engine(Box::new(other))),
     }
+}
+
+/// The parts of a relation's name as it is written: `crm."Deals"`.
+///
+/// # Errors
+/// 42601.
+pub fn relation_name(text: &str) -> Result<Vec<String>> {
+    let dialect = PostgreSqlDialect {};
+    let in_text = |error: ParserError| syntax_error(&error, text);
+    let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(in_text)?;
+    let parts = postgres::names(&mut parser).map_err(in_text)?;
+    match parser.peek_token().token {
+        Token::EOF => Ok(parts),
+        _ => Err(Error::Syntax {
+            message: format!("syntax error: \"{text}\" is not a relation's name"),
+            position: None,
+        }),
+    }
+}
+
+/// The query that a statement is about.
+fn parse_query_of(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Result<Statement> {
+    let start = parser.parser.peek_token();
+    let kind = parse_statement(parser, sql, source)?;
+    let is_query = match &kind {
+        StatementKind::Engine(statement) => match statement.as_ref() {
+            EngineStatement::Statement(statement) => {
+                matches!(statement.as_ref(), ast::Statement::Query(_))
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    if !is_query {
+        let expected = parser.parser.expected::<()>("a query", start);
+        return match expected {
+            Err(error) => Err(syntax_error(&error, sql)),
+            Ok(()) => Err(Error::Syntax {
+                message: "syntax error: expected: a query".to_owned(),
+                position: None,
+            }),
+        };
+    }
+    let text = slice(sql, start.span.start, parser.parser.peek_token().span.start);
+    Ok(Statement {
+        kind,
+        sql: Arc::clone(source),
+        text,
+    })
 }
 
 fn parse_engine_statement(parser: &mut DFParser, sql: &str) -> Result<EngineStatement> {
@@ -479,6 +582,11 @@ fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKin
         }
         ast::Statement::CreateTable(mut create) if create.temporary => {
             create.temporary = false;
+            // `LOCAL TEMPORARY`, and what is so anyway.
+            create.global = None;
+            if matches!(create.on_commit, Some(ast::OnCommit::PreserveRows)) {
+                create.on_commit = None;
+            }
             let create = ast::Statement::CreateTable(create);
             StatementKind::CreateTemporary(Box::new(EngineStatement::Statement(Box::new(create))))
         }
@@ -537,7 +645,11 @@ fn from_set(set: ast::Set) -> Result<StatementKind> {
             ..
         } => {
             let name = variable.to_string().replace('"', "").to_lowercase();
-            let values: Vec<String> = values.iter().map(setting_value).collect();
+            let mut values: Vec<String> = values.iter().map(setting_value).collect();
+            let is_default = |value: &String| value.eq_ignore_ascii_case("default");
+            if name == "search_path" && !values.iter().any(is_default) {
+                values = values.iter().map(|schema| identifier(schema)).collect();
+            }
             let value = values.join(", ");
             let default = value.eq_ignore_ascii_case("default");
             Ok(StatementKind::Set {
@@ -605,21 +717,6 @@ fn transaction_modes(modes: &[ast::TransactionMode]) -> Modes {
         }
     };
     modes.iter().map(mode).collect()
-}
-
-/// `COPY … TO STDOUT` and `COPY … FROM STDIN`, which DataFusion's own COPY doesn't know.
-fn copy(parser: &mut Parser) -> Option<StatementKind> {
-    if !is_word(&parser.peek_token().token, "copy") {
-        return None;
-    }
-    let read = |parser: &mut Parser| match parser.parse_statement()? {
-        copy @ ast::Statement::Copy {
-            target: ast::CopyTarget::Stdin | ast::CopyTarget::Stdout,
-            ..
-        } => Ok(StatementKind::Copy(Box::new(copy))),
-        other => Err(ParserError::ParserError(other.to_string())),
-    };
-    parser.try_parse(read).ok()
 }
 
 fn setting_value(value: &ast::Expr) -> String {

@@ -31,7 +31,16 @@ pub enum Annotation {
         /// `ALTER TABLE` or `ALTER VIEW`.
         tag: &'static str,
     },
-    /// `ALTER TABLE … ADD CONSTRAINT …`, `CREATE INDEX …`
+    /// `ALTER TABLE … SET SCHEMA …`
+    Move {
+        /// The relation.
+        relation: Vec<String>,
+        /// Its new schema.
+        schema: String,
+        /// A missing one is no error.
+        if_exists: bool,
+    },
+    /// `ALTER TABLE … ADD CONSTRAINT …` of what isn't a durable table, and indexes that are declared only.
     Key {
         /// The relation.
         relation: Vec<String>,
@@ -47,6 +56,17 @@ pub enum Annotation {
         /// What it refers to.
         reference: ForeignKey,
     },
+}
+
+/// What is to be done with the files of tables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Maintenance {
+    /// Those that aren't needed any more go; otherwise small ones are put together.
+    pub vacuums: bool,
+    /// The tables; all where none is named.
+    pub tables: Vec<Vec<String>>,
+    /// How long files stay that aren't needed any more.
+    pub retain_hours: Option<f64>,
 }
 
 /// What a comment is about.
@@ -170,7 +190,7 @@ pub fn parse(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> 
 const SOMETHING_ELSE: &str = "something else";
 
 /// Reads something, or nothing at all.
-fn attempt<T>(
+pub(super) fn attempt<T>(
     parser: &mut Parser,
     mut read: impl FnMut(&mut Parser) -> Result<Option<T>, ParserError>,
 ) -> Result<Option<T>, ParserError> {
@@ -236,7 +256,6 @@ fn read(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
         "move" => fetch(parser, true),
         "comment" => comment(parser),
         "alter" => alter(parser),
-        "create" => index(parser),
         "discard" => {
             parser.next_token();
             let all = word(parser, "all");
@@ -250,16 +269,17 @@ fn read(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
                 ("temporary", "DISCARD TEMP"),
             ] {
                 if word(parser, part) {
-                    return Ok(Some(if tag == "DISCARD TEMP" {
-                        StatementKind::DiscardTemporary
-                    } else {
-                        StatementKind::Nothing(tag)
+                    return Ok(Some(match tag {
+                        "DISCARD TEMP" => StatementKind::DiscardTemporary,
+                        "DISCARD SEQUENCES" => StatementKind::DiscardSequences,
+                        tag => StatementKind::Nothing(tag),
                     }));
                 }
             }
             Ok(None)
         }
-        "vacuum" => nothing(parser, "VACUUM"),
+        "vacuum" => maintenance(parser, true),
+        "optimize" => maintenance(parser, false),
         "checkpoint" => nothing(parser, "CHECKPOINT"),
         "lock" => nothing(parser, "LOCK TABLE"),
         "reindex" => nothing(parser, "REINDEX"),
@@ -274,6 +294,53 @@ fn nothing(parser: &mut Parser, tag: &'static str) -> Result<Option<StatementKin
         parser.next_token();
     }
     Ok(Some(StatementKind::Nothing(tag)))
+}
+
+/// `VACUUM [(options)] [FULL] [FREEZE] [VERBOSE] [ANALYZE] [table, …] [RETAIN n HOURS]`, `OPTIMIZE [TABLE] [table, …]`
+fn maintenance(parser: &mut Parser, vacuums: bool) -> Result<Option<StatementKind>, ParserError> {
+    parser.next_token();
+    if parser.consume_token(&Token::LParen) {
+        while !parser.consume_token(&Token::RParen) && parser.peek_token().token != Token::EOF {
+            parser.next_token();
+        }
+    }
+    while ["full", "freeze", "verbose", "analyze", "table"]
+        .iter()
+        .any(|option| word(parser, option))
+    {}
+    let ends = |parser: &Parser| {
+        let token = parser.peek_token().token;
+        matches!(token, Token::SemiColon | Token::EOF) || is_word(&token, "retain")
+    };
+    let mut tables = Vec::new();
+    if !ends(parser) {
+        loop {
+            tables.push(names(parser)?);
+            // Columns whose statistics Postgres would look at.
+            if parser.peek_token().token == Token::LParen {
+                columns(parser)?;
+            }
+            if !parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+    }
+    let mut retain_hours = None;
+    if vacuums && word(parser, "retain") {
+        let Token::Number(digits, _) = parser.next_token().token else {
+            parser.prev_token();
+            return parser.expected("a number of hours", parser.peek_token());
+        };
+        retain_hours = digits.parse().ok();
+        if !word(parser, "hours") && !word(parser, "hour") {
+            return parser.expected("HOURS", parser.peek_token());
+        }
+    }
+    Ok(Some(StatementKind::Maintain(Maintenance {
+        vacuums,
+        tables,
+        retain_hours,
+    })))
 }
 
 fn rollback(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
@@ -392,8 +459,8 @@ fn comment(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
     if !word(parser, "on") {
         return Ok(None);
     }
-    word(parser, "materialized");
-    let about = if word(parser, "table") || word(parser, "view") || word(parser, "foreign") {
+    let _ = word(parser, "materialized") || word(parser, "foreign");
+    let about = if word(parser, "table") || word(parser, "view") {
         Commented::Relation(names(parser)?)
     } else if word(parser, "column") {
         Commented::Column(names(parser)?)
@@ -430,7 +497,7 @@ fn comment(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
 
 fn alter(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
     parser.next_token();
-    word(parser, "materialized");
+    let _ = word(parser, "materialized") || word(parser, "foreign");
     let kinds = [
         ("table", "ALTER TABLE"),
         ("view", "ALTER VIEW"),
@@ -466,6 +533,14 @@ fn alter(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
     if !matches!(tag, "ALTER TABLE" | "ALTER VIEW") {
         return Ok(None);
     }
+    if parser.parse_keywords(&[Keyword::SET, Keyword::SCHEMA]) {
+        let schema = name(parser)?;
+        return Ok(Some(StatementKind::Annotate(Annotation::Move {
+            relation,
+            schema,
+            if_exists,
+        })));
+    }
     if word(parser, "rename") {
         if !word(parser, "to") {
             return Ok(None);
@@ -494,26 +569,6 @@ fn constraint(
     } else {
         None
     };
-    let primary = parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]);
-    if primary || word(parser, "unique") {
-        let columns = columns(parser)?;
-        let name = given.unwrap_or_else(|| match primary {
-            true => format!("{table}_pkey"),
-            false => format!("{table}_{}_key", columns.join("_")),
-        });
-        let key = DeclaredKey {
-            name,
-            columns,
-            primary,
-            unique: true,
-            constraint: true,
-        };
-        return Ok(Some(StatementKind::Annotate(Annotation::Key {
-            relation,
-            key,
-            tag: "ALTER TABLE",
-        })));
-    }
     if parser.parse_keywords(&[Keyword::FOREIGN, Keyword::KEY]) {
         let columns = columns(parser)?;
         parser.expect_keyword(Keyword::REFERENCES)?;
@@ -547,48 +602,6 @@ fn constraint(
     Ok(None)
 }
 
-/// `CREATE [UNIQUE] INDEX [CONCURRENTLY] [IF NOT EXISTS] name ON table [USING method] (columns)`
-fn index(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
-    parser.next_token();
-    let unique = word(parser, "unique");
-    if !word(parser, "index") {
-        return Ok(None);
-    }
-    word(parser, "concurrently");
-    let _ = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
-    let given = if is_word(&parser.peek_token().token, "on") {
-        None
-    } else {
-        Some(name(parser)?)
-    };
-    if !word(parser, "on") {
-        return parser.expected("ON", parser.peek_token());
-    }
-    word(parser, "only");
-    let relation = names(parser)?;
-    if word(parser, "using") {
-        name(parser)?;
-    }
-    let columns = columns(parser)?;
-    while !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF) {
-        parser.next_token();
-    }
-    let table = relation.last().cloned().unwrap_or_default();
-    let name = given.unwrap_or_else(|| format!("{table}_{}_idx", columns.join("_")));
-    let key = DeclaredKey {
-        name,
-        columns,
-        primary: false,
-        unique,
-        constraint: false,
-    };
-    Ok(Some(StatementKind::Annotate(Annotation::Key {
-        relation,
-        key,
-        tag: "CREATE INDEX",
-    })))
-}
-
 /// Names in parentheses; what is said about their order is passed over.
 fn columns(parser: &mut Parser) -> Result<Vec<String>, ParserError> {
     parser.expect_token(&Token::LParen)?;
@@ -619,7 +632,7 @@ pub(super) fn names(parser: &mut Parser) -> Result<Vec<String>, ParserError> {
 }
 
 /// Takes the next word when it is `expected`.
-fn word(parser: &mut Parser, expected: &str) -> bool {
+pub(super) fn word(parser: &mut Parser, expected: &str) -> bool {
     let found = is_word(&parser.peek_token().token, expected);
     if found {
         parser.next_token();

@@ -39,14 +39,19 @@ def rows(found):
     return [[shown(value) for value in row] for row in found]
 
 
-def checks(client, functions):
+def outcomes(functions, shown=lambda text: text.splitlines()[0][:200]):
+    """What each check was told, or what is shown of its failure."""
     result = {}
     for name, function in functions.items():
         try:
             result[name] = function()
         except Exception as error:  # what a client says is the finding
-            result[name] = {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
-    return client, result
+            result[name] = {"failed": shown(f"{type(error).__name__}: {error}")}
+    return result
+
+
+def checks(client, functions):
+    return client, outcomes(functions)
 
 
 def later(function, seconds=0.5):
@@ -138,7 +143,38 @@ def psycopg3(port):
             cursor.execute(TYPES + " WHERE %s = 1", (1,))
             return rows(cursor.fetchall())
 
+    def encoded(name, word):
+        """A text there and back in an encoding: in a statement, a parameter, binary, a column's name, an error, a copy."""
+        with psycopg.connect(host=HOST, port=port, user=USER, dbname=DATABASE, client_encoding=name) as connection:
+            told = [connection.info.parameter_status("client_encoding"), connection.info.encoding]
+            cursor = connection.cursor()
+            cursor.execute(f"SELECT '{word}' AS \"{word}\", length('{word}'), convert_to('{word}', 'UTF8')")
+            told += [cursor.description[0].name, rows(cursor.fetchall())]
+            told.append(rows(cursor.execute("SELECT %s::text, %s::text[], ARRAY[%s]::text[]", (word, [word, None], word)).fetchall()))
+            binary = connection.cursor(binary=True)
+            told.append(rows(binary.execute("SELECT %b::text, %b::text[]", (word, [word])).fetchall()))
+            with cursor.copy(f"COPY (SELECT '{word}' AS a, 1 AS b) TO STDOUT (FORMAT csv, HEADER)") as copy:
+                told.append(b"".join(copy).hex())
+            cursor.execute("CREATE TEMP TABLE words (word text)")
+            with cursor.copy("COPY words FROM STDIN") as copy:
+                copy.write(f"{word}\n".encode(connection.info.encoding))
+            told.append(rows(cursor.execute("SELECT word, convert_to(word, 'UTF8') FROM words").fetchall()))
+            for wrong in [f'SELECT "{word}"', "SELECT chr(128512)", f"SELECT '{word}' || chr(128512)"]:
+                try:
+                    cursor.execute(wrong).fetchall()
+                    told.append("no error")
+                except psycopg.Error as error:
+                    # What PostgreSQL says about a column it says with a hint of its own.
+                    told.append([error.sqlstate, str(error.diag.message_primary)])
+                    connection.rollback()
+            return told
+
+    words = {"GBK": "漏斗", "GB18030": "漏斗€", "EUC_CN": "漏斗", "BIG5": "漏斗", "SJIS": "ファネルｱ", "EUC_JP": "ファネル",
+             "EUC_KR": "깔때기", "UHC": "깔때기", "LATIN1": "Zürich", "LATIN9": "Œuvre €", "WIN1252": "Œuvre €",
+             "WIN1251": "Воронка", "KOI8R": "Воронка", "ISO_8859_7": "Χωνί", "UTF8": "漏斗😀"}
+
     functions["types"] = lambda: [plain(), binary()]
+    functions["encoding"] = lambda: {name: encoded(name, word) for name, word in words.items()}
     return checks(f"psycopg {psycopg.__version__}", functions)
 
 
@@ -313,7 +349,111 @@ def psqlodbc(port):
     return checks(f"psqlODBC {version}", functions)
 
 
+def pgcli(port):
+    """The code of pgcli that asks the server: completions and backslash commands."""
+    from pgcli.packages.prioritization import PrevalenceCounter  # noqa: F401, only pgcli has it
+    from pgcli.pgexecute import PGExecute
+    from pgspecial.main import PGSpecial
+
+    server = PGExecute(DATABASE, USER, "", HOST, str(port))
+    special = PGSpecial()
+
+    def run(sql):
+        told = []
+        for title, found, headers, status, _, succeeded, _ in server.run(sql, special):
+            found = found if isinstance(found, (list, str, type(None))) else list(found)
+            told.append([title, [list(map(shown, row)) for row in found or []], headers, status])
+            if not succeeded:
+                raise RuntimeError(status)
+        return told
+
+    functions = {
+        "connect": lambda: str(server.server_version.split(".")[0]),
+        "list": lambda: [
+            sorted(name for schema, name in server.tables() if schema == "public"),
+            [name for schema, name in server.views() if schema == "public"],
+            DATABASE in server.databases(),
+            "public" in server.schemata(),
+        ],
+        "describe": lambda: [
+            sorted(map(list, (column for column in server.table_columns() if column[0] == "public" and column[1] == "deals"))),
+            [list(key) for key in server.foreignkeys()],
+            run(r"\d deals"),
+        ],
+        "query": lambda: run(QUERY),
+        "types": lambda: run(TYPES),
+        "stream": lambda: len(run(SERIES)[0][1]),
+        "error": lambda: failing(run),
+    }
+
+    def failing(run):
+        try:
+            run(WRONG)
+        except Exception as error:
+            return "does not exist" in str(error)
+        return "no error"
+
+    return checks(f"pgcli {__import__('pgcli').__version__}", functions)
+
+
+def dbt(port):
+    """A project of two views over the tables: `dbt debug`, `run`, `test`, `docs generate`."""
+    import os
+    import subprocess
+    import tempfile
+
+    from importlib.metadata import version
+
+    import dbt.adapters.postgres  # noqa: F401
+    import psycopg2
+
+    folder = tempfile.mkdtemp()
+    files = {
+        "dbt_project.yml": "name: shop\nversion: '1.0.0'\nprofile: shop\n",
+        "profiles.yml": f"shop: {{target: dev, outputs: {{dev: {{type: postgres, host: {HOST}, port: {port}, user: {USER},"
+        f" password: x, dbname: {DATABASE}, schema: public, threads: 1}}}}}}\n",
+        "models/totals.sql": "select owner, count(*) as deals, sum(amount) as amount from {{ source('shop', 'deals') }} group by owner",
+        "models/best.sql": "select owner from {{ ref('totals') }} where amount > (select avg(amount) from {{ ref('recent') }})",
+        "models/recent.sql": "{{ config(materialized='ephemeral') }} select amount from {{ source('shop', 'deals') }} where id > 100",
+        "models/schema.yml": "version: 2\nsources: [{name: shop, schema: public, tables: [{name: deals}]}]\nmodels:\n"
+        "  - {name: totals, description: By owner, columns: [{name: owner, tests: [unique, not_null]}]}\n",
+    }
+    for name, text in files.items():
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(text)
+    tool = os.path.join(os.path.dirname(sys.executable), "dbt")
+
+    def run(*words):
+        command = [tool, "--no-use-colors", "--no-send-anonymous-usage-stats", *words, "--project-dir", folder, "--profiles-dir", folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=150)
+        if done.returncode:
+            raise RuntimeError(" ".join(line for line in done.stdout.splitlines() if "rror" in line)[:180] or done.stderr[-180:])
+        return [line.split("Done. ")[1] for line in done.stdout.splitlines() if "Done. " in line]
+
+    def relations():
+        with psycopg2.connect(host=HOST, port=port, user=USER, dbname=DATABASE) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT * FROM totals ORDER BY owner")
+            return rows(cursor.fetchall())
+
+    def clean(told):
+        with psycopg2.connect(host=HOST, port=port, user=USER, dbname=DATABASE) as connection:
+            connection.cursor().execute("DROP VIEW IF EXISTS best; DROP VIEW IF EXISTS totals")
+        return told
+
+    functions = {
+        "connect": lambda: run("debug"),
+        "query": lambda: [run("run"), relations()],
+        "list": lambda: run("run"),
+        "describe": lambda: clean([run("test"), len(run("docs", "generate"))]),
+    }
+    return checks(f"dbt-postgres {version('dbt-postgres')} (dbt {version('dbt-core')})", functions)
+
+
 CLIENTS = {
+    "pgcli": pgcli,
+    "dbt": dbt,
     "psycopg3": psycopg3,
     "psycopg2": psycopg2,
     "asyncpg": asyncpg,

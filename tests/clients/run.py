@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Drives real Postgres clients against FunnelSQL, and prints what each of them can do.
 
-    tests/clients/run.py [--only psql,asyncpg] [--binary FILE] [--postgres PORT] [--show] [--markdown]
+    tests/clients/run.py [--only psql,asyncpg] [--binary FILE] [--postgres PORT] [--within SECONDS] [--show] [--markdown]
 
-Every client runs the same checks (connect, list, describe, query, parameters, types, stream, cancel, error) against the
-real server binary and against PostgreSQL 15 with the same tables, and both have to tell it the same. PostgreSQL is that
-at --postgres, else one that is started from an installed `initdb`; without one, a check passes that raises no error. A
-client that isn't installed is skipped with a message. NODE_MODULES names the folder over node_modules, PGJDBC the jar.
+Every client runs the same checks (connect, list, describe, query, parameters, types, stream, cancel, error, and encoding
+where it can speak another than UTF-8) against the real server binary and against PostgreSQL 15 with the same tables, and
+both have to tell it the same. PostgreSQL is that at --postgres, else one that is started from an installed `initdb`; without
+one, a check passes that raises no error. A client that isn't installed is skipped with a message. NODE_MODULES names the
+folder over node_modules, PGJDBC the jar, SUPERSET_PYTHON a Python with apache-superset, PGADMIN_PYTHON one with pgadmin4,
+SQLX_TARGET the folder where sqlx is built. `--within SECONDS` begins no further client after so long, and says which.
 """
 import argparse
 import glob
@@ -23,7 +25,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-CHECKS = ["connect", "list", "describe", "query", "parameters", "types", "stream", "cancel", "error"]
+CHECKS = ["connect", "list", "describe", "query", "parameters", "types", "stream", "cancel", "error", "encoding"]
 SCHEMA = [
     "CREATE TABLE owners (owner text NOT NULL, team text)",
     """CREATE TABLE deals (id bigint NOT NULL, owner text, amount numeric(12,2), closed_on date, active boolean,
@@ -46,11 +48,14 @@ def main():
     options.add_argument("--binary", default=os.path.join(ROOT, "target", "debug", "funnelsql"))
     options.add_argument("--postgres", type=int)
     options.add_argument("--only")
+    options.add_argument("--within", type=float)
     options.add_argument("--show", action="store_true")
     options.add_argument("--markdown", action="store_true")
     options = options.parse_args()
     if not shutil.which("psql"):
         return print("skipped: psql, which loads the tables, is not installed")
+    # Whoever ends this ends the servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before it was done"))
     with tempfile.TemporaryDirectory() as folder:
         started = []
         try:
@@ -69,9 +74,12 @@ def main():
 
 
 def report(options, port, other):
-    failed, table = 0, []
+    failed, table, began = 0, [], time.monotonic()
     for name, run in CLIENTS.items():
         if options.only and name not in options.only.split(","):
+            continue
+        if options.within and time.monotonic() - began > options.within:
+            print(f"{name}: skipped: no time is left for it", flush=True)
             continue
         mine = run(port)
         if "skipped" in mine:
@@ -111,6 +119,9 @@ def judged(told, expected):
 
 
 def difference(told, expected):
+    if isinstance(told, dict) and isinstance(expected, dict) and told.keys() == expected.keys():
+        parts = [f"{key}: {difference(told[key], expected[key])}" for key in told if told[key] != expected[key]]
+        return "; ".join(parts)
     if isinstance(told, list) and isinstance(expected, list) and len(told) == len(expected):
         for mine, theirs in zip(told, expected):
             if mine != theirs:
@@ -178,6 +189,21 @@ def load(port):
             raise SystemExit(f"port {port}: {done.stderr.strip()}\n{statement}")
 
 
+# Commands of psql whose answer is compared, and others that have to work: they list what each server has of its own.
+COMPARED = [
+    r"\d", r"\d deals", r"\d+ owners", r"\dt", r"\dv", r"\dm", r"\di", r"\ds", r"\dT", r"\da nosuch", r"\dC integer", r"\dD",
+    r"\df nosuch", r"\des", r"\det", r"\deu", r"\dE", r"\dp deals", r"\z deals", r"\drds", r"\dRp", r"\dRs",
+    r"\dX", r"\dy", r"\dO nosuch", r"\dF nosuch", r"\dFd nosuch", r"\dFp nosuch", r"\dFt nosuch", r"\dL", r"\dP", r"\dconfig server_encoding",
+    r"\dl", r"\dx", r"\do nosuch", r"\dA heap", r"\dAc nosuch", r"\dAf nosuch", r"\dAo nosuch", r"\dAp nosuch", r"\ddp",
+    r"\du nosuch", r"\dg nosuch", r"\db", r"\dc nosuch",
+]
+RUN = [
+    r"\d+", r"\sv v_deals", r"\dS", r"\dt+", r"\dtS", r"\dv+", r"\di+", r"\ds+", r"\dT+", r"\dTS", r"\da", r"\dC", r"\dCS", r"\df", r"\df+", r"\dfS lower",
+    r"\dn", r"\dn+", r"\dp", r"\du", r"\du+", r"\dg+", r"\l", r"\l+", r"\do", r"\dF", r"\dFd", r"\dFp", r"\dFt", r"\dO", r"\dx+", r"\db+", r"\dc",
+    r"\dA", r"\dAc", r"\dAf", r"\dAo", r"\dAp", r"\dconfig", r"\dd", r"\des+", r"\dew", r"\conninfo", r"\timing", r"\dX+", r"\dRp+",
+]
+
+
 def psql_client(port):
     """psql itself: its commands, a file copied, a statement interrupted."""
 
@@ -193,6 +219,18 @@ def psql_client(port):
             done = psql(port, "-c", rf"\copy (SELECT id, owner FROM deals ORDER BY id LIMIT 3) TO '{file}' CSV HEADER")
             return [done.stdout, done.stderr, open(file).read()]
 
+    def watched():
+        """`\\watch` runs until it is interrupted."""
+        environment = {**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres"}
+        command = ["psql", "-X", "-At", "-d", "funnelsql", "-c", "\\t", "-f", "-"]
+        running = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        running.stdin.write("SELECT 7 \\watch 0.2\n")
+        running.stdin.flush()
+        time.sleep(1.5)
+        running.send_signal(signal.SIGINT)
+        running.stdin.close()
+        return running.stdout.read().count("7\n") > 2
+
     def canceled():
         endless = "SELECT count(*) FROM generate_series(1, 10000000) a CROSS JOIN generate_series(1, 10000000) b"
         environment = {**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres"}
@@ -201,6 +239,30 @@ def psql_client(port):
         time.sleep(1)
         running.send_signal(signal.SIGINT)
         return running.communicate(timeout=20)[1]
+
+    def commands():
+        """Every backslash command. What PostgreSQL has and we don't is left out of what is compared."""
+        told = {}
+        for command in COMPARED:
+            output = shown(command + "\n")
+            told[command] = re.sub(r"\b\d+ (bytes|kB)|\b(heap|permanent)\b", "", output[0]).split("\n") + [output[1]]
+        for command in RUN:
+            told[command] = shown(command + "\n")[1]
+        return told
+
+    def encoded():
+        script = "\\encoding GB18030\n\\encoding\nSHOW client_encoding;\n\\encoding UTF8\nSELECT '漏斗';\n"
+        words = {"GBK": "漏斗", "GB18030": "漏斗", "BIG5": "漏斗", "LATIN1": "Zürich", "SJIS": "ファネル"}
+        python = {"LATIN1": "latin-1", "SJIS": "cp932"}
+        told = [shown(script)]
+        for name, word in words.items():
+            text = f"SELECT '{word}' AS \"{word}\", length('{word}');\nSELECT \"{word}\";\nSELECT chr(128512);\n"
+            environment = {**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres", "PGCLIENTENCODING": name}
+            done = subprocess.run(["psql", "-X", "-A", "-d", "funnelsql", "-f", "-"], input=text.encode(python.get(name, name)),
+                                  env=environment, capture_output=True, timeout=60)
+            hints = re.sub(rb"\n(HINT|LINE).*|\n +\^", b"", done.stderr)
+            told.append([name, done.stdout.hex(), re.sub(rb"psql:<stdin>:\d+: ", b"", hints).hex()])
+        return told
 
     script = {
         "connect": "SELECT current_setting('server_version_num');\n\\conninfo".split("\n")[0],
@@ -216,6 +278,10 @@ def psql_client(port):
     result["error"] = result["error"][0]
     result["stream"] = [result["stream"], copied()]
     result["cancel"] = canceled()
+    result["describe"] = [result["describe"], commands()]
+    result["query"].append(shown("SELECT owner, active, count(*) FROM deals GROUP BY 1, 2 ORDER BY 1, 2 \\crosstabview\nSELECT 1 AS one \\gset\nSELECT :one;\nSELECT format('SELECT %s', 5) \\gexec\nSELECT 1 AS a \\gx\n"))
+    result["query"].append(watched())
+    result["encoding"] = encoded()
     version = subprocess.run(["psql", "--version"], capture_output=True, text=True).stdout.split()[2]
     return {"client": f"psql {version}", "checks": result}
 
@@ -235,6 +301,85 @@ def jdbc(port):
     if not shutil.which("java") or not os.path.exists(jar):
         return {"skipped": "java or pgjdbc is not installed (apt install default-jdk-headless libpostgresql-jdbc-java)"}
     return probe(["java", "-cp", jar, os.path.join(HERE, "Probe.java"), str(port)])
+
+
+def go(name):
+    """pgx and lib/pq, built from probe.go with Debian's packages of them."""
+
+    def run(port):
+        package = {"pgx": "golang-github-jackc-pgx-v4-dev", "pq": "golang-github-lib-pq-dev"}[name]
+        if not shutil.which("go") or not os.path.exists("/usr/share/gocode/src/github.com/jackc/pgx/v4"):
+            return {"skipped": "the drivers are not installed (apt install golang-go golang-github-jackc-pgx-v4-dev golang-github-lib-pq-dev)"}
+        with tempfile.TemporaryDirectory() as folder:
+            built = os.path.join(folder, "probe")
+            environment = {**os.environ, "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": os.path.join(tempfile.gettempdir(), "go-cache")}
+            command = ["go", "build", "-o", built, os.path.join(HERE, "probe.go")]
+            subprocess.run(command, env=environment, check=True, timeout=300)
+            told = probe([built, name, str(port)])
+        version = subprocess.run(["dpkg-query", "-Wf", "${Version}", package], capture_output=True, text=True).stdout
+        return {**told, "client": {"pgx": "pgx ", "pq": "lib/pq "}[name] + version.split("-")[0]}
+
+    return run
+
+
+def sqlx(port):
+    """sqlx, whose probe is a cargo project of its own; SQLX_TARGET is the folder where it is built."""
+    target = os.environ.get("SQLX_TARGET", os.path.join(tempfile.gettempdir(), "funnelsql-clients", "sqlx"))
+    manifest = os.path.join(HERE, "sqlx", "Cargo.toml")
+    if not shutil.which("cargo"):
+        return {"skipped": "cargo is not installed"}
+    command = ["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest, "--target-dir", target]
+    try:
+        built = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    except subprocess.TimeoutExpired:
+        return {"skipped": "it isn't built within five minutes"}
+    if built.returncode:
+        # A machine without a registry can't fetch crates; a fault in the probe is a failure.
+        lines = [line for line in built.stderr.splitlines() if line.startswith("error")] or [built.stderr[-200:]]
+        absent = any(word in built.stderr for word in ["failed to download", "failed to fetch", "failed to get", "Could not resolve"])
+        return {"skipped": lines[0]} if absent else {"client": "sqlx", "checks": {"connect": {"failed": lines[0]}}}
+    told = probe([os.path.join(target, "debug", "sqlx-probe"), str(port)])
+    version = re.search(r'name = "sqlx"\nversion = "(.*)"', open(os.path.join(HERE, "sqlx", "Cargo.lock")).read())[1]
+    return {**told, "client": f"sqlx {version}"}
+
+
+def superset(port):
+    """Apache Superset, which wants a Python of its own: SUPERSET_PYTHON."""
+    python = os.environ.get("SUPERSET_PYTHON", "")
+    if not os.path.exists(python):
+        return {"skipped": "SUPERSET_PYTHON names no Python with apache-superset"}
+    return probe([python, os.path.join(HERE, "superset_probe.py"), str(port)])
+
+
+def pgadmin(port):
+    """pgAdmin 4, which wants a Python of its own too: PGADMIN_PYTHON."""
+    python = os.environ.get("PGADMIN_PYTHON", "")
+    if not os.path.exists(python):
+        return {"skipped": "PGADMIN_PYTHON names no Python with pgadmin4"}
+    return probe([python, os.path.join(HERE, "pgadmin_probe.py"), str(port)])
+
+
+def pgbench(port):
+    """A script as `pgbench -S`: point queries by each of its protocols."""
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/pgbench"))
+    tool = found[-1] if found else shutil.which("pgbench")
+    if not tool:
+        return {"skipped": "pgbench is not installed (apt install postgresql)"}
+    environment = {**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres"}
+
+    def run(protocol):
+        with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+            file.write("\\set id random(1, 200)\nSELECT amount FROM deals WHERE id = :id;\n")
+            file.flush()
+            command = [tool, "-n", "-M", protocol, "-c", "2", "-t", "20", "-f", file.name, "funnelsql"]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        if done.returncode or "failed" in done.stdout and "failed transactions: 0" not in done.stdout:
+            return {"failed": done.stderr.strip()[-200:]}
+        return re.search(r"transactions actually processed: .*", done.stdout)[0]
+
+    checks = {"connect": run("simple"), "query": run("extended"), "parameters": run("prepared")}
+    version = subprocess.run([tool, "--version"], capture_output=True, text=True).stdout.split()[2]
+    return {"client": f"pgbench {version}", "checks": checks}
 
 
 def fdw(port):
@@ -265,7 +410,7 @@ FDW = {}
 
 def probe(command):
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     except subprocess.TimeoutExpired:
         return {"client": command[-2], "checks": {"connect": {"failed": "it doesn't end"}}}
     lines = done.stdout.strip().splitlines()
@@ -290,6 +435,14 @@ CLIENTS = {
     "polars-connectorx": python("polars-connectorx"),
     "psqlodbc": python("psqlodbc"),
     "postgres_fdw": fdw,
+    "pgcli": python("pgcli"),
+    "dbt": python("dbt"),
+    "pgx": go("pgx"),
+    "lib/pq": go("pq"),
+    "sqlx": sqlx,
+    "pgbench": pgbench,
+    "superset": superset,
+    "pgadmin": pgadmin,
 }
 
 if __name__ == "__main__":

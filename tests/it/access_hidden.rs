@@ -848,7 +848,7 @@ async fn statements_about_access_have_postgres_errors() {
         ("GRANT SELECT ON crm.nothing TO sales", "42P01"),
         ("GRANT SELECT (nothing) ON crm.deals TO sales", "42703"),
         ("GRANT USAGE ON crm.deals TO sales", "0LP01"),
-        ("GRANT UPDATE ON crm.deals TO sales", "0A000"),
+        ("GRANT REFERENCES ON crm.deals TO sales", "0A000"),
         ("GRANT NONSENSE ON crm.deals TO sales", "42601"),
         ("GRANT USAGE ON SCHEMA nothing TO sales", "3F000"),
         ("GRANT SELECT ON FUNNEL nothing TO sales", "42704"),

@@ -316,6 +316,7 @@ async fn the_sessions_in_the_documents_are_real() {
         "docs/attribution.md",
         "docs/bottlenecks.md",
         "docs/changes.md",
+        "docs/data.md",
         "docs/funnels.md",
         "docs/questions.md",
         "docs/why.md",
@@ -452,6 +453,10 @@ const REFERENCE: &[Chapter] = &[
                     "win_probability",
                 ],
                 "scalar/survival/figures.rs",
+            ),
+            (
+                &["win_probabilities"],
+                "scalar/survival/win_probabilities.rs",
             ),
             (&["logrank"], "scalar/survival/logrank.rs"),
             (&["cox_fit"], "aggregate/cox_fit.rs"),

@@ -80,7 +80,7 @@ impl AsyncDB for Database {
         let mut output = DBOutput::StatementComplete(0);
         for statement in self.session.parse(sql)? {
             output = match self.session.execute_statement(statement).await? {
-                Outcome::Done { .. } => DBOutput::StatementComplete(0),
+                Outcome::Done { tag, .. } => DBOutput::StatementComplete(count(&tag)),
                 Outcome::Rows { stream, .. } => {
                     let schema = stream.schema();
                     let types = schema
@@ -109,6 +109,12 @@ impl AsyncDB for Database {
             Fault::Different(_) => None,
         }
     }
+}
+
+/// How many rows a command's tag says: `INSERT 0 5`.
+fn count(tag: &str) -> u64 {
+    let count = tag.rsplit(' ').next().and_then(|count| count.parse().ok());
+    count.unwrap_or(0)
 }
 
 fn column_type(found: &DataType) -> DefaultColumnType {

@@ -125,8 +125,16 @@ async fn what_one_says_the_others_hear() {
         .simple_query("BEGIN; NOTIFY deals, 'later'; COMMIT")
         .await
         .unwrap();
+    speaker
+        .simple_query("SELECT pg_notify('deals', 'by a function')")
+        .await
+        .unwrap();
+    speaker
+        .simple_query("BEGIN; SELECT pg_notify('deals', 'never'); ROLLBACK")
+        .await
+        .unwrap();
     let mut said = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let notification = tokio::time::timeout(Duration::from_secs(10), heard.recv())
             .await
             .unwrap()
@@ -137,7 +145,7 @@ async fn what_one_says_the_others_hear() {
             notification.payload()
         ));
     }
-    assert_eq!(said, ["deals:42", "deals:later"]);
+    assert_eq!(said, ["deals:42", "deals:later", "deals:by a function"]);
     listener.simple_query("UNLISTEN *").await.unwrap();
     speaker.simple_query("NOTIFY deals").await.unwrap();
     assert!(
@@ -400,6 +408,29 @@ async fn comments_and_keys_are_seen_by_those_who_describe() {
         ["Sales leads"]
     );
     assert_eq!(code(&client, "SELECT 'leads'::regclass").await, "42P01");
+}
+
+/// What tools ask, in our own words; see `tests/clients/compare.py`.
+#[test]
+fn tools_get_what_postgres_answers() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/compare.py");
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let Ok(output) = Command::new(python)
+        .arg(script)
+        .args(["--binary", env!("CARGO_BIN_EXE_funnelsql")])
+        .output()
+    else {
+        eprintln!("skipped: no Python");
+        return;
+    };
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    if report.contains("skipped:") {
+        eprintln!("{report}");
+        return;
+    }
+    assert!(output.status.success(), "{report}");
+    let last = report.lines().last().unwrap_or_default();
+    assert!(last.contains("answered as by PostgreSQL"), "{report}");
 }
 
 /// Whole sessions of real clients; see `tests/clients/replay.py`.

@@ -675,7 +675,7 @@ async fn the_retailer_gives_its_revenue_and_its_repeat_purchases() {
     assert_eq!(number(&session, funnel).await, waited);
 }
 
-/// Two of the shop's planted incidents: a bug of the mobile checkout from 2024-04-09 to 05-09, and one of the payment gateway from 05-19 to 06-07.
+/// The shop's planted incidents: a bug of the mobile checkout from 2024-04-09 to 05-09, and one of the payment gateway from 05-19 to 06-07.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn root_cause_locates_the_shops_incidents() {
     let Some((_directory, session)) = shop().await else {
@@ -711,6 +711,18 @@ async fn root_cause_locates_the_shops_incidents() {
            current => 'incident', base => 'before')
          WHERE rank = 1",
         &["1|event|payment_error|root_cause"],
+    )
+    .await;
+    // The third, an article that many read from 02-29 to 03-03, brought no more visits than chance does: nothing is blamed.
+    check(
+        &session,
+        "SELECT rank, dimension, base_n, current_n, decision FROM root_cause(
+           (SELECT *, 1 AS n, CASE WHEN at >= '2024-02-29' AND at < '2024-03-04' THEN 'article'
+              WHEN at >= '2024-02-25' AND at < '2024-02-29' THEN 'before' END AS period
+            FROM visits),
+           dims => ['platform', 'channel', 'lifecycle'], period => 'period', n => 'n', metric => 'volume',
+           current => 'article', base => 'before')",
+        &["-|-|45|48|within_chance"],
     )
     .await;
 }

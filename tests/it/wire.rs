@@ -310,7 +310,7 @@ async fn a_client_that_cannot_be_admitted_is_told_why() {
     let server = TestServer::start().await;
     for (parameters, code) in [
         (&[("user", "ana"), ("TimeZone", "Mars/Base")][..], "22023"),
-        (&[("user", "ana"), ("client_encoding", "LATIN1")], "22023"),
+        (&[("user", "ana"), ("client_encoding", "klingon")], "22023"),
         (&[("database", "funnelsql")], "28000"),
     ] {
         let mut client = RawClient::connect(server.address, parameters).await;
@@ -377,7 +377,7 @@ async fn a_portal_is_read_in_parts_while_others_run() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
     let transaction = client.transaction().await.unwrap();
-    let sql = "SELECT g FROM generate_series(1, 100000) AS g";
+    let sql = "SELECT g FROM generate_series(1, 100000) AS g ORDER BY g";
     let portal = transaction.bind(sql, &[]).await.unwrap();
     let mut first = Vec::new();
     for most in [3, 10_000] {
@@ -840,4 +840,72 @@ async fn psql(port: u16, command: &str) -> String {
         "{command}: {errors}"
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What is prepared by the protocol has its name in SQL, as in PostgreSQL, until it is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_of_the_protocol_have_their_names_in_sql() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    client
+        .batch_execute(
+            "CREATE TABLE p (a integer PRIMARY KEY, b text NOT NULL); CREATE TABLE q (a integer)",
+        )
+        .await
+        .unwrap();
+    let prepared = client
+        .prepare("SELECT b FROM p WHERE a = $1")
+        .await
+        .unwrap();
+    // The driver numbers its statements over all connections of its process.
+    let name = text(
+        &client,
+        "SELECT name FROM pg_prepared_statements WHERE NOT from_sql AND statement = 'SELECT b FROM p WHERE a = $1'",
+    )
+    .await
+    .unwrap();
+    for sql in [
+        format!("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE {name}(NULL)"),
+        format!("EXECUTE {name}(1)"),
+    ] {
+        client.simple_query(&sql).await.unwrap();
+    }
+    drop(prepared);
+    // The driver closes it before the next statement.
+    client.query("SELECT 1", &[]).await.unwrap();
+    assert_eq!(code(&client, &format!("EXECUTE {name}(1)")).await, "26000");
+    client
+        .execute("DROP TABLE IF EXISTS p, q, nosuch", &[])
+        .await
+        .unwrap();
+}
+
+/// Programs read from an error's fields what it is about.
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_constraints_name_their_objects() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    client
+        .batch_execute("CREATE TABLE p (a integer PRIMARY KEY, b text NOT NULL, CONSTRAINT long CHECK (length(b) > 1)); INSERT INTO p VALUES (1, 'xx')")
+        .await
+        .unwrap();
+    let places = [
+        ("INSERT INTO p VALUES (1, 'yy')", None, Some("p_pkey")),
+        ("INSERT INTO p VALUES (2, NULL)", Some("b"), None),
+        ("INSERT INTO p VALUES (2, 'x')", None, Some("long")),
+    ];
+    for (sql, column, constraint) in places {
+        let error = client.simple_query(sql).await.unwrap_err();
+        let error = db_error(&error);
+        assert_eq!(
+            (error.schema(), error.table()),
+            (Some("public"), Some("p")),
+            "{sql}"
+        );
+        assert_eq!(
+            (error.column(), error.constraint()),
+            (column, constraint),
+            "{sql}"
+        );
+    }
 }

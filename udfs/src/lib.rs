@@ -307,6 +307,7 @@ const RESULTS: &[(&str, &str)] = &[
     ("survival_quantile", "double precision"),
     ("survival_rmst", "double precision"),
     ("survival_rmst_se", "double precision"),
+    ("win_probabilities", "double precision[]"),
     ("win_probability", "double precision"),
     ("window_funnel", "integer"),
     ("window_funnel_attempts", "record[]"),

@@ -15,7 +15,6 @@ mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use datafusion_funnel::definition::text::identifier;
@@ -27,6 +26,7 @@ use super::roles::{OWNER, Roles};
 use super::store::Store;
 use crate::engine::DEFAULT_SCHEMA;
 use crate::error::{Error, Result};
+use crate::storage::Place;
 
 pub use privilege::{Grants, Privilege};
 pub use rules::{Mask, Policy, Restriction};
@@ -51,6 +51,8 @@ pub enum Object {
     Function(String),
     /// A funnel.
     Funnel(String),
+    /// A foreign server.
+    Server(String),
 }
 
 impl Object {
@@ -72,6 +74,7 @@ impl Object {
             }
             Self::Function(name) => format!("function {name}"),
             Self::Funnel(name) => format!("funnel {name}"),
+            Self::Server(name) => format!("server {name}"),
         }
     }
 
@@ -81,7 +84,8 @@ impl Object {
             Self::Schema(name)
             | Self::Relation { name, .. }
             | Self::Function(name)
-            | Self::Funnel(name) => name,
+            | Self::Funnel(name)
+            | Self::Server(name) => name,
         }
     }
 
@@ -92,14 +96,21 @@ impl Object {
             Self::Relation { .. } => "table",
             Self::Function(_) => "function",
             Self::Funnel(_) => "funnel",
+            Self::Server(_) => "foreign server",
         }
     }
 
     /// The privileges that there are on it.
     pub fn privileges(&self) -> &'static [Privilege] {
         match self {
-            Self::Schema(_) => &[Privilege::Usage],
-            Self::Relation { .. } => &[Privilege::Select, Privilege::Insert],
+            Self::Schema(_) | Self::Server(_) => &[Privilege::Usage],
+            Self::Relation { .. } => &[
+                Privilege::Select,
+                Privilege::Insert,
+                Privilege::Update,
+                Privilege::Delete,
+                Privilege::Truncate,
+            ],
             Self::Function(_) => &[Privilege::Execute],
             Self::Funnel(_) => &[Privilege::Select],
         }
@@ -112,7 +123,7 @@ impl Object {
                 [DEFAULT_SCHEMA, FUNNEL_SCHEMA, JOURNEYS_SCHEMA].contains(&name.as_str())
             }
             Self::Function(_) => true,
-            Self::Relation { .. } | Self::Funnel(_) => false,
+            Self::Relation { .. } | Self::Funnel(_) | Self::Server(_) => false,
         };
         let mut grants = Grants::default();
         if everybody {
@@ -137,6 +148,7 @@ impl Object {
             }
             Self::Function(_) => format!("GRANT EXECUTE ON FUNCTION {written}"),
             Self::Funnel(_) => format!("GRANT SELECT ON FUNNEL {written}"),
+            Self::Server(_) => format!("GRANT USAGE ON FOREIGN SERVER {written}"),
         };
         Error::Denied {
             message: format!("permission denied for {kind} {name}"),
@@ -261,8 +273,8 @@ impl Entry {
 
     /// Whether a role may know of it: it has a privilege on some part.
     pub fn shows(&self, roles: &Roles, who: &str) -> bool {
-        let kept = self.kept();
-        let mut privileges = kept.object.privileges().iter();
+        // A sequence is a relation that has other privileges.
+        let mut privileges = Privilege::ALL.iter();
         privileges.any(|privilege| self.allows_part(roles, who, *privilege))
     }
 }
@@ -279,15 +291,15 @@ impl Access {
     ///
     /// # Errors
     /// 58030 when the folder can't be made or read; XX001 for a file that can't be read.
-    pub fn open(folder: PathBuf) -> Result<Self> {
-        let store: Store<ObjectAccess> = Store::open(folder, "access")?;
+    pub fn open(place: impl Into<Place>) -> Result<Self> {
+        let store: Store<ObjectAccess> = Store::open(place, "access")?;
         let mut entries = BTreeMap::new();
         for (key, loaded) in store.load()? {
             let kept = loaded?;
             if kept.object.key() != key {
                 return Err(Error::Corrupt {
                     kind: "access",
-                    file: store.file(&key).display().to_string(),
+                    file: store.file(&key).to_string(),
                     reason: format!("it is about {}", kept.object),
                 });
             }
@@ -363,7 +375,7 @@ impl Access {
         let gone = |entry: &Entry| match &entry.kept().object {
             Object::Schema(name) => name == schema,
             Object::Relation { schema: of, .. } => of == schema,
-            Object::Function(_) | Object::Funnel(_) => false,
+            Object::Function(_) | Object::Funnel(_) | Object::Server(_) => false,
         };
         let mut entries = self.lock();
         let keys: Vec<String> = entries
@@ -461,7 +473,7 @@ mod tests {
     #[test]
     fn what_was_said_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let roles = Roles::open(&folder.path().join("roles")).unwrap();
+        let roles = Roles::open(folder.path().join("roles")).unwrap();
         let place = folder.path().join("access");
         let access = Access::open(place.clone()).unwrap();
         let deals = Object::relation("crm", "交易.1");
@@ -559,7 +571,7 @@ mod tests {
     #[test]
     fn what_is_everybodys_can_be_taken() {
         let folder = tempfile::tempdir().unwrap();
-        let roles = Roles::open(&folder.path().join("roles")).unwrap();
+        let roles = Roles::open(folder.path().join("roles")).unwrap();
         roles
             .create(crate::catalog::roles::Role::new("ana"), &[])
             .unwrap();

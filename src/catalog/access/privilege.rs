@@ -16,6 +16,12 @@ pub enum Privilege {
     Select,
     /// Add rows to a table.
     Insert,
+    /// Change rows of a table.
+    Update,
+    /// Take rows out of a table.
+    Delete,
+    /// Take all rows out of a table.
+    Truncate,
     /// Use what is in a schema.
     Usage,
     /// Call a function.
@@ -24,13 +30,27 @@ pub enum Privilege {
 
 impl Privilege {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Select, Self::Insert, Self::Usage, Self::Execute];
+    pub const ALL: [Self; 7] = [
+        Self::Select,
+        Self::Insert,
+        Self::Update,
+        Self::Delete,
+        Self::Truncate,
+        Self::Usage,
+        Self::Execute,
+    ];
+
+    /// Those on sequences.
+    pub const OF_SEQUENCES: [Self; 3] = [Self::Select, Self::Update, Self::Usage];
 
     /// Its name in SQL.
     pub fn name(self) -> &'static str {
         match self {
             Self::Select => "SELECT",
             Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Truncate => "TRUNCATE",
             Self::Usage => "USAGE",
             Self::Execute => "EXECUTE",
         }
@@ -41,6 +61,9 @@ impl Privilege {
         match self {
             Self::Select => 'r',
             Self::Insert => 'a',
+            Self::Update => 'w',
+            Self::Delete => 'd',
+            Self::Truncate => 'D',
             Self::Usage => 'U',
             Self::Execute => 'X',
         }
@@ -190,13 +213,16 @@ fn item(role: &str, privileges: &BTreeSet<Privilege>, grantor: &str) -> String {
     let mut text = if role == PUBLIC {
         String::new()
     } else {
-        role.to_owned()
+        quoted(role)
     };
     text.push('=');
     // In the order that Postgres has: its letters don't follow the alphabet.
     for privilege in [
         Privilege::Insert,
         Privilege::Select,
+        Privilege::Update,
+        Privilege::Delete,
+        Privilege::Truncate,
         Privilege::Execute,
         Privilege::Usage,
     ] {
@@ -204,8 +230,16 @@ fn item(role: &str, privileges: &BTreeSet<Privilege>, grantor: &str) -> String {
             text.push(privilege.letter());
         }
     }
-    let _ = write!(text, "/{grantor}");
+    let _ = write!(text, "/{}", quoted(grantor));
     text
+}
+
+/// A role's name in an access list: between quotes unless it is plain letters.
+fn quoted(role: &str) -> String {
+    match role.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        true => role.to_owned(),
+        false => format!("\"{}\"", role.replace('"', "\"\"")),
+    }
 }
 
 /// Whether what `role` has is `who`'s as well.

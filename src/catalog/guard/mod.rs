@@ -9,7 +9,7 @@ mod restricted;
 mod table;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
@@ -43,8 +43,8 @@ pub enum Who {
 pub struct Guard {
     catalog: Arc<Catalog>,
     who: Who,
-    /// The tables that were asked for: the same one twice is one table to the optimizer.
-    known: Mutex<HashMap<(String, String), Arc<GuardedTable>>>,
+    /// The tables that were asked for: the same one twice is one table to the optimizer. A table that is gone isn't kept by it.
+    known: Mutex<HashMap<(String, String), Weak<GuardedTable>>>,
 }
 
 impl Guard {
@@ -127,11 +127,11 @@ impl Guard {
         );
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (schema.to_owned(), name.to_owned());
-        match known.get(&key) {
-            Some(before) if before.is_same(&guarded) => Arc::clone(before),
+        match known.get(&key).and_then(Weak::upgrade) {
+            Some(before) if before.is_same(&guarded) => before,
             _ => {
                 let guarded = Arc::new(guarded);
-                known.insert(key, Arc::clone(&guarded));
+                known.insert(key, Arc::downgrade(&guarded));
                 guarded
             }
         }

@@ -15,9 +15,10 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::super::Catalog;
 use super::super::access::{Entry, Object, Privilege, Restriction};
-use super::{external, restricted};
+use super::{TEMPORARY, external, restricted};
 use crate::engine::SessionInfo;
 use crate::error::Error;
+use crate::tables::{FILE, ROW};
 
 /// A table with what is known of it, and the role that named it.
 #[derive(Debug)]
@@ -52,6 +53,60 @@ impl GuardedTable {
             namer,
             catalog,
         }
+    }
+
+    /// Another table in this one's place: the same may be seen of it.
+    pub fn over(&self, inner: Arc<dyn TableProvider>) -> Self {
+        Self {
+            object: self.object.clone(),
+            inner,
+            entry: Arc::clone(&self.entry),
+            namer: self.namer.clone(),
+            catalog: Arc::clone(&self.catalog),
+        }
+    }
+
+    /// Refuses a change by whoever lacks a privilege; with columns, one on each of them is enough.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn check_change(&self, privilege: Privilege, columns: &[&str]) -> Result<(), Error> {
+        let roles = self.catalog.roles();
+        let granted = |column: &&str| {
+            self.entry
+                .allows_column(roles, &self.namer, privilege, column)
+        };
+        let allowed = self.allows(privilege) || !columns.is_empty() && columns.iter().all(granted);
+        match allowed {
+            true => Ok(()),
+            false => {
+                let object = &self.entry.kept().object;
+                let Error::Denied { message, hint } = object.denied() else {
+                    return Err(object.denied());
+                };
+                let hint = hint.replacen("GRANT SELECT", &format!("GRANT {}", privilege.name()), 1);
+                Err(Error::Denied { message, hint })
+            }
+        }
+    }
+
+    /// What a role sees of it.
+    pub fn restriction_of(&self, role: &str) -> Restriction {
+        let roles = self.catalog.roles();
+        match self.entry.belongs_to(roles, role) {
+            true => Restriction::default(),
+            false => self.entry.kept().restriction(roles, role),
+        }
+    }
+
+    /// Whether whoever named it sees everything of its rows.
+    pub fn shows_rows_to(&self, role: &str) -> bool {
+        self.reads_all() && self.restriction_of(role).is_none()
+    }
+
+    /// Whether it goes with its session.
+    pub fn is_temporary(&self) -> bool {
+        matches!(&self.object, Object::Relation { schema, .. } if schema.starts_with(TEMPORARY))
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -97,6 +152,14 @@ impl GuardedTable {
                 .collect(),
         };
         columns.extend(restricted::columns_of(filters));
+        // Whoever may change rows has to find them; these are nobody's columns.
+        let changes = [Privilege::Update, Privilege::Delete];
+        let changes = changes
+            .iter()
+            .any(|privilege| self.entry.allows_part(roles, &self.namer, *privilege));
+        if changes {
+            columns.retain(|column| ![FILE, ROW].contains(&column.as_str()));
+        }
         let granted = |column: &String| {
             self.entry
                 .allows_column(roles, &self.namer, Privilege::Select, column)
@@ -104,7 +167,8 @@ impl GuardedTable {
         // A query that needs no column still counts rows.
         let any = self
             .entry
-            .allows_part(roles, &self.namer, Privilege::Select);
+            .allows_part(roles, &self.namer, Privilege::Select)
+            || changes && columns.is_empty();
         match any && columns.iter().all(granted) {
             true => Ok(()),
             false => Err(self.denied()),
@@ -117,11 +181,7 @@ impl GuardedTable {
             .config()
             .get_extension::<SessionInfo>()
             .ok_or_else(|| DataFusionError::Internal(format!("nobody reads {}", self.object)))?;
-        let (roles, asker) = (self.catalog.roles(), info.role());
-        Ok(match self.entry.belongs_to(roles, &asker) {
-            true => Restriction::default(),
-            false => self.entry.kept().restriction(roles, &asker),
-        })
+        Ok(self.restriction_of(&info.role()))
     }
 
     /// Refuses a change by anybody but those who may do everything with it.

@@ -27,7 +27,8 @@ impl Source<'_> {
 
     /// The access list of an object; nothing where it is as it always was.
     pub fn list(&self, object: &Object) -> Option<Vec<String>> {
-        self.catalog.access().known(object).list()
+        let entry = self.catalog.access().known(object);
+        entry.list(object.privileges())
     }
 
     /// Whether who asks is told of what a role was granted.
@@ -39,10 +40,10 @@ impl Source<'_> {
 
 impl Entry {
     /// The access list as Postgres prints it; nothing where nothing was granted or revoked.
-    pub fn list(&self) -> Option<Vec<String>> {
+    pub fn list(&self, all: &[Privilege]) -> Option<Vec<String>> {
         let kept = self.kept();
         let grants = kept.grants.as_ref()?;
-        Some(grants.list(self.owner(), kept.object.privileges()))
+        Some(grants.list(self.owner(), all))
     }
 }
 

@@ -11,24 +11,28 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int32Type};
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{ScalarUDF, Volatility};
 use datafusion::prelude::SessionContext;
 use datafusion_funnel::FunctionInfo;
 use datafusion_funnel::definition::text::identifier;
+use futures::FutureExt;
 
 use super::super::Catalog;
 use super::names::{CatalogNames, is_visible};
 use super::privileges;
 use super::relations::StaticFunctions;
 use super::rows;
-use super::snapshot::{Relation, Snapshot, named_oid};
+use super::snapshot::{self, Relation, Snapshot, named_oid};
 use crate::engine::{DATABASE, DEFAULT_SCHEMA};
-use crate::postgres::function::{Call, Result, Returns, function};
+use crate::error::Fault;
+use crate::postgres::encoding::Encoding;
+use crate::postgres::function::{Call, Result, Returns, fault, function, volatile_function};
 use crate::postgres::names_of_objects::Names;
 use crate::postgres::types;
+use crate::tables::DurableTable;
 
 /// Objects that are seen wherever they are: clients list them all.
-const VISIBLE: [&str; 9] = [
+const VISIBLE: [&str; 12] = [
     "pg_function_is_visible",
     "pg_type_is_visible",
     "pg_operator_is_visible",
@@ -37,6 +41,9 @@ const VISIBLE: [&str; 9] = [
     "pg_collation_is_visible",
     "pg_conversion_is_visible",
     "pg_ts_config_is_visible",
+    "pg_ts_dict_is_visible",
+    "pg_ts_parser_is_visible",
+    "pg_ts_template_is_visible",
     "pg_statistics_obj_is_visible",
 ];
 
@@ -44,12 +51,11 @@ const VISIBLE: [&str; 9] = [
 const PUBLISHED: [&str; 2] = ["pg_is_publishable", "pg_relation_is_publishable"];
 
 /// Texts about objects that there are none of, or that have none.
-const NO_TEXT: [&str; 14] = [
+const NO_TEXT: [&str; 13] = [
     "pg_get_function_sqlbody",
     "pg_get_triggerdef",
     "pg_get_ruledef",
     "shobj_description",
-    "pg_get_serial_sequence",
     "pg_get_partkeydef",
     "pg_get_statisticsobjdef",
     "pg_get_statisticsobjdef_columns",
@@ -61,14 +67,18 @@ const NO_TEXT: [&str; 14] = [
     "pg_get_statisticsobjdef_expressions",
 ];
 
-/// Sizes on disk, which only the files' owner knows.
-const SIZES: [&str; 7] = [
+/// Sizes of tables on disk.
+const TABLE_SIZES: [&str; 3] = [
     "pg_table_size",
+    "pg_relation_size",
+    "pg_total_relation_size",
+];
+
+/// Sizes on disk, which only the files' owner knows.
+const SIZES: [&str; 4] = [
     "pg_indexes_size",
     "pg_database_size",
     "pg_tablespace_size",
-    "pg_relation_size",
-    "pg_total_relation_size",
     "pg_stat_get_numscans",
 ];
 
@@ -165,6 +175,11 @@ fn constants() -> Vec<ScalarUDF> {
             Ok(Arc::new(Int64Array::from(vec![0; call.rows])))
         })
     }));
+    functions.extend(
+        TABLE_SIZES
+            .iter()
+            .map(|name| function(name, Returns::Type("int8"), table_sizes)),
+    );
     let fixed_text = |name: &str, kind: &'static str, value: &'static str| {
         function(name, Returns::Type(kind), move |call| {
             Ok(Arc::new(StringArray::from(vec![value; call.rows])))
@@ -172,21 +187,25 @@ fn constants() -> Vec<ScalarUDF> {
     };
     functions.extend([
         fixed_text("getdatabaseencoding", "name", "UTF8"),
-        fixed_text("pg_client_encoding", "name", "UTF8"),
+        volatile_function(
+            "pg_notify",
+            Returns::Type("void"),
+            Volatility::Volatile,
+            notify,
+        ),
+        function("pg_client_encoding", Returns::Type("name"), |call| {
+            let encoding = call.asker()?.client_encoding();
+            Ok(Arc::new(StringArray::from(vec![encoding; call.rows])))
+        }),
         fixed_text("current_database", "name", DATABASE),
         fixed_text("current_catalog", "name", DATABASE),
         fixed_text("current_schema", "name", DEFAULT_SCHEMA),
         fixed_text("pg_tablespace_location", "text", ""),
         function("pg_encoding_to_char", Returns::Type("name"), |call| {
-            let names = call.integers(0)?;
-            let name = |number: i64| match number {
-                0 => "SQL_ASCII",
-                6 => "UTF8",
-                8 => "LATIN1",
-                _ => "",
-            };
+            let numbers = call.integers(0)?;
+            let name = |number| Encoding::numbered(number).map_or("", |encoding| encoding.name);
             Ok(Arc::new(
-                names
+                numbers
                     .iter()
                     .map(|number| number.map(name))
                     .collect::<StringArray>(),
@@ -194,12 +213,7 @@ fn constants() -> Vec<ScalarUDF> {
         }),
         function("pg_char_to_encoding", Returns::Type("int4"), |call| {
             let names = call.texts(0)?;
-            let number = |name: &str| match name.to_uppercase().replace('-', "").as_str() {
-                "UTF8" | "UNICODE" => 6,
-                "SQL_ASCII" => 0,
-                "LATIN1" => 8,
-                _ => -1,
-            };
+            let number = |name| Encoding::named(name).map_or(-1, Encoding::number);
             Ok(Arc::new(
                 names
                     .iter()
@@ -264,6 +278,35 @@ fn started(call: &Call) -> Result<ArrayRef> {
     ))
 }
 
+/// `pg_notify(channel, text)`, for each row.
+fn notify(call: &Call) -> Result<ArrayRef> {
+    const LONGEST_CHANNEL: usize = 63;
+    const LONGEST_TEXT: usize = 7999;
+    let (channels, texts) = (call.texts(0)?, call.texts(1)?);
+    let asker = call.asker()?;
+    for row in 0..call.rows {
+        let channel = match channels.is_valid(row) {
+            true => channels.value(row),
+            false => "",
+        };
+        let text = match texts.is_valid(row) {
+            true => texts.value(row),
+            false => "",
+        };
+        let wrong = match (channel.len(), text.len()) {
+            (0, _) => "channel name cannot be empty",
+            (length, _) if length > LONGEST_CHANNEL => "channel name too long",
+            (_, length) if length > LONGEST_TEXT => "payload string too long",
+            _ => {
+                asker.say(channel, text);
+                continue;
+            }
+        };
+        return fault(Fault::InvalidArgument, wrong);
+    }
+    Ok(Arc::new(StringArray::from(vec![""; call.rows])))
+}
+
 /// An answer for each OID of the first argument, which may be a name of that kind instead.
 fn by_oid(call: &Call, kind: &str, answer: impl Fn(i32) -> Option<String>) -> Result<ArrayRef> {
     let oids = oids(call, 0, kind)?;
@@ -272,6 +315,26 @@ fn by_oid(call: &Call, kind: &str, answer: impl Fn(i32) -> Option<String>) -> Re
             .map(|oid| oid.and_then(&answer))
             .collect::<StringArray>(),
     ))
+}
+
+/// What the files of durable tables take; 0 for other relations.
+fn table_sizes(call: &Call) -> Result<ArrayRef> {
+    let catalogs = Arc::clone(call.asker()?.catalogs());
+    let names = snapshot::by_oid(&catalogs);
+    let size = |oid: i32| {
+        let (schema, name) = names.get(&oid)?;
+        let schema = catalogs.catalog(DATABASE)?.schema(schema)?;
+        // Tables are in memory: nobody waits for one.
+        let table = schema.table(name).now_or_never()?.ok()??;
+        let table = crate::catalog::unguarded(table);
+        let bytes = table
+            .downcast_ref::<DurableTable>()
+            .map(DurableTable::bytes);
+        i64::try_from(bytes.unwrap_or(0)).ok()
+    };
+    let oids = oids(call, 0, "regclass")?;
+    let sizes = oids.iter().map(|oid| oid.and_then(size));
+    Ok(Arc::new(sizes.collect::<Int64Array>()))
 }
 
 pub(super) fn oids(call: &Call, at: usize, kind: &str) -> Result<Int32Array> {
@@ -350,12 +413,17 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
             text,
             with(|call, objects| {
                 let snapshot = objects.snapshot(call)?;
-                by_oid(call, "none", |oid| {
-                    snapshot
-                        .relations
-                        .iter()
-                        .find_map(|relation| constraint_definition(relation, oid))
-                })
+                let oids = oids(call, 0, "none")?;
+                let pretty = call.texts(1)?;
+                let definition = |row: usize| {
+                    let oid = oids.is_valid(row).then(|| oids.value(row))?;
+                    let pretty = pretty.is_valid(row) && pretty.value(row) == "t";
+                    let mut relations = snapshot.relations.iter();
+                    relations.find_map(|relation| constraint_definition(relation, oid, pretty))
+                };
+                Ok(Arc::new(
+                    (0..call.rows).map(definition).collect::<StringArray>(),
+                ))
             }),
         ),
         function(
@@ -428,6 +496,30 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
                 ))
             }),
         ),
+        function(
+            "pg_get_serial_sequence",
+            text,
+            with(|call, objects| {
+                let snapshot = objects.snapshot(call)?;
+                let tables = oids(call, 0, "regclass")?;
+                let columns = call.texts(1)?;
+                let sequence = |row: usize| {
+                    let relation =
+                        snapshot.relation(tables.is_valid(row).then(|| tables.value(row))?)?;
+                    let name = columns.is_valid(row).then(|| columns.value(row))?;
+                    let column = relation.columns.iter().find(|column| column.name == name)?;
+                    let sequence = snapshot.sequence_of(relation, column)?;
+                    Some(format!(
+                        "{}.{}",
+                        identifier(&sequence.schema),
+                        identifier(&sequence.name)
+                    ))
+                };
+                Ok(Arc::new(
+                    (0..call.rows).map(sequence).collect::<StringArray>(),
+                ))
+            }),
+        ),
         function("pg_describe_object", text, |call| {
             let oids = call.integers(1)?;
             let names = names_for(call)?;
@@ -468,14 +560,27 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
     ]
 }
 
-/// `PRIMARY KEY (lead_id)`, `FOREIGN KEY (lead_id) REFERENCES leads(lead_id)`
-fn constraint_definition(relation: &Relation, oid: i32) -> Option<String> {
+/// `PRIMARY KEY (lead_id)`, `CHECK ((amount > 0))`, `FOREIGN KEY (lead_id) REFERENCES leads(lead_id)`
+fn constraint_definition(relation: &Relation, oid: i32, pretty: bool) -> Option<String> {
+    let mut checks = relation.checks.iter();
+    if let Some(check) = checks.find(|check| rows::constraint_oid(relation, &check.name) == oid) {
+        let expression = &check.expression;
+        let rest = if check.validated { "" } else { " NOT VALID" };
+        return Some(match pretty {
+            true => format!("CHECK ({expression}){rest}"),
+            false => format!("CHECK (({expression})){rest}"),
+        });
+    }
     if let Some(key) = relation
         .keys
         .iter()
         .find(|key| key.constraint && rows::constraint_oid(relation, &key.name) == oid)
     {
-        let kind = if key.primary { "PRIMARY KEY" } else { "UNIQUE" };
+        let kind = match (key.primary, key.nulls_same) {
+            (true, _) => "PRIMARY KEY",
+            (false, true) => "UNIQUE NULLS NOT DISTINCT",
+            (false, false) => "UNIQUE",
+        };
         return Some(format!(
             "{kind} ({})",
             rows::key_columns(relation, key).join(", ")

@@ -3,11 +3,12 @@
 use super::access_rows;
 use super::dictionary::RELATIONS;
 use super::rows::{Source, definition};
-use super::snapshot::{Key, Relation};
+use super::snapshot::{Check, Key, Relation};
 use super::values::{Row, row};
 use crate::catalog::roles::OWNER;
 use crate::engine::DATABASE;
 use crate::postgres::types;
+use crate::tables::{IdentityKind, SequenceDefinition};
 
 /// The rows of a relation.
 pub fn of(name: &str, source: &Source) -> Option<Vec<Row>> {
@@ -22,6 +23,8 @@ pub fn of(name: &str, source: &Source) -> Option<Vec<Row>> {
         "tables" => tables(source),
         "columns" => columns(source),
         "views" => snapshot.relations.iter().filter(|relation| relation.kind == "v").map(view).collect(),
+        "sequences" => snapshot.relations.iter().filter_map(|relation| sequence(relation, source)).collect(),
+        "check_constraints" => snapshot.relations.iter().flat_map(check_constraints).collect(),
         "table_constraints" => snapshot.relations.iter().flat_map(table_constraints).collect(),
         "key_column_usage" => snapshot.relations.iter().flat_map(key_columns).collect(),
         "constraint_column_usage" | "constraint_table_usage" => snapshot.relations.iter().flat_map(used_columns).collect(),
@@ -39,7 +42,7 @@ pub fn of(name: &str, source: &Source) -> Option<Vec<Row>> {
             "routine_schema": "public", "routine_name": info.name.as_str(), "routine_type": "FUNCTION", "data_type": info.result.as_str(), "routine_body": "EXTERNAL",
         }).collect(),
         // Of everything else that the standard has there is nothing here.
-        _ => Vec::new(),
+        _ => super::foreign::information(name, source).unwrap_or_default(),
     })
 }
 
@@ -51,15 +54,16 @@ fn tables(source: &Source) -> Vec<Row> {
             "is_insertable_into": "NO", "is_typed": "NO",
         }
     });
-    let own = source.snapshot.relations.iter().filter(|relation| relation.kind != "m").map(|relation| {
+    let own = source.snapshot.relations.iter().filter(|relation| !["m", "S"].contains(&relation.kind)).map(|relation| {
         let kind = match relation.kind {
             "v" => "VIEW",
+            "f" => "FOREIGN",
             _ if relation.temporary => "LOCAL TEMPORARY",
             _ => "BASE TABLE",
         };
         row! {
             "table_catalog": DATABASE, "table_schema": relation.schema.as_str(), "table_name": relation.name.as_str(), "table_type": kind,
-            "is_insertable_into": if relation.kind == "v" { "NO" } else { "YES" }, "is_typed": "NO",
+            "is_insertable_into": if relation.kind == "r" { "YES" } else { "NO" }, "is_typed": "NO",
         }
     });
     system.chain(own).collect()
@@ -75,6 +79,8 @@ struct ColumnOf<'a> {
     nullable: bool,
     default: Option<&'a str>,
     updatable: bool,
+    generated: Option<&'a str>,
+    identity: Option<(IdentityKind, Option<&'a SequenceDefinition>)>,
 }
 
 fn columns(source: &Source) -> Vec<Row> {
@@ -91,6 +97,8 @@ fn columns(source: &Source) -> Vec<Row> {
                 nullable: !column.required,
                 default: None,
                 updatable: false,
+                generated: None,
+                identity: None,
             }));
         }
     }
@@ -98,7 +106,7 @@ fn columns(source: &Source) -> Vec<Row> {
         .snapshot
         .relations
         .iter()
-        .filter(|relation| relation.kind != "m")
+        .filter(|relation| !["m", "S"].contains(&relation.kind))
     {
         for (at, column) in relation.columns.iter().enumerate() {
             rows.push(column_row(&ColumnOf {
@@ -111,6 +119,14 @@ fn columns(source: &Source) -> Vec<Row> {
                 nullable: column.nullable,
                 default: column.default.as_deref(),
                 updatable: relation.kind == "r",
+                generated: column.generated.as_deref(),
+                identity: column.identity.map(|identity| {
+                    let sequence = source.snapshot.sequence_of(relation, column);
+                    (
+                        identity,
+                        sequence.and_then(|relation| relation.sequence.as_ref()),
+                    )
+                }),
             }));
         }
     }
@@ -151,12 +167,22 @@ fn column_row(column: &ColumnOf) -> Row {
         _ => None,
     };
     let number = i32::try_from(column.at + 1).unwrap_or(0);
+    let identity = column.identity.map(|(identity, _)| match identity {
+        IdentityKind::Always => "ALWAYS",
+        IdentityKind::ByDefault => "BY DEFAULT",
+    });
+    let of = column.identity.and_then(|(_, sequence)| sequence);
+    let text = |number: fn(&SequenceDefinition) -> i64| of.map(|of| number(of).to_string());
+    let yes = |truth: bool| if truth { "YES" } else { "NO" };
     row! {
         "table_catalog": DATABASE, "table_schema": column.schema, "table_name": column.table, "column_name": column.name, "ordinal_position": number,
         "column_default": column.default, "is_nullable": if column.nullable { "YES" } else { "NO" }, "data_type": data_type,
         "character_maximum_length": length, "character_octet_length": octets, "numeric_precision": precision, "numeric_precision_radix": radix,
         "numeric_scale": scale, "datetime_precision": datetime, "udt_catalog": DATABASE, "udt_schema": "pg_catalog", "udt_name": column.kind,
-        "dtd_identifier": number.to_string(), "is_self_referencing": "NO", "is_identity": "NO", "identity_cycle": "NO", "is_generated": "NEVER",
+        "dtd_identifier": number.to_string(), "is_self_referencing": "NO", "is_identity": yes(identity.is_some()),
+        "identity_generation": identity, "identity_start": text(|of| of.start), "identity_increment": text(|of| of.increment),
+        "identity_maximum": text(|of| of.most), "identity_minimum": text(|of| of.least), "identity_cycle": yes(of.is_some_and(|of| of.cycle)),
+        "is_generated": if column.generated.is_some() { "ALWAYS" } else { "NEVER" }, "generation_expression": column.generated.map(|text| format!("({text})")),
         "is_updatable": if column.updatable { "YES" } else { "NO" },
     }
 }
@@ -184,13 +210,46 @@ fn table_constraints(relation: &Relation) -> Vec<Row> {
         .foreign_keys
         .iter()
         .map(|reference| (reference.name.as_str(), "FOREIGN KEY"));
-    keys.chain(references)
+    let checks = relation.checks.iter();
+    let checks = checks.map(|check| (check.name.as_str(), "CHECK"));
+    keys.chain(checks)
+        .chain(references)
         .map(|(name, kind)| row! {
             "constraint_catalog": DATABASE, "constraint_schema": relation.schema.as_str(), "constraint_name": name, "table_catalog": DATABASE,
             "table_schema": relation.schema.as_str(), "table_name": relation.name.as_str(), "constraint_type": kind, "is_deferrable": "NO",
             "initially_deferred": "NO", "enforced": "YES",
         })
         .collect()
+}
+
+/// Those of identities are not told here, as in Postgres.
+fn sequence(relation: &Relation, source: &Source) -> Option<Row> {
+    let kept = relation.sequence.as_ref()?;
+    let owner = source.snapshot.owner_of(kept);
+    if owner.is_some_and(|(table, at)| table.columns[at].identity.is_some()) {
+        return None;
+    }
+    let precision = match kept.kind.as_str() {
+        "int2" => 16,
+        "int4" => 32,
+        _ => 64,
+    };
+    Some(row! {
+        "sequence_catalog": DATABASE, "sequence_schema": relation.schema.as_str(), "sequence_name": relation.name.as_str(),
+        "data_type": types::sql_name(&kept.kind, -1), "numeric_precision": precision, "numeric_precision_radix": 2, "numeric_scale": 0,
+        "start_value": kept.start.to_string(), "minimum_value": kept.least.to_string(), "maximum_value": kept.most.to_string(),
+        "increment": kept.increment.to_string(), "cycle_option": if kept.cycle { "YES" } else { "NO" },
+    })
+}
+
+fn check_constraints(relation: &Relation) -> Vec<Row> {
+    let check = |check: &Check| {
+        row! {
+            "constraint_catalog": DATABASE, "constraint_schema": relation.schema.as_str(), "constraint_name": check.name.as_str(),
+            "check_clause": format!("(({}))", check.expression),
+        }
+    };
+    relation.checks.iter().map(check).collect()
 }
 
 fn column_name(relation: &Relation, number: usize) -> &str {
@@ -246,6 +305,12 @@ fn used_columns(relation: &Relation) -> Vec<Row> {
                 at,
                 None,
             ));
+        }
+    }
+    for check in &relation.checks {
+        for (at, number) in check.columns.iter().enumerate() {
+            let column = column_name(relation, *number);
+            rows.push(usage(relation, &check.name, column, at, None));
         }
     }
     for reference in &relation.foreign_keys {

@@ -116,7 +116,8 @@ impl CatalogNames {
 
     fn schema_names(&self) -> Vec<String> {
         let own = names(&self.catalogs).into_iter().map(|(schema, _)| schema);
-        own.chain(dictionary::SCHEMAS.map(str::to_owned)).collect()
+        let system = dictionary::SCHEMAS.into_iter().chain(["pg_toast"]);
+        own.chain(system.map(str::to_owned)).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, String
 use datafusion::logical_expr::ScalarUDF;
 use datafusion_funnel::table::JOURNEYS_SCHEMA;
 
+use super::foreign::server_oid;
 use super::functions::{function_name, oids};
 use super::is_system_schema;
 use super::names::CatalogNames;
@@ -19,11 +20,9 @@ use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::names_of_objects::Names;
 
 /// Privileges on what there are none of here, or what is everybody's.
-const OTHERS: [&str; 5] = [
-    "has_sequence_privilege",
+const OTHERS: [&str; 3] = [
     "has_tablespace_privilege",
     "has_foreign_data_wrapper_privilege",
-    "has_server_privilege",
     "has_parameter_privilege",
 ];
 const EVERYBODYS: [&str; 2] = ["has_type_privilege", "has_language_privilege"];
@@ -81,6 +80,16 @@ impl Question<'_> {
         })
     }
 
+    /// What was granted on a sequence. (Whoever may insert into its table takes numbers without.)
+    fn sequence(&self) -> Option<bool> {
+        let roles = self.catalog.roles();
+        let entry = self.relation()?.1?;
+        Some(self.any(|privilege| {
+            Privilege::OF_SEQUENCES.contains(&privilege)
+                && entry.allows(roles, &self.role, privilege)
+        }))
+    }
+
     fn any_column(&self) -> Option<bool> {
         let roles = self.catalog.roles();
         Some(match self.relation()?.1 {
@@ -103,13 +112,23 @@ impl Question<'_> {
     fn schema(&self) -> Option<bool> {
         let name = self.names.name("regnamespace", self.object?)?;
         let name = super::names::identifiers(&name)?.pop()?;
-        if is_system_schema(&name) {
+        if is_system_schema(&name) || name == "pg_toast" {
             return Some(self.is_superuser() || self.wants("USAGE"));
         }
         if name.starts_with(TEMPORARY) {
             return Some(true);
         }
         let entry = self.catalog.access().known(&Object::Schema(name));
+        Some(self.any(|privilege| entry.allows(self.catalog.roles(), &self.role, privilege)))
+    }
+
+    fn server(&self) -> Option<bool> {
+        let servers = self.catalog.servers().all();
+        let oid = self.object?;
+        let server = servers
+            .into_iter()
+            .find(|server| server_oid(&server.name) == oid)?;
+        let entry = self.catalog.access().known(&Object::Server(server.name));
         Some(self.any(|privilege| entry.allows(self.catalog.roles(), &self.role, privilege)))
     }
 
@@ -134,6 +153,9 @@ pub fn all(catalog: &Arc<Catalog>) -> Vec<ScalarUDF> {
         about("has_table_privilege", "regclass", |question| {
             question.table()
         }),
+        about("has_sequence_privilege", "regclass", |question| {
+            question.sequence()
+        }),
         about("has_any_column_privilege", "regclass", |question| {
             question.any_column()
         }),
@@ -145,6 +167,9 @@ pub fn all(catalog: &Arc<Catalog>) -> Vec<ScalarUDF> {
         }),
         about("has_function_privilege", "regprocedure", |question| {
             question.function()
+        }),
+        about("has_server_privilege", "server", |question| {
+            question.server()
         }),
         about("has_database_privilege", "none", |question| {
             let everybodys = ["CONNECT", "TEMP", "TEMPORARY"];
@@ -184,7 +209,10 @@ fn answers(
         0 => None,
         _ => Some(role_names(call, info.names())?),
     };
-    let objects = objects(call, first, kind)?;
+    let objects = match kind {
+        "server" => servers(call, first, catalog)?,
+        kind => objects(call, first, kind)?,
+    };
     let columns = match with_column {
         true => Some(call.texts(first + 1)?),
         false => None,
@@ -251,6 +279,21 @@ fn objects(call: &Call, at: usize, kind: &str) -> Result<Int32Array> {
         }
     }
     Ok(found)
+}
+
+/// The OIDs of servers, by their names or OIDs.
+fn servers(call: &Call, at: usize, catalog: &Catalog) -> Result<Int32Array> {
+    let given = call.texts(at)?;
+    let oid = |text: &str| match text.parse::<i32>() {
+        Ok(oid) => Ok(oid),
+        Err(_) if catalog.servers().get(text).is_ok() => Ok(server_oid(text)),
+        Err(_) => fault(
+            Fault::UndefinedObject,
+            format!("server \"{text}\" does not exist"),
+        ),
+    };
+    let oids = given.iter().map(|text| text.map(oid).transpose());
+    oids.collect()
 }
 
 /// The privileges of a list; those that may be passed on are only the owner's.

@@ -21,7 +21,7 @@ use super::super::Catalog;
 use super::dictionary::{RELATIONS, SystemRelation, find};
 use super::functions::static_functions;
 use super::roles;
-use super::rows::{Source, connections, further, of};
+use super::rows::{Source, connections, copies, further, of, statements};
 use super::snapshot::{Snapshot, schema_oid};
 use super::values::batch;
 use crate::catalog::roles::Roles;
@@ -145,6 +145,8 @@ impl SystemTable {
             catalog,
             settings: &settings,
             activity: connections(&activity.unwrap_or_default()),
+            copies: copies(info.copies(), catalog.roles(), &role),
+            statements: statements(&info.statements()),
             schema_comments,
         };
         if let Some(rows) = of(self.relation.schema, self.relation.name, &source) {

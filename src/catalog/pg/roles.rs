@@ -65,6 +65,7 @@ fn role_row(role: &Role) -> Row {
     row! {
         "oid": role_oid(&role.name), "rolname": role.name.as_str(), "rolsuper": role.superuser, "rolinherit": true,
         "rolcreaterole": role.superuser, "rolcreatedb": role.superuser, "rolcanlogin": role.login,
+        "rolreplication": role.superuser, "rolbypassrls": role.superuser,
         "rolconnlimit": limit(role), "rolpassword": "********", "rolvaliduntil": role.valid_until_us,
     }
 }
@@ -72,7 +73,7 @@ fn role_row(role: &Role) -> Row {
 fn user_row(role: &Role) -> Row {
     row! {
         "usename": role.name.as_str(), "usesysid": role_oid(&role.name), "usecreatedb": role.superuser,
-        "usesuper": role.superuser, "passwd": "********", "valuntil": role.valid_until_us,
+        "usesuper": role.superuser, "userepl": role.superuser, "usebypassrls": role.superuser, "passwd": "********", "valuntil": role.valid_until_us,
     }
 }
 

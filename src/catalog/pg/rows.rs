@@ -1,5 +1,6 @@
 //! The rows of the catalogs that are about what exists here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion_funnel::{FunctionInfo, FunctionKind};
@@ -15,10 +16,13 @@ use super::snapshot::{
 };
 use super::values::{Row, Value, row};
 use crate::catalog::Catalog;
-use crate::catalog::access::Object;
-use crate::catalog::roles::{OWNER, Role};
-use crate::engine::{ConnectionInfo, DATABASE, DEFAULT_SCHEMA};
+use crate::catalog::access::{Object, Privilege};
+use crate::catalog::roles::{OWNER, Role, Roles};
+use crate::engine::{
+    ConnectionInfo, Copies, CopyProgress, DATABASE, DEFAULT_SCHEMA, NamedStatement,
+};
 use crate::postgres::types;
+use crate::tables::IdentityKind;
 
 /// What the rows are made of.
 pub struct Source<'a> {
@@ -34,6 +38,10 @@ pub struct Source<'a> {
     pub settings: &'a [(String, String, String)],
     /// The connections: see [`crate::engine::activity`].
     pub activity: Vec<Row>,
+    /// The copies that run.
+    pub copies: Vec<Row>,
+    /// The statements that the session has prepared.
+    pub statements: Vec<Row>,
     /// The comments on schemas.
     pub schema_comments: Vec<(i32, String)>,
 }
@@ -44,6 +52,10 @@ const PG_CLASS_OID: i32 = 1259;
 const PG_NAMESPACE_OID: i32 = 2615;
 /// `pg_proc`
 const PG_PROC_OID: i32 = 1255;
+/// `pg_extension`
+const PG_EXTENSION_OID: i32 = 3079;
+/// The extension that every database has.
+const PLPGSQL_OID: i32 = 13_823;
 /// `pg_language`: compiled into the server.
 const INTERNAL_LANGUAGE_OID: i32 = 12;
 /// `pg_type`: `record`, what a table function returns rows of.
@@ -59,6 +71,7 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
     let snapshot = source.snapshot;
     Some(match name {
         "pg_namespace" => namespaces(source),
+        "pg_depend" => dependencies(snapshot),
         "pg_class" => classes(source),
         "pg_attribute" => attributes(source),
         "pg_policy" => access_rows::policies(source),
@@ -69,6 +82,12 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
             .flat_map(|relation| relation.keys.iter().map(move |key| index(relation, key)))
             .collect(),
         "pg_constraint" => constraints(snapshot),
+        "pg_sequence" => snapshot.relations.iter().filter_map(sequence).collect(),
+        "pg_sequences" => snapshot
+            .relations
+            .iter()
+            .filter_map(sequence_view)
+            .collect(),
         "pg_attrdef" => defaults(snapshot),
         "pg_database" => databases(),
         "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" | "pg_group" | "pg_auth_members" => {
@@ -80,6 +99,8 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
         "pg_indexes" => indexes(snapshot),
         "pg_settings" => settings_rows::rows(source.settings),
         "pg_stat_activity" => source.activity.clone(),
+        "pg_stat_progress_copy" => source.copies.clone(),
+        "pg_prepared_statements" => source.statements.clone(),
         "pg_stat_user_tables"
         | "pg_stat_all_tables"
         | "pg_statio_user_tables"
@@ -93,20 +114,36 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
             row! { "oid": 1664, "spcname": "pg_global", "spcowner": OWNER_OID },
         ],
         "pg_extension" => vec![row! {
-            "oid": 13_823, "extname": "plpgsql", "extowner": OWNER_OID, "extnamespace": 11, "extrelocatable": false, "extversion": "1.0",
+            "oid": PLPGSQL_OID, "extname": "plpgsql", "extowner": OWNER_OID, "extnamespace": 11, "extrelocatable": false, "extversion": "1.0",
         }],
-        "pg_rules"
-        | "pg_sequences"
-        | "pg_locks"
-        | "pg_prepared_xacts"
-        | "pg_prepared_statements"
-        | "pg_cursors"
-        | "pg_stats" => Vec::new(),
-        // Postgres' own triggers, statistics, dependencies and rewrite rules are about its own tables.
-        "pg_trigger" | "pg_statistic" | "pg_depend" | "pg_shdepend" | "pg_rewrite"
-        | "pg_init_privs" | "pg_inherits" | "pg_sequence" | "pg_enum" | "pg_default_acl"
-        | "pg_foreign_table" => Vec::new(),
-        _ => return None,
+        "pg_available_extensions" => vec![row! {
+            "name": "plpgsql", "default_version": "1.0", "installed_version": "1.0", "comment": "PL/pgSQL procedural language",
+        }],
+        "pg_available_extension_versions" => vec![row! {
+            "name": "plpgsql", "version": "1.0", "installed": true, "superuser": true, "trusted": true, "relocatable": false,
+            "schema": "pg_catalog", "comment": "PL/pgSQL procedural language",
+        }],
+        "pg_rewrite" => snapshot.relations.iter().filter_map(view_rule).collect(),
+        "pg_rules" | "pg_locks" | "pg_prepared_xacts" | "pg_cursors" | "pg_stats" => Vec::new(),
+        // Postgres' own triggers, statistics and dependencies are about its own tables.
+        "pg_trigger" | "pg_statistic" | "pg_shdepend" | "pg_init_privs" | "pg_inherits"
+        | "pg_enum" | "pg_default_acl" => Vec::new(),
+        _ => return super::foreign::of(name, source),
+    })
+}
+
+fn is_view(kind: &str) -> bool {
+    kind == "v" || kind == "m"
+}
+
+/// What makes a relation a view, in Postgres' eyes. What the rule does is its definition.
+fn view_rule(relation: &Relation) -> Option<Row> {
+    let name = format!("{}.{}", relation.schema, relation.name);
+    is_view(relation.kind).then(|| {
+        row! {
+            "oid": named_oid("rule", &name, 0x3000_0000), "rulename": "_RETURN", "ev_class": relation.oid, "ev_type": "1",
+            "ev_enabled": "O", "is_instead": true, "ev_qual": "<>", "ev_action": "<>",
+        }
     })
 }
 
@@ -117,6 +154,7 @@ pub fn further(name: &str, source: &Source) -> Vec<Row> {
             .snapshot
             .relations
             .iter()
+            .filter(|relation| relation.kind != "S")
             .flat_map(row_types)
             .collect(),
         "pg_proc" => {
@@ -147,6 +185,39 @@ pub fn connections(connections: &[ConnectionInfo]) -> Vec<Row> {
         }
     };
     connections.iter().map(row).collect()
+}
+
+/// `pg_stat_progress_copy`: a row for each copy. Of those of others, a role sees that they run.
+pub fn copies(copies: &Copies, roles: &Roles, role: &str) -> Vec<Row> {
+    let row = |copy: &CopyProgress| {
+        let mut row = row! { "pid": copy.number, "datid": DATABASE_OID, "datname": DATABASE };
+        if roles.is_superuser(role) || roles.is_member(role, &copy.user) {
+            let relation = copy.relation.as_ref();
+            let [bytes, rows, excluded] = copy.counts();
+            row.extend(row! {
+                "relid": relation.map_or(0, |(schema, name)| relation_oid(schema, name)), "command": copy.command, "type": "PIPE",
+                "bytes_processed": bytes, "bytes_total": 0_i64, "tuples_processed": rows, "tuples_excluded": excluded,
+            });
+        }
+        row
+    };
+    let running = copies.running();
+    running.iter().map(|copy| row(copy)).collect()
+}
+
+/// `pg_prepared_statements`: a row for each statement that the session has prepared.
+pub fn statements(statements: &BTreeMap<String, NamedStatement>) -> Vec<Row> {
+    let row = |(name, named): (&String, &NamedStatement)| {
+        let kinds = named.prepared.parameter_types.iter().map(|kind| {
+            let kind = types::natural(kind).unwrap_or_else(|| "text".to_owned());
+            types::oid(&kind).to_string()
+        });
+        row! {
+            "name": name.as_str(), "statement": named.prepared.statement.text.as_str(), "prepare_time": named.prepared_us,
+            "parameter_types": kinds.collect::<Vec<_>>(), "from_sql": named.from_sql,
+        }
+    };
+    statements.iter().map(row).collect()
 }
 
 fn namespaces(source: &Source) -> Vec<Row> {
@@ -193,10 +264,30 @@ fn classes(source: &Source) -> Vec<Row> {
             persistence,
             !relation.keys.is_empty(),
         );
+        if let Some(rows) = relation.rows.and_then(|rows| i32::try_from(rows).ok()) {
+            table.push(("reltuples", Value::from(rows)));
+        }
+        // Keys of other tables are triggers in Postgres, on both sides; clients look for references where there are some.
+        let snapshot = source.snapshot;
+        let is_referred = snapshot.relations.iter().any(|other| {
+            let mut references = other.foreign_keys.iter();
+            references.any(|reference| {
+                reference.schema == relation.schema && reference.relation == relation.name
+            })
+        });
+        let has_triggers = is_referred || !relation.foreign_keys.is_empty();
+        table.push(("relhastriggers", Value::from(has_triggers)));
+        let checks = i32::try_from(relation.checks.len()).unwrap_or(0);
+        table.push(("relchecks", Value::from(checks)));
+        table.push(("relispopulated", Value::from(relation.populated)));
         if let Some(entry) = source.entry(relation) {
             let secure = entry.kept().row_security;
             table.push(("relrowsecurity", Value::from(secure)));
-            table.push(("relacl", Value::from(entry.list())));
+            let privileges: &[Privilege] = match relation.kind {
+                "S" => &Privilege::OF_SEQUENCES,
+                _ => entry.kept().object.privileges(),
+            };
+            table.push(("relacl", Value::from(entry.list(privileges))));
             table.push(("relowner", Value::from(role_oid(entry.owner()))));
         }
         let indexes = relation.keys.iter().map(|key| {
@@ -230,11 +321,14 @@ fn class(
         "i" => 403,
         _ => 0,
     };
-    let row_type = if kind == "i" { 0 } else { row_type_oid(oid) };
+    let row_type = match kind {
+        "i" | "S" => 0,
+        _ => row_type_oid(oid),
+    };
     row! {
         "oid": oid, "relname": name, "relnamespace": schema, "reltype": row_type, "relowner": OWNER_OID, "relam": method,
-        "relfilenode": if kind == "v" { 0 } else { oid }, "reltuples": -1, "relhasindex": has_index, "relpersistence": persistence, "relkind": kind,
-        "relnatts": i32::try_from(columns).unwrap_or(0), "relhasrules": kind == "v", "relispopulated": true,
+        "relfilenode": if kind == "v" || kind == "f" { 0 } else { oid }, "reltuples": -1, "relhasindex": has_index, "relpersistence": persistence, "relkind": kind,
+        "relnatts": i32::try_from(columns).unwrap_or(0), "relhasrules": is_view(kind), "relispopulated": true,
         "relreplident": if kind == "r" { "d" } else { "n" }, "relfrozenxid": if kind == "r" { 1 } else { 0 },
         "relminmxid": if kind == "r" { 1 } else { 0 },
     }
@@ -266,13 +360,30 @@ fn attributes(source: &Source) -> Vec<Row> {
                 &column.kind,
                 column.modifier,
                 !column.nullable,
-                column.default.is_some(),
+                column.default.is_some() || column.generated.is_some(),
             );
+            let identity = column.identity.map(|identity| match identity {
+                IdentityKind::Always => "a",
+                IdentityKind::ByDefault => "d",
+            });
+            row.push(("attidentity", Value::from(identity.unwrap_or(""))));
+            let generated = column.generated.is_some();
+            row.push((
+                "attgenerated",
+                Value::from(if generated { "s" } else { "" }),
+            ));
             let list = entry
                 .as_ref()
                 .and_then(|entry| entry.grants().list_of_column(entry.owner(), &column.name));
             row.push(("attacl", Value::from(list)));
+            if let Some(there) = &column.remote_name {
+                let options = vec![format!("column_name={there}")];
+                row.push(("attfdwoptions", Value::from(options)));
+            }
             rows.push(row);
+        }
+        if relation.kind == "r" {
+            rows.extend(system_attributes(relation.oid));
         }
         for key in &relation.keys {
             for (at, number) in key.columns.iter().enumerate() {
@@ -316,6 +427,29 @@ fn attribute(
     }
 }
 
+/// The columns that every table has and no `*` shows.
+fn system_attributes(relation: i32) -> impl Iterator<Item = Row> {
+    const COLUMNS: [(&str, &str); 6] = [
+        ("ctid", "tid"),
+        ("xmin", "xid"),
+        ("cmin", "cid"),
+        ("xmax", "xid"),
+        ("cmax", "cid"),
+        ("tableoid", "oid"),
+    ];
+    (1..).zip(COLUMNS).map(move |(number, (name, kind))| {
+        let mut row = attribute(relation, 0, name, kind, -1, true, false);
+        for (column, value) in &mut row {
+            match *column {
+                "attnum" => *value = Value::from(-number),
+                "attstattarget" => *value = Value::from(0),
+                _ => {}
+            }
+        }
+        row
+    })
+}
+
 /// Width, whether it is passed by value, alignment and storage of a type, as Postgres keeps it.
 fn physical(kind: &str) -> (i32, bool, &'static str, &'static str) {
     match kind {
@@ -341,7 +475,7 @@ fn index(relation: &Relation, key: &Key) -> Row {
     let zeros = vec!["0".to_owned(); key.columns.len()];
     row! {
         "indexrelid": key.oid, "indrelid": relation.oid, "indnatts": count, "indnkeyatts": count, "indisunique": key.unique,
-        "indisprimary": key.primary, "indimmediate": true, "indisvalid": true, "indisready": true, "indislive": true,
+        "indisprimary": key.primary, "indnullsnotdistinct": key.nulls_same, "indimmediate": true, "indisvalid": true, "indisready": true, "indislive": true,
         "indkey": numbers(&key.columns), "indcollation": zeros.clone(), "indclass": vec!["1978".to_owned(); key.columns.len()], "indoption": zeros,
     }
 }
@@ -354,7 +488,14 @@ fn constraints(snapshot: &Snapshot) -> Vec<Row> {
             let kind = if key.primary { "p" } else { "u" };
             rows.push(row! {
                 "oid": constraint_oid(relation, &key.name), "conname": key.name.as_str(), "connamespace": schema, "contype": kind, "convalidated": true,
-                "conrelid": relation.oid, "conindid": key.oid, "conislocal": true, "connoinherit": true, "conkey": numbers(&key.columns),
+                "conrelid": relation.oid, "conindid": key.oid, "confupdtype": " ", "confdeltype": " ", "confmatchtype": " ", "conislocal": true, "connoinherit": true, "conkey": numbers(&key.columns),
+            });
+        }
+        for check in &relation.checks {
+            rows.push(row! {
+                "oid": constraint_oid(relation, &check.name), "conname": check.name.as_str(), "connamespace": schema, "contype": "c",
+                "convalidated": check.validated, "conrelid": relation.oid, "conindid": 0, "confupdtype": " ", "confdeltype": " ", "confmatchtype": " ",
+                "conislocal": true, "connoinherit": false, "conkey": numbers(&check.columns), "conbin": check.expression.as_str(),
             });
         }
         for reference in &relation.foreign_keys {
@@ -383,6 +524,54 @@ fn constraints(snapshot: &Snapshot) -> Vec<Row> {
     rows
 }
 
+/// `pg_sequence`
+fn sequence(relation: &Relation) -> Option<Row> {
+    let kept = relation.sequence.as_ref()?;
+    Some(row! {
+        "seqrelid": relation.oid, "seqtypid": types::oid(&kept.kind).cast_signed(), "seqstart": kept.start, "seqincrement": kept.increment,
+        "seqmax": kept.most, "seqmin": kept.least, "seqcache": kept.cache, "seqcycle": kept.cycle,
+    })
+}
+
+/// `pg_sequences`
+fn sequence_view(relation: &Relation) -> Option<Row> {
+    let kept = relation.sequence.as_ref()?;
+    Some(row! {
+        "schemaname": relation.schema.as_str(), "sequencename": relation.name.as_str(), "sequenceowner": OWNER,
+        "data_type": i64::from(types::oid(&kept.kind)), "start_value": kept.start, "min_value": kept.least, "max_value": kept.most,
+        "increment_by": kept.increment, "cycle": kept.cycle, "cache_size": kept.cache, "last_value": kept.called.then_some(kept.last),
+    })
+}
+
+/// The index of a key is there for its constraint, and a sequence for its column.
+fn dependencies(snapshot: &Snapshot) -> Vec<Row> {
+    const PG_CONSTRAINT: i32 = 2606;
+    let of = |relation: &Relation| {
+        let keys = relation.keys.iter().filter(|key| key.constraint);
+        let rows = keys.map(|key| {
+            row! {
+                "classid": PG_CLASS_OID, "objid": key.oid, "objsubid": 0, "refclassid": PG_CONSTRAINT,
+                "refobjid": constraint_oid(relation, &key.name), "refobjsubid": 0, "deptype": "i",
+            }
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let owned = |relation: &Relation| {
+        let (table, at) = snapshot.owner_of(relation.sequence.as_ref()?)?;
+        let kind = match table.columns[at].identity {
+            Some(_) => "i",
+            None => "a",
+        };
+        Some(row! {
+            "classid": PG_CLASS_OID, "objid": relation.oid, "objsubid": 0, "refclassid": PG_CLASS_OID,
+            "refobjid": table.oid, "refobjsubid": i32::try_from(at + 1).unwrap_or(0), "deptype": kind,
+        })
+    };
+    let keys = snapshot.relations.iter().flat_map(of);
+    keys.chain(snapshot.relations.iter().filter_map(owned))
+        .collect()
+}
+
 /// The OID of a constraint.
 pub fn constraint_oid(relation: &Relation, name: &str) -> i32 {
     named_oid(
@@ -406,7 +595,10 @@ fn column_numbers(relation: &Relation, columns: &[String]) -> Vec<usize> {
 fn defaults(snapshot: &Snapshot) -> Vec<Row> {
     let of = |relation: &Relation| -> Vec<Row> {
         let columns = relation.columns.iter().enumerate();
-        let with_default = columns.filter_map(|(at, column)| Some((at, column.default.clone()?)));
+        let with_default = columns.filter_map(|(at, column)| {
+            let generated = column.generated.clone();
+            Some((at, generated.or_else(|| column.default.clone())?))
+        });
         with_default
             .map(|(at, default)| {
                 let oid = named_oid("default", &format!("{}.{}.{at}", relation.schema, relation.name), 0x2000_0000);
@@ -449,7 +641,7 @@ fn views(snapshot: &Snapshot, kind: &str) -> Vec<Row> {
             "matviewname"
         };
         let mut row = row! {
-            "schemaname": relation.schema.as_str(), "hasindexes": false, "ispopulated": true, "definition": definition(relation),
+            "schemaname": relation.schema.as_str(), "hasindexes": false, "ispopulated": relation.populated, "definition": definition(relation),
         };
         row.extend([
             (owner, Value::from(OWNER)),
@@ -488,8 +680,13 @@ fn indexes(snapshot: &Snapshot) -> Vec<Row> {
 pub fn index_definition(relation: &Relation, key: &Key) -> String {
     use datafusion_funnel::definition::text::identifier;
     let unique = if key.unique { "UNIQUE " } else { "" };
+    let nulls = if key.nulls_same {
+        " NULLS NOT DISTINCT"
+    } else {
+        ""
+    };
     format!(
-        "CREATE {unique}INDEX {} ON {}.{} USING btree ({})",
+        "CREATE {unique}INDEX {} ON {}.{} USING btree ({}){nulls}",
         identifier(&key.name),
         identifier(&relation.schema),
         identifier(&relation.name),
@@ -618,6 +815,12 @@ fn descriptions(source: &Source) -> Vec<Row> {
     for (oid, comment) in &source.schema_comments {
         rows.push(about(*oid, PG_NAMESPACE_OID, 0, comment));
     }
+    rows.push(about(
+        PLPGSQL_OID,
+        PG_EXTENSION_OID,
+        0,
+        "PL/pgSQL procedural language",
+    ));
     for relation in &source.snapshot.relations {
         if let Some(comment) = &relation.notes.comment {
             rows.push(about(relation.oid, PG_CLASS_OID, 0, comment));

@@ -9,9 +9,15 @@ use datafusion::logical_expr::TableType;
 use futures::FutureExt;
 
 use super::super::annotations::{Annotations, ForeignKey, RelationNotes};
+use super::super::guard::unguarded;
+use super::super::materialized::MaterializedView;
 use super::dictionary::{RELATIONS, SCHEMAS};
 use crate::engine::{DATABASE, DEFAULT_SCHEMA};
+use crate::federation::{ForeignTable, Place};
 use crate::postgres::types;
+use crate::tables::{
+    DurableTable, IdentityKind, SequenceDefinition, SequenceRelation, Shape, columns_of_expression,
+};
 
 /// The OID of the database.
 pub const DATABASE_OID: i32 = 16_384;
@@ -31,16 +37,28 @@ pub struct Relation {
     pub schema: String,
     /// Its name.
     pub name: String,
-    /// `r` for a table, `v` for a view, `m` for a materialized one.
+    /// `r` for a table, `S` for a sequence, `f` for a foreign table, `v` for a view, `m` for a materialized one.
     pub kind: &'static str,
+    /// How many rows it has, where that is known.
+    pub rows: Option<usize>,
+    /// Which table of which server a foreign one is.
+    pub foreign: Option<Place>,
+    /// What a sequence hands out.
+    pub sequence: Option<SequenceDefinition>,
+    /// A durable table's own name for itself.
+    pub id: Option<String>,
     /// It goes with its session.
     pub temporary: bool,
+    /// It can be read: a materialized view has rows.
+    pub populated: bool,
     /// Its columns.
     pub columns: Vec<Column>,
     /// What a view was defined as.
     pub definition: Option<String>,
     /// Its keys.
     pub keys: Vec<Key>,
+    /// What no row may violate.
+    pub checks: Vec<Check>,
     /// What it refers to.
     pub foreign_keys: Vec<ForeignKey>,
     /// What was said about it.
@@ -60,6 +78,14 @@ pub struct Column {
     pub nullable: bool,
     /// What it is where nothing is given.
     pub default: Option<String>,
+    /// What the files of a durable table call it.
+    pub stored_as: Option<String>,
+    /// It is an identity, and which.
+    pub identity: Option<IdentityKind>,
+    /// The expression that it always is.
+    pub generated: Option<String>,
+    /// What it is called in a foreign table's own database, where that is another name.
+    pub remote_name: Option<String>,
 }
 
 /// A key of a relation, which in Postgres is an index too.
@@ -77,6 +103,21 @@ pub struct Key {
     pub unique: bool,
     /// It is a constraint, and not only an index.
     pub constraint: bool,
+    /// NULL is a value as any other.
+    pub nulls_same: bool,
+}
+
+/// A condition that is false for no row.
+#[derive(Debug)]
+pub struct Check {
+    /// The constraint's name.
+    pub name: String,
+    /// The condition.
+    pub expression: String,
+    /// The numbers of the columns that it names, from 1.
+    pub columns: Vec<usize>,
+    /// Every row was looked at.
+    pub validated: bool,
 }
 
 /// Schemas and relations at one moment.
@@ -112,6 +153,7 @@ pub fn schema_oid(name: &str) -> i32 {
         "pg_catalog" => PG_CATALOG_OID,
         "information_schema" => INFORMATION_SCHEMA_OID,
         DEFAULT_SCHEMA => PUBLIC_OID,
+        "pg_toast" => 99,
         name => named_oid("schema", name, 0x2000_0000),
     }
 }
@@ -158,7 +200,7 @@ impl Snapshot {
                     let notes = annotations.of(&schema, &name);
                     snapshot
                         .relations
-                        .push(relation(&schema, name, table.as_ref(), notes));
+                        .push(relation(&schema, name, &table, notes));
                 }
             }
             snapshot.schemas.push((schema, oid));
@@ -169,6 +211,27 @@ impl Snapshot {
     /// The relation of that OID.
     pub fn relation(&self, oid: i32) -> Option<&Relation> {
         self.relations.iter().find(|relation| relation.oid == oid)
+    }
+
+    /// The column that a sequence goes with: its relation, and its place.
+    pub fn owner_of(&self, sequence: &SequenceDefinition) -> Option<(&Relation, usize)> {
+        let owner = sequence.owner.as_ref()?;
+        let mut relations = self.relations.iter();
+        let relation = relations.find(|relation| relation.id.as_ref() == Some(&owner.table))?;
+        let mut columns = relation.columns.iter();
+        let at = columns.position(|column| column.stored_as.as_ref() == Some(&owner.column))?;
+        Some((relation, at))
+    }
+
+    /// The sequence of a column.
+    pub fn sequence_of(&self, relation: &Relation, column: &Column) -> Option<&Relation> {
+        self.relations.iter().find(|other| {
+            let owner = other.sequence.as_ref().and_then(|kept| kept.owner.as_ref());
+            owner.is_some_and(|owner| {
+                Some(&owner.table) == relation.id.as_ref()
+                    && Some(&owner.column) == column.stored_as.as_ref()
+            })
+        })
     }
 
     /// The relation of that name.
@@ -182,11 +245,21 @@ impl Snapshot {
 fn relation(
     schema: &str,
     name: String,
-    table: &dyn TableProvider,
+    table: &Arc<dyn TableProvider>,
     notes: RelationNotes,
 ) -> Relation {
     let oid = relation_oid(schema, &name);
     let fields = table.schema();
+    let origin = unguarded(Arc::clone(table));
+    let foreign = origin.downcast_ref::<ForeignTable>();
+    let view = origin.downcast_ref::<MaterializedView>();
+    let durable = origin.downcast_ref::<DurableTable>();
+    let shape = durable.map(DurableTable::shape);
+    let known = |name: &str| {
+        let shape = shape.as_ref()?;
+        let mut columns = shape.definition.columns.iter();
+        columns.find(|column| column.name == name)
+    };
     let columns: Vec<Column> = fields
         .fields()
         .iter()
@@ -194,14 +267,26 @@ fn relation(
             name: field.name().clone(),
             kind: types::type_of(field),
             modifier: types::modifier(field),
-            nullable: field.is_nullable(),
+            // Nothing is known of a view's columns, in Postgres' eyes.
+            nullable: field.is_nullable() || table.table_type() == TableType::View,
             default: notes.defaults.get(field.name()).cloned(),
+            stored_as: known(field.name()).map(|column| column.stored_as.clone()),
+            identity: known(field.name()).and_then(|column| column.identity),
+            generated: known(field.name()).and_then(|column| column.generated.clone()),
+            remote_name: foreign.and_then(|foreign| {
+                let mut columns = foreign.columns().iter();
+                let there = columns.find(|known| known.field.name() == field.name())?;
+                (there.remote_name != *field.name()).then(|| there.remote_name.clone())
+            }),
         })
         .collect();
-    let mut keys = table
-        .constraints()
-        .map(|constraints| keys(schema, &name, constraints))
-        .unwrap_or_default();
+    let mut keys = match &shape {
+        Some(shape) => durable_keys(schema, shape),
+        None => table
+            .constraints()
+            .map(|constraints| keys(schema, &name, constraints))
+            .unwrap_or_default(),
+    };
     let position = |column: &String| {
         columns
             .iter()
@@ -216,12 +301,29 @@ fn relation(
             primary: key.primary,
             unique: key.unique,
             constraint: key.constraint,
+            nulls_same: false,
         });
     }
+    let checks = shape.iter().flat_map(|shape| &shape.definition.checks);
+    let checks = checks.map(|check| Check {
+        name: check.name.clone(),
+        expression: check.expression.clone(),
+        columns: columns_of_expression(&check.expression)
+            .iter()
+            .filter_map(position)
+            .collect(),
+        validated: !check.not_valid,
+    });
+    let checks = checks.collect();
+    let sequence = origin.downcast_ref::<SequenceRelation>();
+    let sequence = sequence.map(SequenceRelation::definition);
     let kind = match table.table_type() {
+        _ if sequence.is_some() => "S",
         TableType::View if notes.materialized => "m",
         TableType::View => "v",
         _ if notes.materialized => "m",
+        _ if view.is_some() => "m",
+        _ if foreign.is_some() => "f",
         _ => "r",
     };
     let definition = notes
@@ -233,10 +335,18 @@ fn relation(
         schema: schema.to_owned(),
         name,
         kind,
+        rows: table
+            .statistics()
+            .and_then(|known| known.num_rows.get_value().copied()),
+        sequence,
+        id: shape.as_ref().map(|shape| shape.definition.id.clone()),
+        foreign: foreign.map(|foreign| foreign.place().clone()),
         temporary: schema.starts_with("pg_temp"),
+        populated: view.is_none_or(|view| view.current().is_some()),
         columns,
         definition,
         keys,
+        checks,
         foreign_keys: notes.foreign_keys.clone(),
         notes,
     }
@@ -249,6 +359,20 @@ fn view_query(definition: &str) -> String {
         Some(at) if lower.starts_with("create") => definition[at + 4..].to_owned(),
         _ => definition.to_owned(),
     }
+}
+
+/// The keys of a durable table.
+fn durable_keys(schema: &str, shape: &Shape) -> Vec<Key> {
+    let keys = shape.keys().into_iter().map(|key| Key {
+        oid: named_oid("index", &format!("{schema}.{}", key.name), 0x1000_0000),
+        name: key.name,
+        columns: key.columns.iter().map(|at| at + 1).collect(),
+        primary: key.primary,
+        unique: true,
+        constraint: !key.index,
+        nulls_same: key.nulls_same,
+    });
+    keys.collect()
 }
 
 fn keys(schema: &str, relation: &str, constraints: &Constraints) -> Vec<Key> {
@@ -271,6 +395,7 @@ fn keys(schema: &str, relation: &str, constraints: &Constraints) -> Vec<Key> {
             primary,
             unique: true,
             constraint: true,
+            nulls_same: false,
         }
     };
     constraints.iter().map(key).collect()

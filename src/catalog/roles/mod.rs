@@ -12,15 +12,15 @@ mod verifier;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
 use datafusion_funnel::error::nearest;
 use serde::{Deserialize, Serialize};
 
-use super::store::Store;
+use super::store::{Store, close_to_others};
 use crate::error::{Error, Result, RoleFault};
+use crate::storage::Place;
 
 pub use verifier::{ITERATIONS, KEY_BYTES, SALT_BYTES, Verifier, hmac_sha256, random, sha256};
 
@@ -83,27 +83,28 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// Reads the roles in `folder`, which nobody but the server's user may read.
+    /// Reads the roles in a folder, which nobody but the server's user may read.
     ///
     /// # Errors
     /// 58030 when the folder can't be made or read; XX001 for a role that can't be read: without it, a directory
     /// might seem to be open.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let store: Store<Role> = Store::open(folder.to_owned(), "role")?;
-        close_to_others(folder)?;
+    pub fn open(place: impl Into<Place>) -> Result<Self> {
+        let place = place.into();
+        let store: Store<Role> = Store::open(place.clone(), "role")?;
+        close_to_others(&place)?;
         let mut roles = BTreeMap::new();
         for (name, loaded) in store.load()? {
             let role = loaded?;
             if role.name != name {
                 return Err(Error::Corrupt {
                     kind: "role",
-                    file: store.file(&name).display().to_string(),
+                    file: store.file(&name).to_string(),
                     reason: format!("it defines \"{}\"", role.name),
                 });
             }
             roles.insert(name, Arc::new(role));
         }
-        let mock_secret = mock_secret(&folder.join("mock.secret"))?;
+        let mock_secret = mock_secret(&place.join("mock.secret"))?;
         Ok(Self {
             store,
             roles: RwLock::new(roles),
@@ -364,44 +365,32 @@ fn check_administered(roles: &BTreeMap<String, Arc<Role>>) -> Result<()> {
 }
 
 /// A salt that changed with a restart would tell that there is no such user.
-fn mock_secret(file: &Path) -> Result<[u8; KEY_BYTES]> {
-    match fs::read(file) {
-        Ok(kept) => {
-            if let Ok(secret) = kept.try_into() {
-                return Ok(secret);
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => {
-            return Err(Error::io(
-                format!("can't read \"{}\"", file.display()),
-                error,
-            ));
-        }
+fn mock_secret(place: &Place) -> Result<[u8; KEY_BYTES]> {
+    let kept = match place {
+        Place::Folder(file) => match fs::read(file) {
+            Ok(kept) => Some(kept),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io(format!("can't read \"{place}\""), error)),
+        },
+        Place::Store(remote, path) => remote.read(path)?.map(Vec::from),
+    };
+    if let Some(secret) = kept.and_then(|kept| kept.try_into().ok()) {
+        return Ok(secret);
     }
     let secret = random()?;
-    let written = fs::write(file, secret);
-    written.map_err(|error| Error::io(format!("can't write \"{}\"", file.display()), error))?;
+    match place {
+        Place::Folder(file) => fs::write(file, secret)
+            .map_err(|error| Error::io(format!("can't write \"{place}\""), error))?,
+        Place::Store(remote, path) => remote.put(path, secret.to_vec())?,
+    }
     Ok(secret)
-}
-
-#[cfg(unix)]
-fn close_to_others(folder: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(|error| {
-        let what = format!("can't keep others from reading \"{}\"", folder.display());
-        Error::io(what, error)
-    })
-}
-
-#[cfg(not(unix))]
-fn close_to_others(_folder: &Path) -> Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn roles(folder: &Path) -> Roles {

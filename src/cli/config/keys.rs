@@ -16,7 +16,7 @@ pub struct Key {
 impl Key {
     /// Whether a variable of the environment can say it: tables are the file's affair.
     pub fn has_variable(&self) -> bool {
-        !matches!(self.name, "settings" | "auth")
+        !matches!(self.name, "settings" | "auth" | "refresh" | "object_store")
     }
 }
 
@@ -42,12 +42,12 @@ const fn absent(name: &'static str, meaning: &'static str) -> Key {
 }
 
 /// All of them, in the order in which they are shown.
-pub const KEYS: [Key; 29] = [
+pub const KEYS: [Key; 31] = [
     key("listen", "\"127.0.0.1:5477\"", "where clients connect"),
     key(
         "data_dir",
         "\"funnelsql-data\"",
-        "tables, definitions, roles",
+        "tables, definitions, roles: a folder, or \"s3://bucket/prefix\"",
     ),
     absent(
         "memory_limit",
@@ -121,7 +121,10 @@ pub const KEYS: [Key; 29] = [
         "true",
         "whether logins and statements are written down",
     ),
-    absent("audit_dir", "where; audit in data_dir where absent"),
+    absent(
+        "audit_dir",
+        "where; audit in data_dir where absent, or funnelsql-audit with a store",
+    ),
     key("audit_file_size", "\"64MB\"", "when the next file begins"),
     key("audit_files", "16", "how many are kept"),
     key(
@@ -147,6 +150,14 @@ pub const KEYS: [Key; 29] = [
     absent(
         "auth",
         "rules about who may connect; the first that fits decides",
+    ),
+    absent(
+        "refresh",
+        "materialized views that are refreshed by themselves",
+    ),
+    absent(
+        "object_store",
+        "how stores of files are entered whose tables don't say it",
     ),
 ];
 
@@ -177,6 +188,19 @@ const TABLES: &str = "
   # database = \"all\"                 # a name, or several in brackets; all is the default
   # user = \"+sales\"                  # the same; +role is every member of the role
   # method = \"scram-sha-256\"         # a password; or cert, trust, reject
+
+  # Materialized views that are refreshed by themselves; what fails is in the log.
+  # [[refresh]]
+  # view = \"crm.deals_copy\"
+  # every = \"15m\"                    # from the end of one to the beginning of the next; s, m, h, d
+
+  # How stores of files are entered whose external tables don't say it. Secrets are in files or variables.
+  # [[object_store]]
+  # url = \"s3://bucket\"              # what addresses begin with; s3:// is all of them
+  # region = \"eu-central-1\"
+  # endpoint = \"https://minio:9000\"  # of another store than Amazon's; allow_http = true without TLS
+  # access_key_id = \"AKIA…\"          # skip_signature = true in its place reads what is public
+  # secret_access_key_file = \"s3.key\" # or secret_access_key_env; session_token_file, session_token_env
 ";
 
 #[cfg(test)]

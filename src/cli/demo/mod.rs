@@ -54,6 +54,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         leads,
     } = arguments;
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(text::default_data_dir(language)));
+    if crate::storage::is_store(&data_dir) {
+        return Err(Failure::from(Error::Unsupported {
+            message: "the sample company is made in a folder of this machine".to_owned(),
+            hint: Some("Name a folder by --data-dir, or leave it out.".to_owned()),
+        }));
+    }
     check_address(&listen).await?;
     make_data(
         &data_dir,

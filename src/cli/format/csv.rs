@@ -1,30 +1,34 @@
 //! CSV as psql --csv writes it.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::cli::exit::Failure;
-use crate::engine::text_rows;
+use crate::engine::named_text_rows;
+use crate::postgres::names_of_objects::Names;
 
 /// Writes one result, batch by batch.
 pub struct Writer {
     schema: SchemaRef,
     has_header: bool,
+    names: Arc<dyn Names>,
 }
 
 impl Writer {
-    pub fn new(schema: &SchemaRef) -> Self {
+    pub fn new(schema: &SchemaRef, names: Arc<dyn Names>) -> Self {
         Self {
             schema: SchemaRef::clone(schema),
             has_header: false,
+            names,
         }
     }
 
     pub fn write(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
         self.header(out)?;
-        for row in text_rows(batch)? {
+        for row in named_text_rows(batch, self.names.as_ref())? {
             write_record(
                 row.iter().map(|value| value.as_deref().unwrap_or_default()),
                 out,

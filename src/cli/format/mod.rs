@@ -6,6 +6,7 @@ mod table;
 mod width;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use datafusion::execution::SendableRecordBatchStream;
@@ -13,6 +14,7 @@ use futures::StreamExt;
 
 use super::exit::Failure;
 use crate::error::Error;
+use crate::postgres::names_of_objects::Names;
 
 pub use width::{character_width, text_width};
 
@@ -28,7 +30,7 @@ pub enum Format {
     Json,
 }
 
-/// Writes the rows of a statement's result. CSV and JSON are written while rows are computed; a table
+/// Writes the rows of a statement's result, OIDs by their `names`. CSV and JSON are written while rows are computed; a table
 /// needs its widest cell first.
 ///
 /// # Errors
@@ -37,11 +39,12 @@ pub async fn write_rows(
     format: Format,
     mut rows: SendableRecordBatchStream,
     sql: &str,
+    names: &Arc<dyn Names>,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
     let schema = rows.schema();
-    let mut table = table::Table::new(&schema);
-    let mut csv = csv::Writer::new(&schema);
+    let mut table = table::Table::new(&schema, Arc::clone(names));
+    let mut csv = csv::Writer::new(&schema, Arc::clone(names));
     let mut json = json::Writer::new(&schema);
     while let Some(batch) = rows.next().await {
         let batch = batch.map_err(|error| Error::from_engine(&error, sql))?;

@@ -1,6 +1,7 @@
 //! A result as psql aligns it (`\pset border 1`, the default).
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use arrow_pg::datatypes::into_pg_type;
 use datafusion::arrow::array::RecordBatch;
@@ -8,13 +9,15 @@ use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use pgwire::api::Type;
 
 use super::width::{character_width, text_width};
-use crate::engine::text_rows;
+use crate::engine::named_text_rows;
 use crate::error::Result;
+use crate::postgres::names_of_objects::Names;
 
 /// A result that is gathered until its widest cells are known.
 pub struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
+    names: Arc<dyn Names>,
 }
 
 struct Column {
@@ -28,7 +31,7 @@ struct Column {
 struct Cell(Vec<(String, usize)>);
 
 impl Table {
-    pub fn new(schema: &SchemaRef) -> Self {
+    pub fn new(schema: &SchemaRef, names: Arc<dyn Names>) -> Self {
         let columns = schema
             .fields()
             .iter()
@@ -45,11 +48,12 @@ impl Table {
         Self {
             columns,
             rows: Vec::new(),
+            names,
         }
     }
 
     pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        for row in text_rows(batch)? {
+        for row in named_text_rows(batch, self.names.as_ref())? {
             let cells: Vec<Cell> = row
                 .iter()
                 .map(|value| Cell::new(value.as_deref().unwrap_or_default()))
@@ -193,16 +197,15 @@ fn is_number(data_type: &DataType) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::Arc;
-
     use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, StringArray};
 
     use super::*;
+    use crate::postgres::names_of_objects::NoNames;
 
     fn written(columns: Vec<(&str, ArrayRef)>) -> String {
         let columns = columns.into_iter().map(|(name, array)| (name, array, true));
         let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
-        let mut table = Table::new(&batch.schema());
+        let mut table = Table::new(&batch.schema(), Arc::new(NoNames));
         table.add(&batch).unwrap();
         let mut out = Vec::new();
         table.write(&mut out).unwrap();

@@ -31,7 +31,8 @@ use datafusion::logical_expr::{
 use super::json_changes::without;
 use crate::error::Fault;
 use crate::postgres::function::{Result, fault};
-use crate::postgres::{datetime, types};
+use crate::postgres::names_of_objects::NoNames;
+use crate::postgres::{datetime, text, types};
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 const DAY_US: i64 = 86_400_000_000;
@@ -135,6 +136,17 @@ impl ScalarUDFImpl for Arithmetic {
             return Ok(ExprSimplifyResult::Original(arguments));
         }
         let result = self.result(&left, &right)?;
+        let zone = types::session_zone(info.config_options());
+        // Days and months are those of the session's zone, which DataFusion's operator doesn't look at.
+        if matches!(result.data_type(), DataType::Timestamp(_, Some(_))) && zone != types::UTC {
+            if let [Expr::Literal(left, _), Expr::Literal(right, _)] = arguments.as_slice() {
+                let (left, right) = (left.to_array()?, right.to_array()?);
+                let moved = self.compute(&left, &right, result.data_type(), zone)?;
+                let moved = ScalarValue::try_from_array(&moved, 0)?;
+                return Ok(ExprSimplifyResult::Simplified(Expr::Literal(moved, None)));
+            }
+            return Ok(ExprSimplifyResult::Original(arguments));
+        }
         if !self.is_datafusions(left.data_type(), right.data_type(), result.data_type()) {
             return Ok(ExprSimplifyResult::Original(arguments));
         }
@@ -173,6 +185,7 @@ impl ScalarUDFImpl for Arithmetic {
             &left.to_array(rows)?,
             &right.to_array(rows)?,
             arguments.return_field.data_type(),
+            types::session_zone(&arguments.config_options),
         )?;
         match constant {
             true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
@@ -181,6 +194,23 @@ impl ScalarUDFImpl for Arithmetic {
             false => Ok(ColumnarValue::Array(answer)),
         }
     }
+}
+
+/// Values as numbers; a text that is none is an error.
+fn number(values: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
+    let numbers = cast(values, kind)?;
+    if class(values.data_type()) == Class::Text && numbers.null_count() > values.null_count() {
+        let field = Field::new("", values.data_type().clone(), true);
+        let texts = text::texts(values, &field, &NoNames)?;
+        let bad = (0..texts.len()).find(|row| texts.is_valid(*row) && numbers.is_null(*row));
+        let name = types::sql_name(&types::natural(kind).unwrap_or_default(), -1);
+        let text = bad.map_or("", |row| texts.value(row));
+        return fault(
+            Fault::InvalidText,
+            format!("invalid input syntax for type {name}: \"{text}\""),
+        );
+    }
+    Ok(numbers)
 }
 
 /// What a type is to arithmetic.
@@ -313,7 +343,13 @@ impl Arithmetic {
         }
     }
 
-    fn compute(&self, left: &ArrayRef, right: &ArrayRef, result: &DataType) -> Result<ArrayRef> {
+    fn compute(
+        &self,
+        left: &ArrayRef,
+        right: &ArrayRef,
+        result: &DataType,
+        zone: &str,
+    ) -> Result<ArrayRef> {
         use Class as C;
         match (class(left.data_type()), class(right.data_type())) {
             (C::Interval, C::Integer | C::Float | C::Decimal) => return self.scaled(left, right),
@@ -325,8 +361,8 @@ impl Arithmetic {
                 days_between(left, right)
             }
             kind if kind.is_integer() || kind.is_floating() => {
-                let left = cast(left, kind)?;
-                let right = cast(right, kind)?;
+                let left = number(left, kind)?;
+                let right = number(right, kind)?;
                 if self.op == Operator::Divide && kind.is_floating() && has_zero(&right) {
                     return fault(Fault::DivisionByZero, "division by zero");
                 }
@@ -334,7 +370,7 @@ impl Arithmetic {
             }
             DataType::Decimal128(_, scale) => self.decimals(left, right, *scale),
             DataType::Date32 => self.shifted_days(left, right),
-            DataType::Timestamp(..) => self.shifted(left, right, result),
+            DataType::Timestamp(..) => self.shifted(left, right, result, zone),
             DataType::Time64(_) => self.shifted_times(left, right),
             DataType::Interval(_) => match (class(left.data_type()), class(right.data_type())) {
                 (C::Interval, C::Interval) => self.intervals(left, right),
@@ -433,7 +469,14 @@ impl Arithmetic {
         Ok(Arc::new(days.collect::<Result<Date32Array>>()?))
     }
 
-    fn shifted(&self, left: &ArrayRef, right: &ArrayRef, result: &DataType) -> Result<ArrayRef> {
+    /// Moments some intervals later or earlier; days and months of instants are those of a zone.
+    fn shifted(
+        &self,
+        left: &ArrayRef,
+        right: &ArrayRef,
+        result: &DataType,
+        session_zone: &str,
+    ) -> Result<ArrayRef> {
         let (moments, shifts) = match class(left.data_type()) {
             Class::Interval | Class::Time => (right, left),
             _ => (left, right),
@@ -453,7 +496,20 @@ impl Arithmetic {
                     return Ok(None);
                 };
                 let by = if negative { negated(by) } else { by };
-                match datetime::add(moment, &by) {
+                let is_local = zone.is_some() && session_zone != types::UTC;
+                let moved = match is_local && (by.months != 0 || by.days != 0) {
+                    false => datetime::add(moment, &by),
+                    true => {
+                        let local = datetime::local_us(moment, session_zone)?;
+                        let days = IntervalMonthDayNano::new(by.months, by.days, 0);
+                        let moved = datetime::add(local, &days);
+                        let moved = moved.map(|local| datetime::utc_us(local, session_zone));
+                        moved
+                            .transpose()?
+                            .and_then(|moment| moment.checked_add(by.nanoseconds / 1000))
+                    }
+                };
+                match moved {
                     Some(moment) => Ok(Some(moment)),
                     None => fault(Fault::DatetimeOverflow, "timestamp out of range"),
                 }

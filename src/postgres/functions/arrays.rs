@@ -68,10 +68,49 @@ pub fn all() -> Vec<ScalarUDF> {
             bound(call, |length, base| (length > 0).then_some(base))
         }),
         function("pg_array_ndims", integer, |call| {
-            bound(call, |length, _| (length > 0).then_some(1))
+            let mut dimensions = 1;
+            let mut kind = call.arrays[0].data_type().clone();
+            while let DataType::List(item) = &kind {
+                dimensions += i32::from(matches!(item.data_type(), DataType::List(_)));
+                kind = item.data_type().clone();
+            }
+            bound(call, |length, _| (length > 0).then_some(dimensions))
         }),
+        function("pg_array_dims", Returns::Type("text"), |call| {
+            let lists = lists(call, 0)?;
+            let base = base(call.fields.first());
+            let dimensions = |row: usize| {
+                let length = lists.is_valid(row).then(|| lists.value_length(row));
+                let length = length.filter(|length| *length > 0)?;
+                Some(format!("[{base}:{}]", length - 1 + base))
+            };
+            Ok(Arc::new(
+                (0..call.rows).map(dimensions).collect::<StringArray>(),
+            ))
+        }),
+        function(
+            "array_fill",
+            Returns::Of(|fields, _| {
+                let element = fields.first().map(|field| field.data_type().clone());
+                Ok(list_field(element.unwrap_or(DataType::Utf8)))
+            }),
+            filled,
+        ),
+        function(
+            "trim_array",
+            Returns::Of(|fields, _| Ok(first(fields))),
+            |call| {
+                let (lists, count) = (lists(call, 0)?, call.integers(1)?);
+                rebuilt(&lists, |row, length| {
+                    (0, (length - count.value(row)).max(0))
+                })
+            },
+        ),
         function("pg_cardinality", integer, |call| {
-            bound(call, |length, _| Some(length))
+            // Of arrays of arrays, all that are in them.
+            let lists = lists(call, 0)?;
+            let count = |row: usize| lists.is_valid(row).then(|| elements(&lists.value(row)));
+            Ok(Arc::new((0..call.rows).map(count).collect::<Int32Array>()))
         }),
         function("pg_array_position", integer, position),
         function("pg_array_to_string", Returns::Type("text"), to_string),
@@ -122,7 +161,7 @@ pub fn all() -> Vec<ScalarUDF> {
         function(
             "pg_list_pg_options_to_table",
             Returns::Of(|_, _| Ok(options_field())),
-            nothing,
+            options,
         ),
         function("pg_contains", boolean, |call| holds(call, 0, 1)),
         function("pg_contained", boolean, |call| holds(call, 1, 0)),
@@ -379,6 +418,42 @@ fn slice(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// `array_fill(x, array[n])`: n times the same, in one dimension.
+fn filled(call: &Call) -> Result<ArrayRef> {
+    const MOST: i64 = 1 << 27;
+    let sizes = lists(call, 1)?;
+    let mut places = Vec::new();
+    let mut lengths = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let size = cast(&sizes.value(row), &DataType::Int64)?;
+        let size = size.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
+        if size.len() > 1 {
+            return fault(
+                Fault::InvalidArgument,
+                "arrays of more than one dimension are not filled",
+            );
+        }
+        let count = size.iter().flatten().next().unwrap_or(0);
+        if !(0..=MOST).contains(&count) {
+            return fault(
+                Fault::OutOfRange,
+                format!("array size exceeds the maximum allowed ({MOST})"),
+            );
+        }
+        let count = usize::try_from(count).unwrap_or(0);
+        places.extend(std::iter::repeat_n(u64::try_from(row).unwrap_or(0), count));
+        lengths.push(count);
+    }
+    let values = take(&call.arrays[0], &UInt64Array::from(places), None)?;
+    let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+    Ok(Arc::new(GenericListArray::<i32>::try_new(
+        item,
+        OffsetBuffer::from_lengths(lengths),
+        values,
+        None,
+    )?))
+}
+
 /// Lists with the part of each that `part` says.
 fn rebuilt(
     lists: &GenericListArray<i32>,
@@ -470,7 +545,18 @@ fn bound(call: &Call, answer: impl Fn(i32, i32) -> Option<i32>) -> Result<ArrayR
     Ok(Arc::new((0..call.rows).map(value).collect::<Int32Array>()))
 }
 
+fn elements(values: &ArrayRef) -> i32 {
+    match values.data_type() {
+        DataType::List(_) => {
+            let lists = values.as_list::<i32>();
+            lists.iter().flatten().map(|list| elements(&list)).sum()
+        }
+        _ => i32::try_from(values.len()).unwrap_or(i32::MAX),
+    }
+}
+
 fn position(call: &Call) -> Result<ArrayRef> {
+    let starts = call.integers(2)?;
     let lists = lists(call, 0)?;
     let mut answers = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
@@ -480,9 +566,18 @@ fn position(call: &Call) -> Result<ArrayRef> {
                 let wanted = call.arrays[1].slice(row, 1);
                 let (value, elements) = common(&wanted, &lists.value(row))?;
                 let value = datafusion::arrow::array::Scalar::new(value);
+                let start = if starts.is_valid(row) {
+                    starts.value(row)
+                } else {
+                    1
+                };
+                let skipped = usize::try_from(start - 1).unwrap_or(0);
                 cmp::not_distinct(&value, &elements)?
                     .iter()
-                    .position(|same| same == Some(true))
+                    .enumerate()
+                    .skip(skipped)
+                    .find(|(_, same)| *same == Some(true))
+                    .map(|(at, _)| at)
             }
         };
         answers.push(answer.and_then(|at| i32::try_from(at + 1).ok()));
@@ -752,6 +847,37 @@ fn options_field() -> Field {
         types::field("option_value", "text"),
     ];
     list_field(DataType::Struct(columns.into()))
+}
+
+/// `{host=db,port=5432}` as names and values.
+fn options(call: &Call) -> Result<ArrayRef> {
+    let lists = lists(call, 0)?;
+    let DataType::List(item) = call.returns.data_type() else {
+        return fault(Fault::Internal, "options are no list");
+    };
+    let DataType::Struct(pair) = item.data_type() else {
+        return fault(Fault::Internal, "options have no names and values");
+    };
+    let whole = rebuilt(&lists, |_, length| (0, length))?;
+    let whole = whole.as_list::<i32>();
+    let texts = cast(whole.values(), &DataType::Utf8)?;
+    let texts = texts.as_string::<i32>();
+    let parts = |text: &str| match text.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        None => (text.to_owned(), None),
+    };
+    let parts: Vec<_> = texts.iter().map(|text| text.map(parts)).collect();
+    let name = |part: &Option<(String, Option<String>)>| part.as_ref().map(|part| part.0.clone());
+    let value = |part: &Option<(String, Option<String>)>| part.as_ref()?.1.clone();
+    let names: StringArray = parts.iter().map(name).collect();
+    let values: StringArray = parts.iter().map(value).collect();
+    let pairs = StructArray::try_new(pair.clone(), vec![Arc::new(names), Arc::new(values)], None)?;
+    Ok(Arc::new(GenericListArray::<i32>::try_new(
+        Arc::clone(item),
+        whole.offsets().clone(),
+        Arc::new(pairs),
+        whole.nulls().cloned(),
+    )?))
 }
 
 /// Whether one array, or one JSON document, holds another.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike, Utc};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
-    IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray,
+    IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
@@ -66,6 +66,32 @@ pub fn all() -> Vec<ScalarUDF> {
         function("clock_timestamp", Returns::Type("timestamptz"), now),
         function("statement_timestamp", Returns::Type("timestamptz"), now),
         function("transaction_timestamp", Returns::Type("timestamptz"), now),
+        function("localtime", Returns::Type("time"), |call| {
+            let local = datetime::local_us(Utc::now().timestamp_micros(), call.zone())?;
+            Ok(Arc::new(Time64MicrosecondArray::from(vec![
+                local
+                    .rem_euclid(
+                        DAY_US
+                    );
+                call.rows
+            ])))
+        }),
+        function(
+            "pg_time_precision",
+            Returns::Of(|fields, _| {
+                Ok(match fields.first() {
+                    Some(field) => field.as_ref().clone(),
+                    None => types::field("", "timestamp"),
+                })
+            }),
+            time_precision,
+        ),
+        function("timeofday", Returns::Type("text"), |call| {
+            let now = Utc::now()
+                .format("%a %b %d %H:%M:%S%.6f %Y UTC")
+                .to_string();
+            Ok(Arc::new(StringArray::from(vec![now; call.rows])))
+        }),
         function("localtimestamp", Returns::Type("timestamp"), |call| {
             let local = datetime::local_us(Utc::now().timestamp_micros(), call.zone())?;
             Ok(Arc::new(TimestampMicrosecondArray::from(vec![
@@ -585,6 +611,14 @@ fn justify(call: &Call, hours: bool, days: bool) -> Result<ArrayRef> {
     let justified = |interval: IntervalMonthDayNano| {
         const DAY_NS: i64 = DAY_US * 1000;
         let (mut months, mut day, mut ns) = (interval.months, interval.days, interval.nanoseconds);
+        // A time against the sign of the months takes a month apart first.
+        if hours && days && months > 0 && ns < 0 && day <= 0 {
+            months -= 1;
+            day += 30;
+        } else if hours && days && months < 0 && ns > 0 && day >= 0 {
+            months += 1;
+            day -= 30;
+        }
         if hours {
             day += i32::try_from(ns / DAY_NS).unwrap_or(0);
             ns %= DAY_NS;
@@ -615,6 +649,23 @@ fn justify(call: &Call, hours: bool, days: bool) -> Result<ArrayRef> {
             .map(|interval| interval.map(justified))
             .collect::<IntervalMonthDayNanoArray>(),
     ))
+}
+
+/// Times with so many digits of a second, the last one rounded.
+fn time_precision(call: &Call) -> Result<ArrayRef> {
+    let kind = call.arrays[0].data_type();
+    let digits = call.integers(1)?;
+    let digits = digits.iter().flatten().next().unwrap_or(6).clamp(0, 6);
+    let unit = 10_i64.pow(u32::try_from(6 - digits).unwrap_or(0));
+    let round = |us: i64| match us {
+        i64::MAX | i64::MIN => us,
+        us => (us + unit / 2).div_euclid(unit) * unit,
+    };
+    let numbers = cast(&call.arrays[0], &DataType::Int64)?;
+    let numbers = numbers.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
+    let rounded: datafusion::arrow::array::Int64Array =
+        numbers.iter().map(|us| us.map(round)).collect();
+    Ok(cast(&rounded, kind)?)
 }
 
 fn is_finite(call: &Call) -> Result<ArrayRef> {

@@ -13,7 +13,9 @@ mod documents;
 mod json_changes;
 mod numbers;
 mod ordered_sets;
+mod periods;
 mod records;
+mod sleep;
 mod texts;
 mod to_char;
 
@@ -26,10 +28,11 @@ use super::casts;
 use super::names_of_objects::Names;
 pub use chain::{CHAIN, LINKS};
 pub use dates::interval_length;
-pub use records::whole_row;
+pub use records::{present_row, whole_row};
+pub use texts::regex_of;
 
 /// Functions of DataFusion's whose calls in a statement are ours.
-pub const OVERRIDDEN: [&str; 30] = [
+pub const OVERRIDDEN: [&str; 37] = [
     "array_agg",
     "array_length",
     "array_position",
@@ -60,6 +63,13 @@ pub const OVERRIDDEN: [&str; 30] = [
     "array_lower",
     "array_ndims",
     "encode",
+    "array_dims",
+    "gcd",
+    "lcm",
+    "ln",
+    "normalize",
+    "row",
+    "sqrt",
 ];
 
 /// Registers them.
@@ -71,7 +81,9 @@ pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
     functions.push(date_trunc::date_trunc());
     functions.extend(json_changes::all());
     functions.extend(ordered_sets::all());
+    functions.extend(periods::all());
     functions.extend(records::all());
+    functions.push(sleep::pg_sleep());
     functions.extend(documents::all());
     functions.extend(numbers::all());
     functions.extend(texts::all());

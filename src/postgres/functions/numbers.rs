@@ -69,6 +69,46 @@ pub fn all() -> Vec<ScalarUDF> {
             }),
             to_number,
         ),
+        function("pg_gcd", Returns::Of(integer_field), |call| {
+            divisors(call, |a, b| i64::try_from(gcd(a, b)).ok())
+        }),
+        function("pg_lcm", Returns::Of(integer_field), |call| {
+            divisors(call, |a, b| match gcd(a, b) {
+                0 => Some(0),
+                divisor => i64::try_from(a.unsigned_abs() / divisor)
+                    .ok()?
+                    .checked_mul(b)?
+                    .checked_abs(),
+            })
+        }),
+        function("min_scale", Returns::Type("int4"), |call| {
+            let texts = call.texts(0)?;
+            let scale = |text: &str| {
+                let part = text.split_once('.').map_or("", |(_, part)| part);
+                i32::try_from(part.trim_end_matches('0').len()).ok()
+            };
+            Ok(Arc::new(
+                texts
+                    .iter()
+                    .map(|text| text.and_then(scale))
+                    .collect::<Int32Array>(),
+            ))
+        }),
+        function(
+            "trim_scale",
+            Returns::Of(|fields, _| {
+                let kind = fields.first().map(|field| field.data_type().clone());
+                let kind = kind.unwrap_or(DataType::Decimal128(38, 0));
+                Ok(types::marked_always(Field::new("", kind, true), "numeric"))
+            }),
+            |call| Ok(Arc::clone(&call.arrays[0])),
+        ),
+        function("num_nulls", Returns::Type("int4"), |call| {
+            Ok(Arc::new(count_nulls(call, true)))
+        }),
+        function("num_nonnulls", Returns::Type("int4"), |call| {
+            Ok(Arc::new(count_nulls(call, false)))
+        }),
         function("scale", Returns::Type("int4"), |call| {
             let texts = call.texts(0)?;
             let scale = |text: &str| {
@@ -116,6 +156,24 @@ pub fn all() -> Vec<ScalarUDF> {
                 Ok(cast(&inverted, call.returns.data_type())?)
             },
         ),
+        function("pg_sqrt", float, |call| {
+            checked(call, f64::sqrt, |x| {
+                (x < 0.0).then_some((
+                    Fault::InvalidPower,
+                    "cannot take square root of a negative number",
+                ))
+            })
+        }),
+        function("pg_ln", float, |call| {
+            checked(call, f64::ln, |x| {
+                if x == 0.0 {
+                    Some((Fault::InvalidLogarithm, "cannot take logarithm of zero"))
+                } else {
+                    let message = "cannot take logarithm of a negative number";
+                    (x < 0.0).then_some((Fault::InvalidLogarithm, message))
+                }
+            })
+        }),
         function("tand", float, |call| floats(call, |x| x.to_radians().tan())),
         function("sind", float, |call| floats(call, |x| x.to_radians().sin())),
         function("cosd", float, |call| floats(call, |x| x.to_radians().cos())),
@@ -248,6 +306,21 @@ fn floats(call: &Call, answer: impl Fn(f64) -> f64) -> Result<ArrayRef> {
     ))
 }
 
+/// The same, where some numbers have no answer.
+fn checked(
+    call: &Call,
+    answer: impl Fn(f64) -> f64,
+    refused: impl Fn(f64) -> Option<(Fault, &'static str)>,
+) -> Result<ArrayRef> {
+    let numbers = cast(&call.arrays[0], &DataType::Float64)?;
+    for number in numbers.as_primitive::<Float64Type>().iter().flatten() {
+        if let Some((kind, message)) = refused(number) {
+            return fault(kind, message);
+        }
+    }
+    floats(call, answer)
+}
+
 fn two_floats(call: &Call) -> Result<[Float64Array; 2]> {
     let float = |at: usize| -> Result<Float64Array> {
         Ok(cast(&call.arrays[at], &DataType::Float64)?
@@ -363,7 +436,90 @@ fn div(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(answers?.with_precision_and_scale(38, 0)?))
 }
 
+/// The wider type of two integers.
+fn integer_field(fields: &[FieldRef], _values: &[Option<&ScalarValue>]) -> Result<Field> {
+    let wide = fields.iter().any(|field| {
+        !matches!(
+            field.data_type(),
+            DataType::Int16 | DataType::Int32 | DataType::Null
+        )
+    });
+    Ok(Field::new(
+        "",
+        if wide {
+            DataType::Int64
+        } else {
+            DataType::Int32
+        },
+        true,
+    ))
+}
+
+fn gcd(a: i64, b: i64) -> u64 {
+    let (mut a, mut b) = (a.unsigned_abs(), b.unsigned_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+fn divisors(call: &Call, compute: impl Fn(i64, i64) -> Option<i64>) -> Result<ArrayRef> {
+    let (left, right) = (call.integers(0)?, call.integers(1)?);
+    let narrow = call.returns.data_type() == &DataType::Int32;
+    let answer = |(a, b): (Option<i64>, Option<i64>)| -> Result<Option<i64>> {
+        let (Some(a), Some(b)) = (a, b) else {
+            return Ok(None);
+        };
+        match compute(a, b).filter(|answer| !narrow || i32::try_from(*answer).is_ok()) {
+            Some(answer) => Ok(Some(answer)),
+            None => fault(
+                Fault::OutOfRange,
+                format!("{} out of range", if narrow { "integer" } else { "bigint" }),
+            ),
+        }
+    };
+    let answers: Int64Array = left.iter().zip(&right).map(answer).collect::<Result<_>>()?;
+    Ok(cast(&answers, call.returns.data_type())?)
+}
+
+fn count_nulls(call: &Call, null: bool) -> Int32Array {
+    let count = |row: usize| {
+        let is_null = |values: &&ArrayRef| {
+            let nulls = values.logical_nulls();
+            nulls.is_some_and(|nulls| nulls.is_null(row)) == null
+        };
+        let counted = call.arrays.iter().filter(is_null);
+        i32::try_from(counted.count()).ok()
+    };
+    (0..call.rows).map(count).collect()
+}
+
+/// `width_bucket(x, thresholds)`: how many of them, which ascend, aren't above it.
+fn place_among(call: &Call) -> Result<ArrayRef> {
+    let item = Field::new_list_field(DataType::Float64, true);
+    let lists = cast(&call.arrays[1], &DataType::List(Arc::new(item)))?;
+    let lists = lists.as_list::<i32>();
+    let values = cast(&call.arrays[0], &DataType::Float64)?;
+    let values = values.as_primitive::<Float64Type>();
+    let place = |row: usize| {
+        if values.is_null(row) || lists.is_null(row) {
+            return None;
+        }
+        let thresholds = lists.value(row);
+        let thresholds = thresholds.as_primitive::<Float64Type>();
+        let passed = thresholds
+            .iter()
+            .flatten()
+            .filter(|t| *t <= values.value(row));
+        i32::try_from(passed.count()).ok()
+    };
+    Ok(Arc::new((0..call.rows).map(place).collect::<Int32Array>()))
+}
+
 fn width_bucket(call: &Call) -> Result<ArrayRef> {
+    if call.arrays.len() == 2 {
+        return place_among(call);
+    }
     let float = |at: usize| -> Result<Float64Array> {
         Ok(cast(&call.arrays[at], &DataType::Float64)?
             .as_primitive::<Float64Type>()

@@ -19,7 +19,8 @@ use super::documents::{read, shown, value_of};
 use crate::error::Fault;
 use crate::postgres::casts::array_elements;
 use crate::postgres::function::{Call, Result, Returns, fault, function};
-use crate::postgres::types;
+use crate::postgres::names_of_objects::NoNames;
+use crate::postgres::{text, types};
 
 /// All of them.
 pub fn all() -> Vec<ScalarUDF> {
@@ -31,9 +32,16 @@ pub fn all() -> Vec<ScalarUDF> {
         ),
         function(
             "pg_percentile_cont",
-            Returns::Type("_float8"),
+            Returns::Of(|fields, _| {
+                let listed = fields.get(1).is_some_and(|fraction| {
+                    matches!(fraction.data_type(), DataType::List(_) | DataType::Utf8)
+                });
+                Ok(types::field("", if listed { "_float8" } else { "float8" }))
+            }),
             percentile_cont,
         ),
+        // `string_agg` of values in an order: they are listed first.
+        function("pg_text_list", Returns::Type("text"), text_list),
         function(
             "pg_mode",
             Returns::Of(|fields, _| Ok(element_field(fields))),
@@ -138,11 +146,12 @@ fn percentile_disc(call: &Call) -> Result<ArrayRef> {
     reason = "a fraction of a count is within it"
 )]
 fn percentile_cont(call: &Call) -> Result<ArrayRef> {
-    let (fractions, _) = fractions(call)?;
+    let (fractions, listed) = fractions(call)?;
     let mut parts: Vec<ArrayRef> = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
         let Some(values) = values(&call.arrays[0], row)? else {
-            parts.push(new_null_array(&DataType::Float64, 0));
+            let count = if listed { 0 } else { 1 };
+            parts.push(new_null_array(&DataType::Float64, count));
             continue;
         };
         let values = cast(&values, &DataType::Float64)?;
@@ -155,7 +164,7 @@ fn percentile_cont(call: &Call) -> Result<ArrayRef> {
         let answers: Float64Array = fractions.iter().map(between).map(Some).collect();
         parts.push(Arc::new(answers));
     }
-    joined(&parts, true, &DataType::Float64)
+    joined(&parts, listed, &DataType::Float64)
 }
 
 /// One value of each row, or a list of them; a row without values is NULL.
@@ -178,6 +187,25 @@ fn joined(parts: &[ArrayRef], listed: bool, element: &DataType) -> Result<ArrayR
         all,
         Some(nulls.into()),
     )?))
+}
+
+/// The texts of a list, one behind another with a text between them; NULL where there are none.
+fn text_list(call: &Call) -> Result<ArrayRef> {
+    let between = call.texts(1)?;
+    let mut answers = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        answers.push(match values(&call.arrays[0], row)? {
+            Some(values) => {
+                let field = element_field(&call.fields);
+                let texts = text::texts(&values, &field, &NoNames)?;
+                let between = between.is_valid(row).then(|| between.value(row));
+                let texts: Vec<&str> = texts.iter().flatten().collect();
+                Some(texts.join(between.unwrap_or_default()))
+            }
+            None => None,
+        });
+    }
+    Ok(Arc::new(StringArray::from(answers)))
 }
 
 /// The value that comes most often; of several, the first.

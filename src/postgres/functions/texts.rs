@@ -1,16 +1,21 @@
 //! Texts: patterns, quoting, formats, substrings.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, ListBuilder,
+    StringArray, StringBuilder,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::logical_expr::ScalarUDF;
 use regex::{Regex, RegexBuilder};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::error::Fault;
+use crate::postgres::casts::{bytes, invalid};
+use crate::postgres::encoding::{Encoding, EncodingFault, UTF8};
 use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::types;
 
@@ -32,7 +37,11 @@ pub fn all() -> Vec<ScalarUDF> {
             Returns::Of(|fields, _| Ok(substring_field(fields))),
             substring,
         ),
-        function("pg_overlay", text, overlay),
+        function(
+            "pg_overlay",
+            Returns::Of(|fields, _| Ok(substring_field(fields))),
+            overlay,
+        ),
         function("pg_concat", text, |call| joined(call, None)),
         function("pg_concat_ws", text, |call| joined(call, Some(0))),
         function("pg_concat_op", Returns::Of(concat_field), concat_op),
@@ -62,6 +71,21 @@ pub fn all() -> Vec<ScalarUDF> {
             regexp_matches,
         ),
         function("pg_encode", text, encode),
+        function("pg_regexp_replace", text, regexp_replace),
+        function("bit_count", Returns::Type("int8"), |call| {
+            let bytes = cast(&call.arrays[0], &DataType::Binary)?;
+            let count = |bytes: &[u8]| {
+                bytes
+                    .iter()
+                    .map(|byte| i64::from(byte.count_ones()))
+                    .sum::<i64>()
+            };
+            let counts = bytes.as_binary::<i32>().iter();
+            Ok(Arc::new(
+                counts.map(|bytes| bytes.map(count)).collect::<Int64Array>(),
+            ))
+        }),
+        function("get_byte", Returns::Type("int4"), get_byte),
         function("regexp_substr", text, |call| {
             call.map_texts(2, |texts| {
                 Ok(regex(texts[1], false)?
@@ -70,23 +94,216 @@ pub fn all() -> Vec<ScalarUDF> {
             })
         }),
         function("unistr", text, |call| {
-            call.map_texts(1, |texts| Ok(Some(texts[0].to_owned())))
+            call.map_texts(1, |texts| unescaped(texts[0]).map(Some))
+        }),
+        function("pg_normalize", text, |call| {
+            let form = call.texts(1)?;
+            let form = form.iter().next().flatten().unwrap_or("NFC").to_owned();
+            call.map_texts(1, |texts| Ok(Some(normalized(texts[0], &form)?)))
+        }),
+        function("pg_is_normalized", boolean, |call| {
+            let form = call.texts(1)?;
+            let form = form.iter().next().flatten().unwrap_or("NFC").to_owned();
+            let texts = call.texts(0)?;
+            let answer = |text: Option<&str>| {
+                text.map(|text| Ok(normalized(text, &form)? == text))
+                    .transpose()
+            };
+            Ok(Arc::new(
+                texts.iter().map(answer).collect::<Result<BooleanArray>>()?,
+            ))
         }),
         function("convert_from", text, |call| {
-            let bytes = cast(&call.arrays[0], &DataType::Binary)?;
-            let read = bytes
-                .as_binary::<i32>()
-                .iter()
-                .map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()));
-            Ok(Arc::new(read.collect::<StringArray>()))
+            converted(call, true, |bytes, encoding, _| {
+                encoding.decode(bytes).map(|text| text.into_owned().into())
+            })
         }),
         function("convert_to", Returns::Type("bytea"), |call| {
-            Ok(cast(
-                &(Arc::new(call.texts(0)?) as ArrayRef),
-                &DataType::Binary,
-            )?)
+            converted(call, false, |bytes, encoding, _| {
+                let text = UTF8.decode(bytes)?;
+                encoding.encode(&text).map(Cow::into_owned)
+            })
+        }),
+        function("convert", Returns::Type("bytea"), |call| {
+            converted(call, true, |bytes, from, to| {
+                let text = from.decode(bytes)?;
+                to.encode(&text).map(Cow::into_owned)
+            })
         }),
     ]
+}
+
+/// `unistr`: `\\XXXX`, `\\+XXXXXX`, `\\uXXXX` and `\\UXXXXXXXX` as the characters of these numbers.
+fn unescaped(text: &str) -> Result<String> {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        result.push_str(before);
+        if let Some(after) = escape.strip_prefix('\\') {
+            result.push('\\');
+            rest = after;
+            continue;
+        }
+        let (start, digits) = match escape.chars().next() {
+            Some('+') => (1, 6),
+            Some('u') => (1, 4),
+            Some('U') => (1, 8),
+            _ => (0, 4),
+        };
+        let number = escape
+            .get(start..start + digits)
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let Some(character) = number.and_then(char::from_u32) else {
+            return fault(Fault::Syntax, "invalid Unicode escape");
+        };
+        result.push(character);
+        rest = &escape[start + digits..];
+    }
+    result.push_str(rest);
+    Ok(result)
+}
+
+/// A text with its letters and signs composed, or taken apart.
+fn normalized(text: &str, form: &str) -> Result<String> {
+    Ok(match form.to_uppercase().as_str() {
+        "NFC" => text.nfc().collect(),
+        "NFD" => text.nfd().collect(),
+        "NFKC" => text.nfkc().collect(),
+        "NFKD" => text.nfkd().collect(),
+        _ => {
+            return fault(
+                Fault::InvalidArgument,
+                format!("invalid normalization form: {form}"),
+            );
+        }
+    })
+}
+
+/// `get_byte(bytes, n)`, from 0.
+fn get_byte(call: &Call) -> Result<ArrayRef> {
+    let values = cast(&call.arrays[0], &DataType::Binary)?;
+    let values = values.as_binary::<i32>();
+    let places = call.integers(1)?;
+    let byte = |row: usize| -> Result<Option<i32>> {
+        if values.is_null(row) || places.is_null(row) {
+            return Ok(None);
+        }
+        let (bytes, at) = (values.value(row), places.value(row));
+        match usize::try_from(at).ok().and_then(|at| bytes.get(at)) {
+            Some(byte) => Ok(Some(i32::from(*byte))),
+            None => fault(
+                Fault::OutOfRange,
+                format!(
+                    "index {at} out of valid range, 0..{}",
+                    i64::try_from(bytes.len()).unwrap_or(i64::MAX) - 1
+                ),
+            ),
+        }
+    };
+    Ok(Arc::new(
+        (0..call.rows).map(byte).collect::<Result<Int32Array>>()?,
+    ))
+}
+
+/// `regexp_replace(text, pattern, replacement, start, n, flags)`: the n-th match from there on, or all where n is 0.
+fn regexp_replace(call: &Call) -> Result<ArrayRef> {
+    let (texts, patterns, replacements) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
+    let (starts, numbers, flags) = (call.integers(3)?, call.integers(4)?, call.texts(5)?);
+    let replace = |row: usize| -> Result<Option<String>> {
+        if texts.is_null(row) || patterns.is_null(row) || replacements.is_null(row) {
+            return Ok(None);
+        }
+        let fold = flags.is_valid(row) && flags.value(row).contains('i');
+        let regex = regex(patterns.value(row), fold)?;
+        // `\\1` and `\\&` are `${1}` and `${0}`.
+        let replacement = replacements.value(row).replace('$', "$$");
+        let mut template = String::new();
+        let mut characters = replacement.chars();
+        while let Some(character) = characters.next() {
+            match (character, character == '\\') {
+                (_, true) => match characters.next() {
+                    Some('&') => template.push_str("${0}"),
+                    Some(digit) if digit.is_ascii_digit() => {
+                        template.push_str(&format!("${{{digit}}}"));
+                    }
+                    Some(other) => template.push(other),
+                    None => template.push('\\'),
+                },
+                (other, false) => template.push(other),
+            }
+        }
+        let text = texts.value(row);
+        let start = usize::try_from(starts.value(row).max(1) - 1).unwrap_or(0);
+        let from = text
+            .char_indices()
+            .nth(start)
+            .map_or(text.len(), |(at, _)| at);
+        let wanted = usize::try_from(numbers.value(row)).unwrap_or(0);
+        let (mut result, mut reached) = (text[..from].to_owned(), from);
+        for (at, found) in regex.captures_iter(&text[from..]).enumerate() {
+            let Some(whole) = found.get(0) else { continue };
+            if wanted == 0 || at + 1 == wanted {
+                result.push_str(&text[reached..from + whole.start()]);
+                found.expand(&template, &mut result);
+                reached = from + whole.end();
+            }
+        }
+        result.push_str(&text[reached..]);
+        Ok(Some(result))
+    };
+    Ok(Arc::new(
+        (0..call.rows)
+            .map(replace)
+            .collect::<Result<StringArray>>()?,
+    ))
+}
+
+/// Texts or bytes in another encoding: the first argument, between those that the others name. A text in the place of
+/// bytes is read as such.
+fn converted(
+    call: &Call,
+    of_bytes: bool,
+    convert: impl Fn(&[u8], &Encoding, &Encoding) -> Result<Vec<u8>, EncodingFault>,
+) -> Result<ArrayRef> {
+    let values: BinaryArray = match call.arrays[0].data_type() {
+        kind if of_bytes && kind.is_string() => {
+            let texts = call.texts(0)?;
+            let read = |text: Option<&str>| match text {
+                Some(text) => bytes(text).map_or_else(|| invalid("bytea", text), |b| Ok(Some(b))),
+                None => Ok(None),
+            };
+            texts.iter().map(read).collect::<Result<_>>()?
+        }
+        _ => cast(&call.arrays[0], &DataType::Binary)?
+            .as_binary::<i32>()
+            .clone(),
+    };
+    let (first, last) = (call.texts(1)?, call.texts(call.arrays.len() - 1)?);
+    let named = |name: &str| match Encoding::named(name).filter(|found| found.is_supported()) {
+        Some(encoding) => Ok(encoding),
+        None => fault(
+            Fault::InvalidArgument,
+            format!("invalid encoding name \"{name}\""),
+        ),
+    };
+    let answer = |row: usize| -> Result<Option<Vec<u8>>> {
+        if values.is_null(row) || first.is_null(row) || last.is_null(row) {
+            return Ok(None);
+        }
+        let (first, last) = (named(first.value(row))?, named(last.value(row))?);
+        match convert(values.value(row), first, last) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error @ EncodingFault::Invalid { .. }) => {
+                fault(Fault::InvalidBytes, error.to_string())
+            }
+            Err(error) => fault(Fault::Untranslatable, error.to_string()),
+        }
+    };
+    let answers = (0..call.rows)
+        .map(answer)
+        .collect::<Result<BinaryArray>>()?;
+    Ok(cast(&answers, call.returns.data_type())?)
 }
 
 fn matches_like(call: &Call, fold: bool) -> Result<ArrayRef> {
@@ -145,14 +362,33 @@ pub fn like(text: &str, pattern: &str, escape: Option<char>, fold: bool) -> bool
     pattern[place..].iter().all(|character| *character == '%')
 }
 
+/// Postgres' words in a pattern as the library has them: ends of words, and classes of all letters.
+pub fn regex_of(pattern: &str) -> String {
+    if !pattern.contains(['\\', '[']) {
+        return pattern.to_owned();
+    }
+    [
+        ("\\m", "\\b"),
+        ("\\M", "\\b"),
+        ("\\Y", "\\B"),
+        ("\\y", "\\b"),
+        ("[:alpha:]", "\\p{Alphabetic}"),
+        ("[:alnum:]", "\\p{Alphabetic}\\p{Nd}"),
+        ("[:upper:]", "\\p{Uppercase}"),
+        ("[:lower:]", "\\p{Lowercase}"),
+        ("[:digit:]", "0-9"),
+        ("[:space:]", "\\s"),
+    ]
+    .iter()
+    .fold(pattern.to_owned(), |pattern, (theirs, ours)| {
+        pattern.replace(theirs, ours)
+    })
+}
+
 /// A pattern as Postgres' regular expressions have it.
 pub fn regex(pattern: &str, fold: bool) -> Result<Regex> {
     let pattern = pattern.strip_prefix("(?i)").unwrap_or(pattern);
-    let pattern = pattern
-        .replace("\\m", "\\b")
-        .replace("\\M", "\\b")
-        .replace("\\Y", "\\B")
-        .replace("\\y", "\\b");
+    let pattern = regex_of(pattern);
     match RegexBuilder::new(&pattern)
         .case_insensitive(fold)
         .size_limit(1 << 22)
@@ -225,7 +461,7 @@ fn similar_pattern(pattern: &str) -> String {
 
 fn substring_field(fields: &[std::sync::Arc<Field>]) -> Field {
     match fields.first().map(|field| field.data_type()) {
-        Some(DataType::Binary) => Field::new("", DataType::Binary, true),
+        Some(kind) if is_bytes_type(kind) => Field::new("", DataType::Binary, true),
         _ => Field::new("", DataType::Utf8, true),
     }
 }
@@ -244,55 +480,121 @@ fn substring(call: &Call) -> Result<ArrayRef> {
             Ok(group.map(|group| group.as_str().to_owned()))
         });
     }
-    let (texts, from, length) = (call.texts(0)?, call.integers(1)?, call.integers(2)?);
+    let (from, length) = (call.integers(1)?, call.integers(2)?);
+    let span = |row: usize| {
+        let length = call.has(2).then(|| length.value(row));
+        span(from.value(row), length)
+    };
+    let null = |row: usize| from.is_null(row) || (call.has(2) && length.is_null(row));
+    if is_bytes(call, 0) {
+        let bytes = bytes_of(call, 0)?;
+        let part = |row: usize| -> Result<Option<Vec<u8>>> {
+            if bytes.is_null(row) || null(row) {
+                return Ok(None);
+            }
+            let (skipped, taken) = span(row)?;
+            let bytes = bytes.value(row).iter().skip(skipped).take(taken);
+            Ok(Some(bytes.copied().collect()))
+        };
+        let parts = (0..call.rows).map(part).collect::<Result<BinaryArray>>()?;
+        return Ok(Arc::new(parts));
+    }
+    let texts = call.texts(0)?;
     let part = |row: usize| -> Result<Option<String>> {
-        if texts.is_null(row) || from.is_null(row) || (call.has(2) && length.is_null(row)) {
+        if texts.is_null(row) || null(row) {
             return Ok(None);
         }
-        let start = from.value(row);
-        let end = match call.has(2) {
-            true if length.value(row) < 0 => {
-                return fault(
-                    Fault::InvalidSubstring,
-                    "negative substring length not allowed",
-                );
-            }
-            true => start.saturating_add(length.value(row)),
-            false => i64::MAX,
-        };
-        let skipped = usize::try_from(start.max(1) - 1).unwrap_or(usize::MAX);
-        let taken = usize::try_from(end.saturating_sub(start.max(1)).max(0)).unwrap_or(usize::MAX);
-        Ok(Some(
-            texts.value(row).chars().skip(skipped).take(taken).collect(),
-        ))
+        let (skipped, taken) = span(row)?;
+        let characters = texts.value(row).chars().skip(skipped).take(taken);
+        Ok(Some(characters.collect()))
     };
     Ok(Arc::new(
         (0..call.rows).map(part).collect::<Result<StringArray>>()?,
     ))
 }
 
-fn overlay(call: &Call) -> Result<ArrayRef> {
-    let (texts, others, from, length) = (
-        call.texts(0)?,
-        call.texts(1)?,
-        call.integers(2)?,
-        call.integers(3)?,
-    );
-    let part = |row: usize| {
-        if texts.is_null(row) || others.is_null(row) || from.is_null(row) {
-            return None;
-        }
-        let other = others.value(row);
-        let start = usize::try_from(from.value(row) - 1).ok()?;
-        let length = match call.has(3) {
-            true => usize::try_from(length.value(row)).ok()?,
-            false => other.chars().count(),
-        };
-        let before: String = texts.value(row).chars().take(start).collect();
-        let after: String = texts.value(row).chars().skip(start + length).collect();
-        Some(before + other + &after)
+fn is_bytes(call: &Call, at: usize) -> bool {
+    call.arrays
+        .get(at)
+        .is_some_and(|values| is_bytes_type(values.data_type()))
+}
+
+fn is_bytes_type(kind: &DataType) -> bool {
+    matches!(
+        kind,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView
+    )
+}
+
+fn bytes_of(call: &Call, at: usize) -> Result<BinaryArray> {
+    let bytes = cast(&call.arrays[at], &DataType::Binary)?;
+    Ok(bytes.as_binary::<i32>().clone())
+}
+
+/// How many characters or bytes are left out, and how many are taken from there.
+fn span(start: i64, length: Option<i64>) -> Result<(usize, usize)> {
+    let end = match length {
+        Some(length) if length < 0 => return negative_length(),
+        Some(length) => start.saturating_add(length),
+        None => i64::MAX,
     };
-    Ok(Arc::new((0..call.rows).map(part).collect::<StringArray>()))
+    let skipped = usize::try_from(start.max(1) - 1).unwrap_or(usize::MAX);
+    let taken = usize::try_from(end.saturating_sub(start.max(1)).max(0)).unwrap_or(usize::MAX);
+    Ok((skipped, taken))
+}
+
+fn negative_length<T>() -> Result<T> {
+    fault(
+        Fault::InvalidSubstring,
+        "negative substring length not allowed",
+    )
+}
+
+/// `value` with `other` in the place of a part of it.
+fn overlaid<T: Copy>(value: &[T], other: &[T], start: i64, length: Option<i64>) -> Result<Vec<T>> {
+    if start < 1 {
+        return negative_length();
+    }
+    let length = length.unwrap_or_else(|| i64::try_from(other.len()).unwrap_or(i64::MAX));
+    let (_, before) = span(1, Some(start - 1))?;
+    let (after, _) = span(start.saturating_add(length), None)?;
+    let (before, after) = (before.min(value.len()), after.min(value.len()));
+    Ok([&value[..before], other, &value[after..]].concat())
+}
+
+fn overlay(call: &Call) -> Result<ArrayRef> {
+    let (from, length) = (call.integers(2)?, call.integers(3)?);
+    let place = |row: usize| {
+        let null = from.is_null(row) || (call.has(3) && length.is_null(row));
+        (!null).then(|| {
+            let length = call.has(3).then(|| length.value(row));
+            (from.value(row), length)
+        })
+    };
+    if is_bytes(call, 0) && is_bytes(call, 1) {
+        let (values, others) = (bytes_of(call, 0)?, bytes_of(call, 1)?);
+        let part = |row: usize| match place(row) {
+            Some((start, length)) if values.is_valid(row) && others.is_valid(row) => {
+                overlaid(values.value(row), others.value(row), start, length).map(Some)
+            }
+            _ => Ok(None),
+        };
+        let parts = (0..call.rows).map(part).collect::<Result<BinaryArray>>()?;
+        return Ok(Arc::new(parts));
+    }
+    let (values, others) = (call.texts(0)?, call.texts(1)?);
+    let characters = |text: &str| text.chars().collect::<Vec<char>>();
+    let part = |row: usize| match place(row) {
+        Some((start, length)) if values.is_valid(row) && others.is_valid(row) => {
+            let (value, other) = (characters(values.value(row)), characters(others.value(row)));
+            let overlaid = overlaid(&value, &other, start, length)?;
+            Ok(Some(overlaid.into_iter().collect::<String>()))
+        }
+        _ => Ok(None),
+    };
+    Ok(Arc::new(
+        (0..call.rows).map(part).collect::<Result<StringArray>>()?,
+    ))
 }
 
 fn concat_field(
@@ -433,8 +735,24 @@ pub fn quoted_literal(text: &str) -> String {
 
 /// A name in quotes, where it needs them.
 pub fn quoted_identifier(text: &str) -> String {
-    datafusion_funnel::definition::text::identifier(text).to_string()
+    match KEYWORDS.split(' ').any(|keyword| keyword == text) {
+        true => format!("\"{text}\""),
+        false => datafusion_funnel::definition::text::identifier(text).to_string(),
+    }
 }
+
+/// Words that can't name everything in Postgres, and so are quoted.
+const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric authorization between bigint binary bit boolean both \
+    case cast char character check coalesce collate collation column concurrently constraint create cross \
+    current_catalog current_date current_role current_schema current_time current_timestamp current_user dec \
+    decimal default deferrable desc distinct do else end except exists extract false fetch float for foreign \
+    freeze from full grant greatest group grouping having ilike in initially inner inout int integer intersect \
+    interval into is isnull join lateral leading least left like limit localtime localtimestamp national natural \
+    nchar none normalize not notnull null nullif numeric offset on only or order out outer overlaps overlay \
+    placing position precision primary real references returning right row select session_user setof similar \
+    smallint some substring symmetric table tablesample then time timestamp to trailing treat trim true union \
+    unique user using values varchar variadic verbose when where window with xmlattributes xmlconcat xmlelement \
+    xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable";
 
 /// `format('%s-%I', …)`
 fn format(call: &Call) -> Result<ArrayRef> {

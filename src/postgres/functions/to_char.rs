@@ -42,7 +42,7 @@ const WORDS: [&str; 59] = [
     "HH", "MI", "SS", "MS", "US", "IY", "YY", "MM", "DY", "Dy", "dy", "DD", "ID", "IW", "WW", "AM",
     "PM", "am", "pm", "CC", "TZ", "tz", "RM",
 ];
-const LETTERS: [&str; 10] = ["BC", "AD", "bc", "ad", "OF", "I", "Y", "D", "W", "Q"];
+const LETTERS: [&str; 11] = ["BC", "AD", "bc", "ad", "OF", "I", "Y", "D", "W", "Q", "J"];
 
 /// A piece of a template.
 #[derive(Debug, PartialEq)]
@@ -65,7 +65,12 @@ fn pieces(template: &str) -> Vec<Piece> {
             rest = after;
             continue;
         }
-        if let Some(after) = rest.strip_prefix("FX").or_else(|| rest.strip_prefix("TM")) {
+        if let Some(after) = rest.strip_prefix("TM") {
+            fill = false;
+            rest = after;
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix("FX") {
             rest = after;
             continue;
         }
@@ -231,6 +236,8 @@ fn word_text(moment: &NaiveDateTime, offset: i32, zone: &str, word: &str, fill: 
         "WW" => number(i64::from((moment.ordinal() - 1) / 7 + 1), 2),
         "IW" => number(i64::from(iso.week()), 2),
         "Q" => ((moment.month() - 1) / 3 + 1).to_string(),
+        // Days since the first one of the year 4713 before Christ.
+        "J" => (i64::from(moment.num_days_from_ce()) + 1_721_425).to_string(),
         "CC" => number((year + 99) / 100, 2),
         "BC" | "AD" => if year > 0 { "AD" } else { "BC" }.to_owned(),
         "bc" | "ad" => if year > 0 { "ad" } else { "bc" }.to_owned(),
@@ -433,11 +440,81 @@ fn number(text: &str, most: usize) -> Option<(i32, usize, &str)> {
     Some((number, digits, &text[digits..]))
 }
 
+/// A number from 1 to 3999 in Roman letters; fifteen hashes for any other.
+fn roman(number: &str) -> String {
+    const LETTERS: [(i64, &str); 13] = [
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
+    ];
+    let rounded = rounded(number.trim_start_matches('-'), 0);
+    let mut left = match rounded.trim_end_matches('.').parse::<i64>() {
+        Ok(left @ 1..=3999) if !number.starts_with('-') => left,
+        _ => return "#".repeat(15),
+    };
+    let mut roman = String::new();
+    for (value, letters) in LETTERS {
+        while left >= value {
+            roman.push_str(letters);
+            left -= value;
+        }
+    }
+    roman
+}
+
+/// A number as `1.50e+03`: a digit before the point, as many behind it as the template has.
+fn scientific(number: &str, mantissa: &str) -> String {
+    let behind = mantissa.split_once(['.', 'D']).map_or(0, |(_, part)| {
+        part.chars().filter(|c| matches!(c, '9' | '0')).count()
+    });
+    let (sign, digits) = match number.strip_prefix('-') {
+        Some(digits) => ('-', digits),
+        None => (' ', number),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = format!("{whole}{part}");
+    if !all.bytes().all(|digit| digit.is_ascii_digit()) {
+        // There are no digits of what is not finite.
+        return format!(" #.{}", "#".repeat(behind + 4));
+    }
+    let first = all.find(|digit| digit != '0');
+    let place = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+    let exponent = first.map_or(0, |first| place(whole.len()) - 1 - place(first));
+    let significant = &all[first.unwrap_or(all.len())..];
+    let written = match significant.split_at_checked(1) {
+        Some((digit, rest)) => rounded(&format!("{digit}.{rest}"), behind),
+        None => rounded("0", behind),
+    };
+    let mark = if exponent < 0 { '-' } else { '+' };
+    format!("{sign}{written}e{mark}{:02}", exponent.abs())
+}
+
 /// A number by a template such as `FM999,990.00`.
 pub fn number_text(number: &str, template: &str) -> String {
     let upper = template.to_uppercase();
     let fill = !upper.contains("FM");
     let plain = upper.replace("FM", "");
+    if plain == "RN" {
+        let roman = roman(number);
+        let roman = match template.contains("rn") {
+            true => roman.to_lowercase(),
+            false => roman,
+        };
+        return if fill { format!("{roman:>15}") } else { roman };
+    }
+    if let Some(mantissa) = plain.strip_suffix("EEEE") {
+        return scientific(number, mantissa);
+    }
     let (negative, digits) = match number.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, number),
@@ -530,7 +607,9 @@ pub fn number_text(number: &str, template: &str) -> String {
                 (false, true) => result.push(' '),
                 (false, false) => {}
             },
-            'L' | '$' => result.push('$'),
+            // The sign of the currency, which the locale C has none of.
+            'L' => result.push(' '),
+            '$' => result.push('$'),
             '%' => result.push('%'),
             'M' if characters.peek() == Some(&'I') => {
                 characters.next();
@@ -656,7 +735,7 @@ mod tests {
             ("Day|Month|", "Friday   |February |"),
             ("HH12:MI:SS.MS AM", "03:04:05.678 AM"),
             ("yyyy\"年\"mm\"月\"", "2024年02月"),
-            ("Q Y,YYY D ID DDD WW CC J", "1 2,024 6 5 040 06 21 J"),
+            ("Q Y,YYY D ID DDD WW CC J", "1 2,024 6 5 040 06 21 2460350"),
             ("HH24MISS US OF TZ", "030405 678000 +00 UTC"),
         ] {
             assert_eq!(
@@ -680,6 +759,11 @@ mod tests {
             ("12345", "999", " ###"),
             ("1485", "9G999", " 1,485"),
             ("12", "FM99.99", "12."),
+            ("1000000", "9.99EEEE", " 1.00e+06"),
+            ("-0.00012345", "9.999EEEE", "-1.235e-04"),
+            ("9.999", "9.9EEEE", " 10.0e+00"),
+            ("0", "9.9EEEE", " 0.0e+00"),
+            ("1234", "9EEEE", " 1e+03"),
         ] {
             let expected = expected.to_owned();
             let written = number_text(number, template);

@@ -4,8 +4,8 @@
 //! `json_agg(x)` is `pg_json_list(array_agg(x))`; FILTER and DISTINCT stay with the list.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, Value,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions,
 };
 
 use super::{last_name, syntax};
@@ -15,11 +15,12 @@ pub fn rewrite(function: &mut Function) -> Option<Expr> {
     if function.over.is_some() {
         return None;
     }
+    order_distinct(function);
     match last_name(&function.name).as_str() {
         "percentile_disc" => ordered_set(function, "pg_percentile_disc"),
-        "percentile_cont" if asks_for_a_list(function) => {
-            ordered_set(function, "pg_percentile_cont")
-        }
+        // DataFusion's own rounds where it is between two values.
+        "percentile_cont" => ordered_set(function, "pg_percentile_cont"),
+        "string_agg" => texts(function),
         "mode" => ordered_set(function, "pg_mode"),
         "json_agg" => Some(listed(function, "pg_json_list")),
         "jsonb_agg" => Some(listed(function, "pg_jsonb_list")),
@@ -29,12 +30,51 @@ pub fn rewrite(function: &mut Function) -> Option<Expr> {
     }
 }
 
-fn asks_for_a_list(function: &Function) -> bool {
-    match arguments(function).first() {
-        Some(Expr::Array(_)) => true,
-        Some(Expr::Value(value)) => matches!(&value.value, Value::SingleQuotedString(_)),
-        _ => false,
+/// Values that are distinct come in their order, as in Postgres, which sorts them to find out.
+fn order_distinct(function: &mut Function) {
+    let name = last_name(&function.name);
+    if !matches!(
+        name.as_str(),
+        "string_agg" | "array_agg" | "json_agg" | "jsonb_agg"
+    ) {
+        return;
     }
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    let ordered = |clause: &FunctionArgumentClause| matches!(clause, FunctionArgumentClause::OrderBy(order) if !order.is_empty());
+    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+        && !list.clauses.iter().any(ordered)
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = list.args.first()
+    {
+        let order = OrderByExpr {
+            expr: value.clone(),
+            options: OrderByOptions::default(),
+            with_fill: None,
+        };
+        list.clauses = vec![FunctionArgumentClause::OrderBy(vec![order])];
+    }
+}
+
+/// `string_agg(DISTINCT x, ', ')` and one in an order, of which DataFusion has no two in a query.
+fn texts(function: &mut Function) -> Option<Expr> {
+    let [_, between] = arguments(function).try_into().ok()?;
+    let between = between.clone();
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    if list.duplicate_treatment.is_none() && list.clauses.is_empty() {
+        return None;
+    }
+    let mut list = function.clone();
+    list.name = array_agg();
+    if let FunctionArguments::List(arguments) = &mut list.args {
+        arguments.args.truncate(1);
+    }
+    Some(syntax::call(
+        "pg_text_list",
+        vec![Expr::Function(list), between],
+    ))
 }
 
 fn arguments(function: &Function) -> Vec<&Expr> {

@@ -1,15 +1,17 @@
 //! Expressions in the words that DataFusion plans.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
     Query, SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, UnaryOperator, Value,
+    VisitMut, VisitorMut,
 };
 
 use super::{Scope, aggregates, chains, last_name, relations, syntax};
-use crate::postgres::functions::OVERRIDDEN;
+use crate::postgres::functions::{OVERRIDDEN, regex_of};
 use crate::postgres::{datetime, names, rows, types};
 
 /// Rewrites an expression whose parts are rewritten already.
@@ -29,6 +31,28 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         Expr::BinaryOp { .. } => binary(expression),
         Expr::UnaryOp { .. } => unary(expression),
         Expr::AnyOp { .. } | Expr::AllOp { .. } => any_or_all(expression),
+        // `LIKE ALL (array)`, which sqlparser reads as a function.
+        Expr::Like {
+            negated,
+            expr,
+            pattern,
+            ..
+        } if is_all(pattern) => *expression = like_all("~~", *negated, expr, pattern),
+        Expr::ILike {
+            negated,
+            expr,
+            pattern,
+            ..
+        } if is_all(pattern) => *expression = like_all("~~*", *negated, expr, pattern),
+        Expr::IsNormalized {
+            expr,
+            form,
+            negated,
+        } => {
+            let mut arguments = vec![syntax::take(expr)];
+            arguments.extend(form.map(|form| syntax::text(&form.to_string())));
+            *expression = maybe_not(syntax::call("pg_is_normalized", arguments), *negated);
+        }
         Expr::Like {
             negated,
             expr,
@@ -98,7 +122,35 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
                 vec![syntax::take(time_zone), syntax::take(timestamp)],
             );
         }
+        // Two comparisons: each of them looks at what its sides are.
+        Expr::Between {
+            expr,
+            negated,
+            low,
+            high,
+        } if matches!(
+            expr.as_ref(),
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_)
+        ) =>
+        {
+            let compared = |op: BinaryOperator, bound: &mut Box<Expr>| {
+                Box::new(Expr::BinaryOp {
+                    left: expr.clone(),
+                    op,
+                    right: Box::new(syntax::take(bound)),
+                })
+            };
+            let both = Expr::Nested(Box::new(Expr::BinaryOp {
+                left: compared(BinaryOperator::GtEq, low),
+                op: BinaryOperator::And,
+                right: compared(BinaryOperator::LtEq, high),
+            }));
+            *expression = maybe_not(both, *negated);
+        }
         Expr::Interval(interval) => plain_interval(interval),
+        Expr::Case { operand: None, .. } => {
+            let _ = expression.visit(&mut ListsInCase { queries: 0 });
+        }
         Expr::Case {
             operand,
             conditions,
@@ -141,6 +193,20 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
                 vec![syntax::take(expr), syntax::number(1), syntax::take(length)],
             );
         }
+        Expr::Overlay {
+            expr,
+            overlay_what,
+            overlay_from,
+            overlay_for,
+        } => {
+            let mut arguments = vec![
+                syntax::take(expr),
+                syntax::take(overlay_what),
+                syntax::take(overlay_from),
+            ];
+            arguments.extend(overlay_for.as_mut().map(|length| syntax::take(length)));
+            *expression = syntax::call("pg_overlay", arguments);
+        }
         Expr::Ceil { expr, .. } => *expression = syntax::call("pg_ceil", vec![syntax::take(expr)]),
         Expr::Floor { expr, .. } => {
             *expression = syntax::call("pg_floor", vec![syntax::take(expr)])
@@ -161,7 +227,7 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         Expr::Identifier(ident) if ident.quote_style.is_none() => {
             if matches!(
                 ident.value.to_lowercase().as_str(),
-                "current_schema" | "current_catalog" | "current_role"
+                "current_schema" | "current_catalog" | "current_role" | "localtime"
             ) {
                 *expression = syntax::call(&ident.value.to_lowercase(), Vec::new());
             }
@@ -172,6 +238,8 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         Expr::Value(value) => {
             if let Value::SingleQuotedByteStringLiteral(bits) = &value.value {
                 *expression = cast_call("bit", syntax::text(bits), &[]);
+            } else if let Value::UnicodeStringLiteral(text) = &value.value {
+                *expression = syntax::text(text);
             }
         }
         _ => {}
@@ -211,6 +279,57 @@ fn distinct(expression: &mut Expr) {
         false => Expr::IsNotDistinctFrom(left, operand),
     };
     *expression = whole;
+}
+
+/// `x IN (query)` in a `CASE`, where DataFusion can't join with the query: `x` is looked for in the array of its rows.
+struct ListsInCase {
+    queries: usize,
+}
+
+impl VisitorMut for ListsInCase {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if self.queries == 0
+            && let Expr::InSubquery {
+                expr,
+                subquery,
+                negated,
+            } = expression
+            && let Some(list) = array_of(subquery.as_ref().clone())
+        {
+            let (name, symbol) = match negated {
+                true => ("pg_all", "<>"),
+                false => ("pg_any", "="),
+            };
+            let operands = vec![syntax::text(symbol), syntax::take(expr), list];
+            *expression = syntax::call(name, operands);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_all(pattern: &Expr) -> bool {
+    matches!(pattern, Expr::Function(function) if last_name(&function.name) == "all")
+}
+
+fn like_all(operator: &str, negated: bool, value: &mut Expr, patterns: &mut Expr) -> Expr {
+    let operator = format!("{}{operator}", if negated { "!" } else { "" });
+    let mut operands = vec![syntax::text(&operator), syntax::take(value)];
+    if let Expr::Function(function) = patterns {
+        operands.extend(arguments_of(function).into_iter().cloned());
+    }
+    syntax::call("pg_all", operands)
 }
 
 fn like_any(operator: &str, negated: bool, value: &mut Expr, patterns: &mut Expr) -> Expr {
@@ -301,10 +420,17 @@ fn plain_interval(interval: &mut Interval) {
     let Expr::Value(value) = interval.value.as_mut() else {
         return;
     };
-    let (Value::SingleQuotedString(text), None) = (&mut value.value, &interval.leading_field)
-    else {
+    let Value::SingleQuotedString(text) = &mut value.value else {
         return;
     };
+    // `'2-3' YEAR TO MONTH` says what the text says anyway.
+    if interval.last_field.is_some() && datetime::interval(text).is_some() {
+        interval.leading_field = None;
+        interval.last_field = None;
+    }
+    if interval.leading_field.is_some() {
+        return;
+    }
     if let Some(read) = datetime::interval(text) {
         let (seconds, nanoseconds) = (
             read.nanoseconds / 1_000_000_000,
@@ -326,7 +452,27 @@ fn plain_interval(interval: &mut Interval) {
 fn cast_call(kind: &str, value: Expr, modifiers: &[i64]) -> Expr {
     let mut arguments = vec![value];
     arguments.extend(modifiers.iter().map(|modifier| syntax::number(*modifier)));
+    // So many digits of a second are left.
+    if let ("timestamp" | "timestamptz" | "time", [digits]) = (kind, modifiers) {
+        arguments.truncate(1);
+        let cast = syntax::call(&format!("cast_as_{kind}"), arguments);
+        return syntax::call("pg_time_precision", vec![cast, syntax::number(*digits)]);
+    }
     syntax::call(&format!("cast_as_{kind}"), arguments)
+}
+
+/// How many digits of a second are asked for, if any, where the call is one that Postgres knows.
+fn digits_of(name: &str, arguments: &[&Expr]) -> Option<Vec<i64>> {
+    match arguments {
+        [] => Some(Vec::new()),
+        [Expr::Value(digits)] if matches!(name, "current_timestamp" | "localtimestamp") => {
+            match &digits.value {
+                Value::Number(digits, _) => digits.parse().ok().map(|digits| vec![digits]),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 fn function(expression: &mut Expr) {
@@ -351,14 +497,14 @@ fn function(expression: &mut Expr) {
             | "transaction_timestamp"
             | "statement_timestamp"
             | "localtimestamp"
-    ) && arguments_of(function).is_empty()
+    ) && let Some(digits) = digits_of(&name, &arguments_of(function))
     {
         // DataFusion counts nanoseconds, which end in the year 2262.
         let kind = match name.as_str() {
             "localtimestamp" => "timestamp",
             _ => "timestamptz",
         };
-        *expression = cast_call(kind, syntax::call("now", Vec::new()), &[]);
+        *expression = cast_call(kind, syntax::call("now", Vec::new()), &digits);
         return;
     }
     if let FunctionArguments::None = function.args {
@@ -369,6 +515,7 @@ fn function(expression: &mut Expr) {
             "current_schema",
             "current_catalog",
             "current_role",
+            "localtime",
         ];
         if words.contains(&name.as_str()) {
             *expression = syntax::call(&name, Vec::new());
@@ -389,6 +536,18 @@ fn function(expression: &mut Expr) {
             *expression = rows::element(list.clone());
             return;
         }
+    }
+    if name == "array_positions" {
+        *expression = cast_call("_int4", syntax::take(expression), &[]);
+        return;
+    }
+    if name == "regexp_replace" && arguments_of(function).len() > 4 {
+        function.name = ObjectName::from(vec![Ident::new("pg_regexp_replace")]);
+        return;
+    }
+    if COUNTS.contains(&name.as_str()) {
+        *expression = cast_call("int4", syntax::take(expression), &[]);
+        return;
     }
     if let Some(listed) = aggregates::rewrite(function) {
         *expression = listed;
@@ -448,6 +607,9 @@ fn function(expression: &mut Expr) {
         );
     }
 }
+
+/// Functions that count in integers, and in bigints where they are DataFusion's.
+const COUNTS: [&str; 3] = ["ntile", "regexp_count", "regexp_instr"];
 
 /// Types whose names are functions that cast to them: `date(x)`.
 const CASTS: [&str; 20] = [
@@ -555,6 +717,8 @@ fn renamed(name: &str) -> Option<&'static str> {
         "every" => "bool_and",
         "gen_random_uuid" => "uuid",
         "char_length" => "character_length",
+        "array_remove" => "array_remove_all",
+        "array_replace" => "array_replace_all",
         _ => return None,
     })
 }
@@ -575,6 +739,18 @@ fn array_of(query: Query) -> Option<Expr> {
     Some(Expr::Subquery(Box::new(query)))
 }
 
+/// Whether a query is what [`array_of`] makes: it has one row, an array.
+fn is_array(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return false;
+    };
+    matches!(
+        select.projection.as_slice(),
+        [SelectItem::ExprWithAlias { expr: Expr::Function(function), .. }]
+            if last_name(&function.name) == "pg_array_or_empty"
+    )
+}
+
 fn binary(expression: &mut Expr) {
     let Expr::BinaryOp { left, op, right } = expression else {
         return;
@@ -585,6 +761,33 @@ fn binary(expression: &mut Expr) {
         *op = plain;
     }
     use BinaryOperator as O;
+    if matches!(
+        op,
+        O::PGRegexMatch | O::PGRegexIMatch | O::PGRegexNotMatch | O::PGRegexNotIMatch
+    ) && let Expr::Value(pattern) = right.as_mut()
+        && let Value::SingleQuotedString(pattern) = &mut pattern.value
+    {
+        *pattern = regex_of(pattern);
+    }
+    if matches!(op, O::Overlaps)
+        && let (Expr::Tuple(left), Expr::Tuple(right)) = (left.as_ref(), right.as_ref())
+        && let ([_, _], [_, _]) = (left.as_slice(), right.as_slice())
+    {
+        let ends = left.iter().chain(right).cloned().collect();
+        *expression = syntax::call("pg_overlaps", ends);
+        return;
+    }
+    if matches!(op, O::StringConcat) {
+        // A text beside an array is one of its elements, a literal such as '{a,b}' an array.
+        match (left.as_mut(), right.as_mut()) {
+            (literal, other) | (other, literal)
+                if is_array_text(literal) && !matches!(other, Expr::Value(_)) =>
+            {
+                *literal = syntax::call("pg_read_as", vec![syntax::take(literal), other.clone()]);
+            }
+            _ => {}
+        }
+    }
     let name = match op {
         O::PGExp => "pg_power",
         O::Plus => "pg_plus",
@@ -656,7 +859,7 @@ fn unary(expression: &mut Expr) {
     }
     let name = match op {
         UnaryOperator::BitwiseNot => "pg_bitwise_not",
-        UnaryOperator::PGSquareRoot => "sqrt",
+        UnaryOperator::PGSquareRoot => "pg_sqrt",
         UnaryOperator::PGCubeRoot => "cbrt",
         UnaryOperator::PGAbs => "abs",
         _ => return,
@@ -689,7 +892,9 @@ fn any_or_all(expression: &mut Expr) {
     while let Expr::Nested(nested) = inner {
         inner = nested.as_mut();
     }
-    if let Expr::Subquery(query) = inner {
+    if let Expr::Subquery(query) = inner
+        && !is_array(query)
+    {
         let negated = match (&op, all) {
             (BinaryOperator::Eq, false) => false,
             (BinaryOperator::NotEq, true) => true,

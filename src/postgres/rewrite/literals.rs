@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::last_name;
 
 /// Functions whose result has the type of their arguments.
-const TYPED_BY_ARGUMENTS: [&str; 35] = [
+const TYPED_BY_ARGUMENTS: [&str; 47] = [
     "coalesce",
     "nullif",
     "greatest",
@@ -48,6 +48,18 @@ const TYPED_BY_ARGUMENTS: [&str; 35] = [
     "lcm",
     "unnest",
     "log",
+    "array_append",
+    "array_cat",
+    "array_fill",
+    "array_prepend",
+    "array_remove",
+    "array_replace",
+    "array_positions",
+    "row",
+    "trim_array",
+    "scale",
+    "min_scale",
+    "trim_scale",
 ];
 
 /// Gives the numbers of a select's columns their types.
@@ -101,7 +113,8 @@ pub fn give_values(values: &mut Values) {
     }
 }
 
-fn give(expression: &mut Expr) {
+/// Gives an expression's numbers their types.
+pub fn give(expression: &mut Expr) {
     match expression {
         Expr::Value(value) => {
             if let Value::Number(digits, _) = &value.value
@@ -119,7 +132,11 @@ fn give(expression: &mut Expr) {
         }
         Expr::Nested(inner)
         | Expr::UnaryOp {
-            op: UnaryOperator::Minus | UnaryOperator::Plus,
+            op:
+                UnaryOperator::Minus
+                | UnaryOperator::Plus
+                | UnaryOperator::PGAbs
+                | UnaryOperator::BitwiseNot,
             expr: inner,
         } => give(inner),
         Expr::BinaryOp { left, op, right } if is_arithmetic(op) => {
@@ -174,7 +191,19 @@ fn is_arithmetic(op: &BinaryOperator) -> bool {
     use BinaryOperator as O;
     matches!(
         op,
-        O::Plus | O::Minus | O::Multiply | O::Divide | O::Modulo | O::PGExp | O::StringConcat
+        O::Plus
+            | O::Minus
+            | O::Multiply
+            | O::Divide
+            | O::Modulo
+            | O::PGExp
+            | O::StringConcat
+            | O::BitwiseAnd
+            | O::BitwiseOr
+            | O::BitwiseXor
+            | O::PGBitwiseXor
+            | O::PGBitwiseShiftLeft
+            | O::PGBitwiseShiftRight
     )
 }
 

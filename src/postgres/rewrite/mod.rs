@@ -13,7 +13,7 @@ mod relations;
 mod rows_of_relations;
 mod syntax;
 
-pub use rows_of_relations::ROW_OPERATOR;
+pub use rows_of_relations::{ROW_IS_THERE, ROW_OPERATOR};
 pub use syntax::call;
 
 use std::collections::{HashMap, HashSet};
@@ -21,8 +21,8 @@ use std::ops::ControlFlow;
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, LimitClause, ObjectName, Query, Select, SetExpr, Statement, TableFactor,
-    Visit, VisitMut, Visitor, VisitorMut,
+    Expr, FunctionArg, LimitClause, ObjectName, ObjectType, Query, Select, SetExpr, Statement,
+    TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -52,6 +52,9 @@ pub fn rewrite(statement: &mut Statement, scope: &dyn Scope) {
         scope,
         kept: &mut kept,
     });
+    if let Statement::Query(query) = statement {
+        names::set_apart(query);
+    }
     let _ = statement.visit(&mut Heads);
     let mut rewriter = Rewriter {
         scope,
@@ -249,6 +252,21 @@ struct Rewriter<'a> {
 
 impl VisitorMut for Rewriter<'_> {
     type Break = ();
+
+    fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<()> {
+        // Names that aren't relations to the visitor.
+        if let Statement::Drop {
+            object_type: ObjectType::Table | ObjectType::View,
+            names,
+            ..
+        } = statement
+        {
+            for name in names {
+                relations::qualify(name, &self.own, self.scope);
+            }
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         rows_of_relations::mark(select);

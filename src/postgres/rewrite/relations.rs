@@ -1,13 +1,13 @@
 //! What stands behind FROM: names without a schema, and functions that return rows.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, SelectItem,
-    SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableSampleKind, TableSampleMethod,
-    TableWithJoins, Value,
+    DataType as SqlType, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart,
+    Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableSampleKind,
+    TableSampleMethod, TableWithJoins, Value,
 };
 use std::collections::HashSet;
 
-use super::{Scope, last_name, syntax};
+use super::{Scope, last_name, literals, syntax};
 use crate::postgres::names;
 use crate::postgres::rows;
 
@@ -40,6 +40,21 @@ pub fn name(factor: &mut TableFactor) {
     }
 }
 
+/// Functions whose rows a view of the catalogs shows, and the view.
+const BEHIND_VIEWS: [(&str, &str); 8] = [
+    ("pg_show_all_settings", "pg_settings"),
+    ("pg_timezone_names", "pg_timezone_names"),
+    ("pg_lock_status", "pg_locks"),
+    ("pg_cursor", "pg_cursors"),
+    ("pg_prepared_statement", "pg_prepared_statements"),
+    ("pg_prepared_xact", "pg_prepared_xacts"),
+    ("pg_available_extensions", "pg_available_extensions"),
+    (
+        "pg_available_extension_versions",
+        "pg_available_extension_versions",
+    ),
+];
+
 /// A function that returns rows as a query that unnests the list of them.
 pub fn rewrite(factor: &mut TableFactor, scope: &dyn Scope) {
     match factor {
@@ -58,6 +73,15 @@ pub fn rewrite(factor: &mut TableFactor, scope: &dyn Scope) {
                 return;
             }
             unqualify(name);
+            let view = BEHIND_VIEWS.iter().find(|(behind, _)| *behind == function);
+            if let Some((_, view)) = view {
+                *name = ObjectName::from(vec![Ident::new("pg_catalog"), Ident::new(*view)]);
+                if let TableFactor::Table { args, alias, .. } = factor {
+                    *args = None;
+                    alias.get_or_insert_with(|| named(&function));
+                }
+                return;
+            }
             let arguments = arguments.args.clone();
             if let Some(derived) = function_rows(&function, &arguments, factor, scope) {
                 *factor = derived;
@@ -119,6 +143,9 @@ fn function_rows(
     if rows::RECORDS.iter().any(|(name, _)| *name == function) {
         return records(function, values, factor);
     }
+    if let Some(list) = rows::documents_of(function) {
+        return fields(list, values, alias_of(factor)?);
+    }
     if rows::is_list_function(function) {
         let list = syntax::call(&rows::list_name(function), values);
         return unnested(rows::column_name(function), vec![list], factor);
@@ -175,7 +202,8 @@ fn named_series(factor: &TableFactor) -> Option<TableFactor> {
 }
 
 /// `unnest(a, b) WITH ORDINALITY AS t(x, y, n)`
-fn unnested(function: &str, lists: Vec<Expr>, factor: &TableFactor) -> Option<TableFactor> {
+fn unnested(function: &str, mut lists: Vec<Expr>, factor: &TableFactor) -> Option<TableFactor> {
+    lists.iter_mut().for_each(literals::give);
     let count = lists.len();
     let ordinal = has_ordinality(factor)
         .then(|| syntax::call("unnest", vec![syntax::call("pg_ordinals", lists.clone())]));
@@ -217,13 +245,46 @@ fn records(function: &str, values: Vec<Expr>, factor: &TableFactor) -> Option<Ta
     let (_, columns) = rows::RECORDS.iter().find(|(name, _)| *name == function)?;
     let list = syntax::call(&rows::list_name(function), values);
     let inner = syntax::select(vec![(syntax::call("unnest", vec![list]), "r")])?;
-    let fields: Vec<String> = columns
-        .iter()
-        .map(|column| format!("r['{column}'] AS \"{column}\""))
-        .collect();
+    // A document's value is a document.
+    let document = match function {
+        "json_each" => Some("cast_as_json"),
+        "jsonb_each" => Some("cast_as_jsonb"),
+        _ => None,
+    };
+    let field = |column: &&str| match document {
+        Some(cast) if *column == "value" => format!("{cast}(r['value']) AS \"value\""),
+        _ => format!("r['{column}'] AS \"{column}\""),
+    };
+    let fields: Vec<String> = columns.iter().map(field).collect();
     let query = syntax::over(&format!("SELECT {}", fields.join(", ")), inner, named("s"))?;
     let alias = alias_of(factor).cloned().unwrap_or_else(|| named(function));
     Some(derived(query, Some(alias)))
+}
+
+/// `jsonb_to_recordset(document) AS t(a int, b text)`: the fields of a document's objects, read as the types that the
+/// alias gives them.
+fn fields(list: &str, values: Vec<Expr>, alias: &TableAlias) -> Option<TableFactor> {
+    let field = |column: &TableAliasColumnDef| {
+        let kind = column.data_type.as_ref()?;
+        let key = names::folded(&column.name).replace('\'', "''");
+        let (symbol, kind) = (if is_document(kind) { "->" } else { "->>" }, kind);
+        let name = &column.name;
+        Some(format!("CAST(r {symbol} '{key}' AS {kind}) AS {name}"))
+    };
+    let fields: Vec<String> = alias.columns.iter().map(field).collect::<Option<_>>()?;
+    let inner = syntax::select(vec![(syntax::call(list, values), "r")])?;
+    let query = syntax::over(&format!("SELECT {}", fields.join(", ")), inner, named("s"))?;
+    Some(derived(
+        query,
+        Some(TableAlias {
+            columns: Vec::new(),
+            ..alias.clone()
+        }),
+    ))
+}
+
+fn is_document(kind: &SqlType) -> bool {
+    matches!(kind, SqlType::JSON | SqlType::JSONB)
 }
 
 fn derived(query: Query, alias: Option<TableAlias>) -> TableFactor {

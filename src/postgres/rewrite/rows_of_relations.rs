@@ -7,19 +7,27 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
+    JoinOperator, Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
 };
 
 use super::{last_name, syntax};
 use crate::postgres::names;
 
-/// The operator between a relation's name and nothing.
+/// The operator between a relation's name and whether its rows are there, which an outer join may not find.
 pub const ROW_OPERATOR: &str = "\u{1f}row";
+
+/// What stands behind the operator where they are.
+pub const ROW_IS_THERE: &str = "there";
 
 /// Marks the rows among a select's columns and their functions' arguments.
 pub fn mark(select: &mut Select) {
     let mut relations = Vec::new();
+    let mut there = true;
     for from in &select.from {
+        there &= from
+            .joins
+            .iter()
+            .all(|join| keeps_both(&join.join_operator));
         relations.extend(name_of(&from.relation));
         relations.extend(from.joins.iter().filter_map(|join| name_of(&join.relation)));
     }
@@ -28,6 +36,7 @@ pub fn mark(select: &mut Select) {
     }
     let mut rows = Rows {
         relations: &relations,
+        there,
         queries: 0,
     };
     for item in &mut select.projection {
@@ -47,6 +56,15 @@ pub fn mark(select: &mut Select) {
             };
         }
     }
+}
+
+/// Whether a row of a join has a row of each side.
+fn keeps_both(join: &JoinOperator) -> bool {
+    use JoinOperator as J;
+    matches!(
+        join,
+        J::Join(_) | J::Inner(_) | J::CrossJoin(_) | J::StraightJoin(_)
+    )
 }
 
 /// What a relation with columns is called here; a function's rows have its name as their column.
@@ -70,6 +88,8 @@ fn name_of(factor: &TableFactor) -> Option<String> {
 
 struct Rows<'a> {
     relations: &'a [String],
+    /// Each of their rows is one.
+    there: bool,
     queries: usize,
 }
 
@@ -78,19 +98,19 @@ impl Rows<'_> {
         match expression {
             Expr::Identifier(ident) => {
                 let name = names::folded(ident);
-                let row = self.relations.contains(&name).then(|| row_of(&name))?;
+                let row = self.relations.contains(&name).then(|| self.row_of(&name))?;
                 Some((name, row))
             }
             _ => None,
         }
     }
-}
 
-fn row_of(name: &str) -> Expr {
-    Expr::BinaryOp {
-        left: Box::new(syntax::text(name)),
-        op: BinaryOperator::Custom(ROW_OPERATOR.to_owned()),
-        right: Box::new(syntax::text("")),
+    fn row_of(&self, name: &str) -> Expr {
+        Expr::BinaryOp {
+            left: Box::new(syntax::text(name)),
+            op: BinaryOperator::Custom(ROW_OPERATOR.to_owned()),
+            right: Box::new(syntax::text(if self.there { ROW_IS_THERE } else { "" })),
+        }
     }
 }
 
@@ -121,7 +141,7 @@ impl VisitorMut for Rows<'_> {
                         FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => self.row(value),
                         FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => {
                             let name = last_name(name);
-                            Some((name.clone(), row_of(&name)))
+                            Some((name.clone(), self.row_of(&name)))
                         }
                         _ => None,
                     };

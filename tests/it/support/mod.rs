@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 pub mod raw;
+pub mod remotes;
+pub mod stores;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

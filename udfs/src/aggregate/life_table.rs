@@ -2,7 +2,7 @@
 //!
 //! `life_table(t, outcome)` is a list with an element for each distinct time `t`, ascending: how many follow-ups ended there
 //! as won, as lost, and still open. It is exact: no times are binned. The functions `survival_curve`, `survival_quantile`,
-//! `survival_rmst`, `incidence_curve`, `incidence_at`, `incidence_quantile`, `win_probability` and `logrank` read it.
+//! `survival_rmst`, `incidence_curve`, `incidence_at`, `incidence_quantile`, `win_probability`, `win_probabilities` and `logrank` read it.
 //!
 //! NULL time or outcome: the row is ignored. No rows that count: NULL. Ties: times that are equal as Float64 are one, 0.0 and
 //! -0.0 too. The order of rows doesn't matter.

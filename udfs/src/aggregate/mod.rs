@@ -30,6 +30,7 @@ pub mod window_funnel_detail;
 
 use std::sync::Arc;
 
+use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use self::hits::HitResults;
@@ -51,4 +52,9 @@ pub(crate) fn log_of(call: &AggregateFunctionExpr) -> Option<Log> {
         .or_else(|| window_funnel_detail::log_of(function))
         .or_else(|| sequence::log_of(function))
         .or_else(|| journey::log_of(function, &call.expressions()))
+}
+
+/// Whether an aggregate takes the moment of the statement into its plan when it is simplified.
+pub fn reads_clock(function: &AggregateUDF) -> bool {
+    window_funnel_detail::reads_clock(function)
 }

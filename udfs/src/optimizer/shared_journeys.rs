@@ -246,6 +246,39 @@ impl OptimizerRule for SharedNeeds {
     }
 }
 
+/// An optimized plan with journeys of its own: it shares them with no other execution of the same plan.
+///
+/// # Errors
+/// None of its own.
+pub fn renewed(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut known: Vec<(Arc<Needs>, Arc<Needs>)> = Vec::new();
+    let plan = plan.transform_down_with_subqueries(|node| {
+        let LogicalPlan::TableScan(mut scan) = node else {
+            return Ok(Transformed::no(node));
+        };
+        let table = shared_table(&scan);
+        let Some((table, needs)) = table.and_then(|table| Some((table.clone(), table.needs?)))
+        else {
+            return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+        };
+        let of_plan = known.iter().find(|(old, _)| Arc::ptr_eq(old, &needs));
+        let renewed = match of_plan {
+            Some((_, renewed)) => Arc::clone(renewed),
+            None => {
+                let renewed = Arc::new(needs.renewed());
+                known.push((needs, Arc::clone(&renewed)));
+                renewed
+            }
+        };
+        scan.source = provider_as_source(Arc::new(SharedJourneys {
+            needs: Some(renewed),
+            ..table
+        }));
+        Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+    })?;
+    Ok(plan.data)
+}
+
 /// What a scan asks for.
 struct Asked {
     /// The positions of columns.
@@ -308,6 +341,16 @@ impl Needs {
             predicate: common_predicate(asked),
             references: asked.len(),
             planned: Mutex::new(Turn::new(asked.len())),
+        }
+    }
+
+    /// The same for another execution.
+    fn renewed(&self) -> Self {
+        Self {
+            columns: self.columns.clone(),
+            predicate: self.predicate.clone(),
+            references: self.references,
+            planned: Mutex::new(Turn::new(self.references)),
         }
     }
 }

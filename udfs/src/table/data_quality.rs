@@ -22,7 +22,7 @@
 //! # Arguments
 //! none but the funnel: the whole source is looked at, as of now.
 //!
-//! Cost: a few passes over the source.
+//! Cost: a pass over each source, with two sorts of the moves.
 
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
@@ -58,139 +58,234 @@ fn info() -> FunctionInfo {
     }
 }
 
-/// A check: what it is called, the query that lists what it finds, and SQL of what it is a share of.
-struct Check {
-    problem: &'static str,
-    query: String,
-    total: String,
-}
-
 fn plan(arguments: &mut Arguments) -> Result<LogicalPlan> {
     let call = Call::take_without_segments(arguments)?;
-    let parts: Vec<String> = checks(&call.funnel)
-        .iter()
-        .enumerate()
-        .map(|(at, check)| {
-            format!(
-                "SELECT {at} AS no, '{}' AS problem, (SELECT count(*) FROM ({}) AS found) AS count, \
-                 ({}) AS n, {} AS query",
-                check.problem,
-                check.query,
-                check.total,
-                literal(&check.query)
-            )
-        })
-        .collect();
-    let query = format!(
-        "SELECT problem, count, n, CASE WHEN n > 0 THEN count / CAST(n AS double precision) END AS share, query\n\
-         FROM (\n  {}\n) AS checks\nORDER BY no",
-        parts.join("\n  UNION ALL\n  ")
-    );
+    let query = Checks::of(&call.funnel).query();
     sql::plan(arguments, call.written(), &query)
 }
 
-fn checks(funnel: &ResolvedFunnel) -> Vec<Check> {
-    let mut checks = move_checks(funnel);
-    checks.extend(journey_checks(funnel));
-    let name = literal(&funnel.definition.name);
-    for (kind, problem) in [
-        (RelatedKind::Followups, "orphan_followups"),
-        (RelatedKind::Orders, "orphan_orders"),
-        (RelatedKind::Touches, "orphan_touches"),
-        (RelatedKind::LossTags, "orphan_loss_tags"),
-    ] {
-        if matches!(funnel.related(kind), Some(Ok(_))) {
-            let source = format!("funnel_source({name}, '{}')", kind.keyword().to_lowercase());
-            let entity = identifier(&funnel.entity_name);
-            checks.push(Check {
+/// A check: what it is called, the query that lists what it finds, and the [`Pass`] that counts them, under the check's name,
+/// and what they are a share of, under the name with `_of`.
+struct Check {
+    problem: &'static str,
+    query: String,
+    pass: &'static str,
+}
+
+/// Counts over some rows that one pass finds: a query of one row.
+struct Pass {
+    name: &'static str,
+    query: String,
+}
+
+/// The checks of a funnel, with the passes that their counts come from.
+#[derive(Default)]
+struct Checks {
+    passes: Vec<Pass>,
+    checks: Vec<Check>,
+}
+
+impl Checks {
+    fn of(funnel: &ResolvedFunnel) -> Self {
+        let mut checks = Self::default();
+        checks.moves(funnel);
+        checks.journeys(funnel);
+        checks.sources(funnel);
+        checks
+    }
+
+    /// A pass over the rows of `from`, and checks by their names, the queries that list what they find, the condition that
+    /// tells it among these rows, and the one that tells what it is a share of; where it is empty, these are all rows.
+    fn add(
+        &mut self,
+        pass: &'static str,
+        from: &str,
+        checks: Vec<(&'static str, String, String, &str)>,
+    ) {
+        let mut columns = Vec::new();
+        for (problem, query, condition, of) in checks {
+            columns.push(format!("{} AS {problem}", counted(&condition)));
+            columns.push(format!("{} AS {problem}_of", counted(of)));
+            self.checks.push(Check {
                 problem,
-                query: format!(
-                    "SELECT * FROM {source} AS s WHERE NOT EXISTS (SELECT 1 FROM journeys({name}) AS j WHERE j.{entity} = s.entity)"
-                ),
-                total: format!("SELECT count(*) FROM {source}"),
+                query,
+                pass,
             });
         }
-    }
-    if let Some(Ok(rows)) = funnel.related(RelatedKind::LossTags)
-        && rows.columns.iter().any(|(name, _)| name == "stage")
-    {
-        let source = format!("funnel_source({name}, 'loss_tags')");
-        let stages = funnel.stage_names();
-        let stages: Vec<String> = stages.iter().map(|stage| literal(stage)).collect();
-        checks.push(Check {
-            problem: "unknown_stages",
-            query: format!(
-                "SELECT * FROM {source} WHERE stage NOT IN ({})",
-                stages.join(", ")
-            ),
-            total: format!("SELECT count(stage) FROM {source}"),
+        self.passes.push(Pass {
+            name: pass,
+            query: format!("SELECT {} FROM {from}", columns.join(", ")),
         });
     }
-    checks
-}
 
-fn move_checks(funnel: &ResolvedFunnel) -> Vec<Check> {
-    let name = literal(&funnel.definition.name);
-    let entity = identifier(&funnel.entity_name);
-    let moves = format!("stage_moves({name})");
-    let of_moves = format!("SELECT count(*) FROM {moves}");
-    let mut checks = vec![
-        Check {
-            problem: "bulk_moves",
-            query: format!(
-                "SELECT * FROM (SELECT *, count(*) OVER (PARTITION BY actor, stage_no, lost, at) AS moved_at_once \
-                 FROM {moves} WHERE actor IS NOT NULL AND to_local_time(at) <> date_trunc('day', to_local_time(at))) AS counted WHERE moved_at_once >= {BULK}"
-            ),
-            total: of_moves.clone(),
-        },
-        Check {
-            problem: "backdated_moves",
-            query: format!(
-                "SELECT * FROM (SELECT *, max(first_at) OVER (PARTITION BY {entity} ORDER BY stage_no \
-                 RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier_stage_at \
-                 FROM (SELECT *, min(at) OVER (PARTITION BY {entity}, stage_no) AS first_at \
-                 FROM {moves} WHERE NOT lost) AS firsts) AS ordered WHERE at < earlier_stage_at"
-            ),
-            total: format!("SELECT count(*) FROM {moves} WHERE NOT lost"),
-        },
-        Check {
-            problem: "duplicate_moves",
-            query: format!(
-                "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {entity}, stage_no, lost, at) AS copy \
-                 FROM {moves}) AS copies WHERE copy > 1"
-            ),
-            total: of_moves.clone(),
-        },
-        Check {
-            problem: "future_moves",
-            query: format!("SELECT * FROM {moves} WHERE at > now()"),
-            total: of_moves,
-        },
-    ];
-    if matches!(funnel.shape, Shape::Events { .. }) {
+    fn moves(&mut self, funnel: &ResolvedFunnel) {
+        let name = literal(&funnel.definition.name);
+        let entity = identifier(&funnel.entity_name);
+        let moves = format!("stage_moves({name})");
         let all = format!("stage_moves({name}, unmatched => true)");
-        checks.push(Check {
-            problem: "unmatched_rows",
-            query: format!("SELECT * FROM {all} WHERE stage IS NULL AND NOT lost"),
-            total: format!("SELECT count(*) FROM {all}"),
-        });
+        let is_log = matches!(funnel.shape, Shape::Events { .. });
+        let rows = if is_log { &all } else { &moves };
+        let is_move = "(lost OR stage IS NOT NULL)";
+        let at_a_moment =
+            "actor IS NOT NULL AND to_local_time(at) <> date_trunc('day', to_local_time(at))";
+        let mut checks = vec![
+            (
+                "bulk_moves",
+                format!(
+                    "SELECT * FROM (SELECT *, count(*) OVER (PARTITION BY actor, stage_no, lost, at) AS moved_at_once \
+                     FROM {moves} WHERE {at_a_moment}) AS counted WHERE moved_at_once >= {BULK}"
+                ),
+                format!("{is_move} AND {at_a_moment} AND moved_at_once >= {BULK}"),
+                is_move,
+            ),
+            (
+                "backdated_moves",
+                format!(
+                    "SELECT * FROM (SELECT *, max(first_at) OVER (PARTITION BY {entity} ORDER BY stage_no \
+                     RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier_stage_at \
+                     FROM (SELECT *, min(at) OVER (PARTITION BY {entity}, stage_no) AS first_at \
+                     FROM {moves} WHERE NOT lost) AS firsts) AS ordered WHERE at < earlier_stage_at"
+                ),
+                "stage_no IS NOT NULL AND at < earlier_stage_at".to_owned(),
+                "stage_no IS NOT NULL",
+            ),
+            (
+                "duplicate_moves",
+                format!(
+                    "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {entity}, stage_no, lost, at) AS copy \
+                     FROM {moves}) AS copies WHERE copy > 1"
+                ),
+                format!("{is_move} AND copy > 1"),
+                is_move,
+            ),
+            (
+                "future_moves",
+                format!("SELECT * FROM {moves} WHERE at > now()"),
+                format!("{is_move} AND at > now()"),
+                is_move,
+            ),
+        ];
+        if is_log {
+            checks.push((
+                "unmatched_rows",
+                format!("SELECT * FROM {all} WHERE stage IS NULL AND NOT lost"),
+                format!("NOT {is_move}"),
+                "",
+            ));
+        }
+        // Losses and rows that are no moves have no stage: as stage 0 they are before all, with no moment that counts.
+        let from = format!(
+            "(SELECT *, max(first_at) OVER (PARTITION BY {entity} ORDER BY coalesce(stage_no, 0) \
+             RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier_stage_at \
+             FROM (SELECT *, CASE WHEN stage_no IS NOT NULL THEN min(at) OVER (PARTITION BY {entity}, stage_no) END AS first_at, \
+             row_number() OVER (PARTITION BY {entity}, stage_no, lost, at) AS copy, \
+             count(*) OVER (PARTITION BY actor, stage_no, lost, at) AS moved_at_once \
+             FROM {rows}) AS firsts) AS ordered"
+        );
+        self.add("moves", &from, checks);
     }
-    checks
+
+    fn journeys(&mut self, funnel: &ResolvedFunnel) {
+        let name = literal(&funnel.definition.name);
+        let stages = format!("journey_stages({name})");
+        self.add(
+            "stages",
+            &stages,
+            vec![(
+                "skipped_stages",
+                format!("SELECT * FROM {stages} WHERE skipped"),
+                "skipped".to_owned(),
+                "",
+            )],
+        );
+        if funnel.owner.is_some() {
+            let journeys = format!("journeys({name})");
+            self.add(
+                "journeys",
+                &journeys,
+                vec![(
+                    "no_owner",
+                    format!("SELECT * FROM {journeys} WHERE owner IS NULL"),
+                    "owner IS NULL".to_owned(),
+                    "",
+                )],
+            );
+        }
+    }
+
+    fn sources(&mut self, funnel: &ResolvedFunnel) {
+        let name = literal(&funnel.definition.name);
+        let entity = identifier(&funnel.entity_name);
+        for (kind, pass, problem) in [
+            (RelatedKind::Followups, "followups", "orphan_followups"),
+            (RelatedKind::Orders, "orders", "orphan_orders"),
+            (RelatedKind::Touches, "touches", "orphan_touches"),
+            (RelatedKind::LossTags, "loss_tags", "orphan_loss_tags"),
+        ] {
+            let Some(Ok(source)) = funnel.related(kind) else {
+                continue;
+            };
+            let rows = format!("funnel_source({name}, {})", literal(pass));
+            let mut checks = vec![(
+                problem,
+                format!(
+                    "SELECT * FROM {rows} AS s WHERE NOT EXISTS (SELECT 1 FROM journeys({name}) AS j WHERE j.{entity} = s.entity)"
+                ),
+                "j.known IS NULL".to_owned(),
+                "",
+            )];
+            let has_stage = source.columns.iter().any(|(name, _)| name == "stage");
+            if matches!(kind, RelatedKind::LossTags) && has_stage {
+                let stages = funnel.stage_names();
+                let stages: Vec<String> = stages.iter().map(|stage| literal(stage)).collect();
+                let stages = stages.join(", ");
+                checks.push((
+                    "unknown_stages",
+                    format!("SELECT * FROM {rows} WHERE stage NOT IN ({stages})"),
+                    format!("s.stage NOT IN ({stages})"),
+                    "s.stage IS NOT NULL",
+                ));
+            }
+            let from = format!(
+                "{rows} AS s LEFT JOIN (SELECT {entity} AS known FROM journeys({name}) GROUP BY {entity}) AS j ON j.known = s.entity"
+            );
+            self.add(pass, &from, checks);
+        }
+    }
+
+    fn query(&self) -> String {
+        let checks = self.checks.iter().enumerate();
+        let (mut rows, mut counts, mut totals) = (Vec::new(), Vec::new(), Vec::new());
+        for (no, check) in checks {
+            let Check {
+                problem,
+                query,
+                pass,
+            } = check;
+            rows.push(format!("({no}, '{problem}', {})", literal(query)));
+            counts.push(format!("WHEN {no} THEN {pass}.{problem}"));
+            totals.push(format!("WHEN {no} THEN {pass}.{problem}_of"));
+        }
+        let passes = self.passes.iter().map(|pass| {
+            let Pass { name, query } = pass;
+            format!("\n  CROSS JOIN ({query}) AS {name}")
+        });
+        format!(
+            "SELECT problem, count, n, CASE WHEN n > 0 THEN count / CAST(n AS double precision) END AS share, query\n\
+             FROM (\n  SELECT no, problem, CASE no {} END AS count, CASE no {} END AS n, query\n  \
+             FROM (VALUES {}) AS checks (no, problem, query){}\n) AS counted\nORDER BY no",
+            counts.join(" "),
+            totals.join(" "),
+            rows.join(", "),
+            passes.collect::<String>()
+        )
+    }
 }
 
-fn journey_checks(funnel: &ResolvedFunnel) -> Vec<Check> {
-    let name = literal(&funnel.definition.name);
-    let mut checks = vec![Check {
-        problem: "skipped_stages",
-        query: format!("SELECT * FROM journey_stages({name}) WHERE skipped"),
-        total: format!("SELECT count(*) FROM journey_stages({name})"),
-    }];
-    if funnel.owner.is_some() {
-        checks.push(Check {
-            problem: "no_owner",
-            query: format!("SELECT * FROM journeys({name}) WHERE owner IS NULL"),
-            total: format!("SELECT count(*) FROM journeys({name})"),
-        });
+/// SQL of the number of rows that meet a condition; of all where it is empty.
+fn counted(condition: &str) -> String {
+    match condition {
+        "" => "count(*)".to_owned(),
+        condition => format!("count(*) FILTER (WHERE {condition})"),
     }
-    checks
 }

@@ -504,7 +504,7 @@ impl Reasons {
         );
         let share = say(
             Words {
-                en: "Of the deals lost at {}, {} of {} have the {} {} ({} %, 95 % interval {} to {}).",
+                en: "Of the deals lost at {}, {} of {} have the {} {} ({}%, 95% interval {} to {}).",
                 zh: "在 {} 流失的商机中，{} / {} 有{}“{}”（{}%，95% 区间 {} 到 {}）。",
             },
             &[
@@ -543,14 +543,14 @@ impl Reasons {
         let times: Vec<&str> = times.iter().map(String::as_str).collect();
         let beyond = say(
             Words {
-                en: " The odds of it are {} times those of the other segments (95 % interval {} to {}), which is beyond chance (q {}).",
+                en: " The odds of it are {} times those of the other segments (95% interval {} to {}), which is beyond chance (q {}).",
                 zh: "其几率是其他分组的 {} 倍（95% 区间 {} 到 {}），超出偶然（q {}）。",
             },
             &times,
         );
         let within = say(
             Words {
-                en: " The odds of it are {} times those of the other segments (95 % interval {} to {}), which may be chance (q {}).",
+                en: " The odds of it are {} times those of the other segments (95% interval {} to {}), which may be chance (q {}).",
                 zh: "其几率是其他分组的 {} 倍（95% 区间 {} 到 {}），可能只是偶然（q {}）。",
             },
             &times,
@@ -577,21 +577,21 @@ impl Reasons {
         let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
         let rising = say(
             Words {
-                en: " Its share rose by {} points, to {} % of {} from {} % of {}: beyond chance (q {}).",
+                en: " Its share rose by {} points, to {}% of {} from {}% of {}: beyond chance (q {}).",
                 zh: "占比上升 {} 个百分点，现为 {}%（共 {} 个），此前 {}%（共 {} 个）：超出偶然（q {}）。",
             },
             &changed,
         );
         let falling = say(
             Words {
-                en: " Its share fell by {} points, to {} % of {} from {} % of {}: beyond chance (q {}).",
+                en: " Its share fell by {} points, to {}% of {} from {}% of {}: beyond chance (q {}).",
                 zh: "占比下降 {} 个百分点，现为 {}%（共 {} 个），此前 {}%（共 {} 个）：超出偶然（q {}）。",
             },
             &changed,
         );
         let steady = say(
             Words {
-                en: " Against the period before, its share moved by {} points ({} % of {}, before {} % of {}), which may be chance (q {}).",
+                en: " Against the period before, its share moved by {} points ({}% of {}, before {}% of {}), which may be chance (q {}).",
                 zh: "与上一周期相比，占比变动 {} 个百分点（现 {}%，共 {} 个；此前 {}%，共 {} 个），可能只是偶然（q {}）。",
             },
             &changed,

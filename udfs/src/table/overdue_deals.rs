@@ -100,42 +100,58 @@ fn query(durations: &Durations, call: &Call, q: f64) -> String {
         pairs.collect::<String>()
     };
     let as_of = call.as_of();
-    let mut open = vec![entity.clone()];
-    open.extend(segments.projected());
-    open.extend(
-        [
-            "owner AS __owner",
-            "stage_no",
-            "stage",
-            "stage_entered_at",
-            "__t",
-            "value",
-        ]
-        .map(str::to_owned),
-    );
+    // What is known of a deal: a name that can't meet one of the funnel's, and where it is from.
+    let known = [
+        ("__entity", entity.as_str()),
+        ("__owner", "owner"),
+        ("__stage_no", "stage_no"),
+        ("__stage", "stage"),
+        ("__entered_at", "stage_entered_at"),
+        ("__days", "__t"),
+        ("__value", "value"),
+    ];
+    let mut open = segments.projected();
+    open.extend(known.map(|(name, column)| format!("{column} AS {name}")));
     open.push(format!(
-        "greatest((CAST({as_of} AS bigint) - CAST(started_at AS bigint)) / 86400000000.0, 0.0) AS age"
+        "greatest((CAST({as_of} AS bigint) - CAST(started_at AS bigint)) / 86400000000.0, 0.0) AS __age"
     ));
+    let limits = {
+        let mut grouped = durations.grouped();
+        grouped.push(format!("survival_quantile(life_table, {q}) AS __limit"));
+        format!(
+            "SELECT {} FROM {}",
+            grouped.join(", "),
+            durations.life_tables(&[])
+        )
+    };
     let mut cycles = segments.projected();
     cycles.push(format!(
         "life_table(greatest((CAST(coalesce(ended_at, {as_of}) AS bigint) - CAST(started_at AS bigint)) / 86400000000.0, 0.0), status) AS life_table"
     ));
-    let group = match segments.names.is_empty() {
+    let group_of = |columns: &[String]| match columns.is_empty() {
         true => String::new(),
-        false => format!(" GROUP BY {}", segments.columns().join(", ")),
+        false => format!(" GROUP BY {}", columns.join(", ")),
     };
-    let mut columns = vec![format!("deals.{entity} AS {entity}")];
-    columns.extend(
-        segments
-            .shown(&COLUMNS)
-            .iter()
-            .map(|column| format!("deals.{column}")),
-    );
+    // A life table is as large as the funnel. Beside each deal there would be a copy of it, so the deals of a segment come to
+    // theirs, as lists.
+    let listed = || known.iter().map(|(name, _)| *name).chain(["__limit"]);
+    let of_deals = |column: &String| format!("deals.{column}");
+    let grouped: Vec<String> = segments.grouped().iter().map(of_deals).collect();
+    let mut late = grouped.clone();
+    late.extend(listed().map(|name| format!("array_agg({name}) AS {name}")));
+    late.push("array_agg(__age) AS __age".to_owned());
+    let mut each: Vec<String> = segments
+        .grouped()
+        .iter()
+        .map(|name| format!("late.{name} AS {name}"))
+        .collect();
+    each.extend(listed().map(|name| format!("unnest(late.{name}) AS {name}")));
+    each.push("unnest(win_probabilities(cycles.life_table, late.__age)) AS __chance".to_owned());
     let (followup, join) = match call.funnel.related(RelatedKind::Followups) {
         Some(Ok(_)) => (
             "last_followup_at",
             format!(
-                "\nLEFT JOIN (SELECT entity, max(at) AS last_followup_at FROM funnel_source({}, 'followups', as_of => {as_of}) GROUP BY entity) AS followed ON followed.entity = deals.{entity}",
+                "\nLEFT JOIN (SELECT entity, max(at) AS last_followup_at FROM funnel_source({}, 'followups', as_of => {as_of}) GROUP BY entity) AS followed ON followed.entity = overdue.__entity",
                 literal(&call.funnel.definition.name)
             ),
         ),
@@ -144,39 +160,29 @@ fn query(durations: &Durations, call: &Call, q: f64) -> String {
             String::new(),
         ),
     };
-    let text = segments
-        .grouped()
-        .iter()
-        .map(|name| format!("coalesce(CAST(deals.{name} AS text), '(null)')"))
-        .collect::<Vec<_>>()
-        .join(" || ' · ' || ");
-    let text = if text.is_empty() { "'all'" } else { &text };
+    let mut columns = vec![format!("__entity AS {entity}")];
+    columns.extend(segments.shown(&COLUMNS));
     columns.extend([
-        format!("{text} AS segment"),
-        "__owner AS owner".to_owned(),
-        "deals.stage_no AS stage_no, deals.stage AS stage, stage_entered_at, __t AS days, limit_days".to_owned(),
-        "__t - limit_days AS overdue_days".to_owned(),
-        "win_probability(cycles.life_table, age) AS p_still_win".to_owned(),
-        "value".to_owned(),
+        format!("{} AS segment", segments.text()),
+        "__owner AS owner, __stage_no AS stage_no, __stage AS stage, __entered_at AS stage_entered_at".to_owned(),
+        "__days AS days, __limit AS limit_days, __days - __limit AS overdue_days".to_owned(),
+        "__chance AS p_still_win, __value AS value".to_owned(),
         followup.to_owned(),
     ]);
-    let limits = {
-        let mut grouped = durations.grouped();
-        grouped.push(format!("survival_quantile(life_table, {q}) AS limit_days"));
-        format!(
-            "SELECT {} FROM {}",
-            grouped.join(", "),
-            durations.life_tables(&[])
-        )
-    };
     format!(
-        "SELECT\n{}\nFROM (\n  SELECT {} FROM {} WHERE __outcome = 'open'\n) AS deals\nJOIN (\n{limits}\n) AS limits ON limits.stage_no = deals.stage_no{}\nJOIN (\n  SELECT {} FROM {}{group}\n) AS cycles ON true{}{join}\nWHERE __t > limit_days\nORDER BY overdue_days DESC, deals.{entity}",
+        "SELECT\n{}\nFROM (\n  SELECT {}\n  FROM (\n    SELECT {}\n    FROM (SELECT {} FROM {} WHERE __outcome = 'open') AS deals\n    \
+         JOIN ({limits}) AS limits ON limits.stage_no = deals.__stage_no{}\n    WHERE __days > __limit{} HAVING count(*) > 0\n  ) AS late\n  \
+         JOIN (SELECT {} FROM {}{}) AS cycles ON true{}\n) AS overdue{join}\nORDER BY overdue_days DESC, __entity",
         lines(&columns),
+        each.join(", "),
+        late.join(", "),
         open.join(", "),
         durations.rows(),
         same("limits", "deals"),
+        group_of(&grouped),
         cycles.join(", "),
         call.journeys(),
-        same("cycles", "deals"),
+        group_of(&segments.columns()),
+        same("cycles", "late"),
     )
 }

@@ -63,9 +63,9 @@ pub fn signed(number: &str) -> String {
     )
 }
 
-/// A fraction in percent with exactly one decimal and the sign for it: `12.0 %`.
+/// A fraction in percent with exactly one decimal and the sign for it: `12.0%`.
 pub fn in_percent(fraction: &str) -> String {
-    format!("{} || ' %'", percent(fraction))
+    format!("{} || '%'", percent(fraction))
 }
 
 /// A number of points between two fractions, in percent, with its sign: `-12.0`.

@@ -109,6 +109,10 @@ pub(super) fn log_of(function: &AggregateUDF) -> Option<Log> {
     planned.map(|_| Log::OfAllRows)
 }
 
+pub(super) fn reads_clock(function: &AggregateUDF) -> bool {
+    function.inner().downcast_ref::<Detail>().is_some()
+}
+
 fn page(description: &'static str, syntax: &'static str) -> Documentation {
     Documentation::builder(DOC_SECTION_GENERAL, description, syntax)
         .with_argument(

@@ -8,10 +8,11 @@ pub mod incidence_at;
 pub mod incidence_curve;
 pub mod logrank;
 pub mod survival_curve;
+pub mod win_probabilities;
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, StructArray};
+use datafusion::arrow::array::{Array, ArrayRef, Float64Array, Int64Array, ListArray};
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::Result;
@@ -43,6 +44,7 @@ pub fn udfs() -> Vec<Arc<ScalarUDF>> {
         figures::survival_rmst_udf(),
         figures::survival_rmst_se_udf(),
         figures::win_probability_udf(),
+        win_probabilities::win_probabilities_udf(),
     ]
 }
 
@@ -78,10 +80,10 @@ fn fields(parts: &[(&str, DataType)]) -> Fields {
 }
 
 /// A list for each row, its elements made of all rows' together; `None` is NULL.
-fn lists<T>(
+fn lists<T, E: Array + 'static>(
     rows: Vec<Option<Vec<T>>>,
     item: FieldRef,
-    elements: impl FnOnce(&[T]) -> Result<StructArray>,
+    elements: impl FnOnce(&[T]) -> Result<E>,
 ) -> Result<ArrayRef> {
     let nulls = rows.iter().map(Option::is_some).collect::<NullBuffer>();
     let lengths = rows.iter().map(|row| row.as_ref().map_or(0, Vec::len));

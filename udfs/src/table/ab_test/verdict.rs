@@ -78,21 +78,21 @@ impl Test {
         let winner = said(
             words(
                 "{} more, between {} and {}: beyond chance. ",
-                "高出 {},在 {} 至 {}之间,不是偶然。",
+                "高出 {}，在 {} 至 {}之间，不是偶然。",
             ),
             &[&diff, &lo, &hi],
         );
         let loser = said(
             words(
                 "{} less, between {} and {}: beyond chance. ",
-                "低了 {},在 {} 至 {}之间,不是偶然。",
+                "低了 {}，在 {} 至 {}之间，不是偶然。",
             ),
             &[&fallen, &fallen_lo, &fallen_hi],
         );
         let open = said(
             words(
                 "The difference of {} may be chance: it lies between {} and {}. Keep running.",
-                "相差 {},可能只是偶然(在 {} 至 {}之间),请继续观察。",
+                "相差 {}，可能只是偶然（在 {} 至 {}之间），请继续观察。",
             ),
             &[&diff, &lo, &hi],
         );
@@ -120,7 +120,7 @@ impl Test {
                 said(
                     words(
                         "The arms don't have the sizes that they should (p < 0.001): the assignment is broken, and nothing here can be believed. Find out who gets lost on the way into an arm.",
-                        "各组人数与设定的比例不符(p < 0.001):分组出了问题,这里的结果都不可信。请先查清谁没有进入应进的组。",
+                        "各组人数与设定的比例不符（p < 0.001）：分组出了问题，这里的结果都不可信。请先查清谁没有进入应进的组。",
                     ),
                     &[],
                 ),
@@ -130,7 +130,7 @@ impl Test {
                 said(
                     words(
                         "There is nothing to compare with: the baseline {} has no results.",
-                        "无从比较:基线 {} 没有结果。",
+                        "无从比较：基线 {} 没有结果。",
                     ),
                     &[&base],
                 ),
@@ -140,7 +140,7 @@ impl Test {
                 said(
                     words(
                         "No result is known yet: nobody had the whole time.",
-                        "还没有结果:没有一条走完了规定的时间。",
+                        "还没有结果：没有一条走完了规定的时间。",
                     ),
                     &[],
                 ),
@@ -153,7 +153,7 @@ impl Test {
                     said(
                         words(
                             "Early and late results contradict each other, so there is no one difference. Compare by period.",
-                            "前后结果相互矛盾,差异并不稳定。请分时段比较。",
+                            "前后结果相互矛盾，差异并不稳定。请分时段比较。",
                         ),
                         &[],
                     )
@@ -167,7 +167,7 @@ impl Test {
                     said(
                         words(
                             "Too few results to tell anything. Keep running.",
-                            "结果太少,还看不出什么,请继续观察。"
+                            "结果太少，还看不出什么，请继续观察。"
                         ),
                         &[],
                     )
@@ -181,7 +181,7 @@ impl Test {
                     said(
                         words(
                             "The difference lies between {} and {}, too little to matter: either will do.",
-                            "差异在 {} 至 {}之间,小到没有实际意义,用哪个都行。",
+                            "差异在 {} 至 {}之间，小到没有实际意义，用哪个都行。",
                         ),
                         &[&lo, &hi],
                     )
@@ -195,7 +195,7 @@ impl Test {
                     said(
                         words(
                             "The difference of {} comes from the kind of leads it gets, not from {} itself: at an equal mix of {} it is {} (between {} and {}).",
-                            "相差 {},但来自线索构成,而不是 {} 本身:在相同的 {} 构成下只差 {}(在 {} 至 {}之间)。",
+                            "相差 {}，但来自线索构成，而不是 {} 本身：在相同的 {} 构成下只差 {}（在 {} 至 {}之间）。",
                         ),
                         &self
                             .mix_values(&diff)
@@ -221,7 +221,7 @@ impl Test {
                     said(
                         words(
                             "The difference of {} is beyond chance as it is, but at an equal mix of {} it is {} (between {} and {}), which may be chance. Keep running.",
-                            "表面上相差 {},不是偶然;但在相同的 {} 构成下相差 {}(在 {} 至 {}之间),可能只是偶然,请继续观察。",
+                            "表面上相差 {}，不是偶然；但在相同的 {} 构成下相差 {}（在 {} 至 {}之间），可能只是偶然，请继续观察。",
                         ),
                         &self
                             .equal_mix_values(&diff)
@@ -249,7 +249,7 @@ impl Test {
         if self.is_assigned {
             let random = words(
                 "Arms were assigned at random, so the difference is their doing.",
-                "分组是随机的,所以差异是它带来的(因果)。",
+                "分组是随机的，所以差异是它带来的（因果）。",
             );
             return self.language.sql(random, &[]);
         }
@@ -257,7 +257,7 @@ impl Test {
         let associated = self.language.sql(
             words(
                 "This is association, not cause: nobody assigned {} at random.",
-                "这是相关,不是因果:{} 不是随机分配的。",
+                "这是相关，不是因果：{} 不是随机分配的。",
             ),
             &[&name],
         );
@@ -268,7 +268,7 @@ impl Test {
         let mixed = self.language.sql(
             words(
                 " At an equal mix of {} the difference is {} (between {} and {}).",
-                "在相同的 {} 构成下相差 {}(在 {} 至 {}之间)。",
+                "在相同的 {} 构成下相差 {}（在 {} 至 {}之间）。",
             ),
             &values
                 .iter()
@@ -305,7 +305,7 @@ impl Test {
         let text = self.language.sql(
             words(
                 " Those still open count as not converted: give age to compare at equal age.",
-                "还在进行的按未转化计:请给出 age,按相同时长比较。",
+                "还在进行的按未转化计：请给出 age，按相同时长比较。",
             ),
             &[],
         );
@@ -321,21 +321,21 @@ impl Test {
             (true, _) => self.language.sql(
                 words(
                     "{}: {} each (of {}), {}: {} each (of {}). ",
-                    "{}:平均每个 {}(共 {} 个),{}:平均 {}(共 {} 个)。",
+                    "{}：平均每个 {}（共 {} 个），{}：平均 {}（共 {} 个）。",
                 ),
                 &["arm", &own, n, &base, &of_base, base_n],
             ),
             (false, Some(goal)) => self.language.sql(
                 words(
                     "{}: {} of {} reach {}, {}: {} of {}. ",
-                    "{}:{}({} 个)达到 {},{}:{}({} 个)。",
+                    "{}：{}（{} 个）达到 {}，{}：{}（{} 个）。",
                 ),
                 &["arm", &own, n, &literal(goal), &base, &of_base, base_n],
             ),
             (false, None) => self.language.sql(
                 words(
                     "{}: {} of {} succeed, {}: {} of {}. ",
-                    "{}:{}({} 个)成功,{}:{}({} 个)。",
+                    "{}：{}（{} 个）成功，{}：{}（{} 个）。",
                 ),
                 &["arm", &own, n, &base, &of_base, base_n],
             ),
@@ -347,15 +347,15 @@ impl Test {
         let (own, n) = (self.value("mean"), "CAST(n AS text)");
         match (self.results.of_values(), self.results.goal()) {
             (true, _) => self.language.sql(
-                words("{}: {} each (of {}). ", "{}:平均每个 {}(共 {} 个)。"),
+                words("{}: {} each (of {}). ", "{}：平均每个 {}（共 {} 个）。"),
                 &["arm", &own, n],
             ),
             (false, Some(goal)) => self.language.sql(
-                words("{}: {} of {} reach {}. ", "{}:{}({} 个)达到 {}。"),
+                words("{}: {} of {} reach {}. ", "{}：{}（{} 个）达到 {}。"),
                 &["arm", &own, n, &literal(goal)],
             ),
             (false, None) => self.language.sql(
-                words("{}: {} of {} succeed. ", "{}:{}({} 个)成功。"),
+                words("{}: {} of {} succeed. ", "{}：{}（{} 个）成功。"),
                 &["arm", &own, n],
             ),
         }

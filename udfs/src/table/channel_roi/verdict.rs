@@ -5,11 +5,11 @@ use super::Roi;
 use crate::definition::metric::Words;
 
 const PAYS: Words = Words {
-    en: "{} pays: {} spent on {} leads brought {} of margin. Each 1 spent brought back {}, and with 95 % confidence {} to {}.",
+    en: "{} pays: {} spent on {} leads brought {} of margin. Each 1 spent brought back {}, and with 95% confidence {} to {}.",
     zh: "{}划算：花费 {}，获得 {} 条线索，带来毛利 {}。每花 1 收回 {}，95% 置信区间为 {} 至 {}。",
 };
 const LOSES: Words = Words {
-    en: "{} loses money: {} spent on {} leads brought {} of margin. Each 1 spent brought back only {}, and with 95 % confidence {} to {}.",
+    en: "{} loses money: {} spent on {} leads brought {} of margin. Each 1 spent brought back only {}, and with 95% confidence {} to {}.",
     zh: "{}亏本：花费 {}，获得 {} 条线索，带来毛利 {}。每花 1 只收回 {}，95% 置信区间为 {} 至 {}。",
 };
 const UNCLEAR: Words = Words {

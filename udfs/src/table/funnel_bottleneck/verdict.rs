@@ -14,19 +14,19 @@ pub(super) fn decision() -> String {
 
 const RATE_BENCHMARKS: [Words; 4] = [
     Words {
-        en: "the target is {} %",
+        en: "the target is {}%",
         zh: "目标为 {}%",
     },
     Words {
-        en: "the best segment ({}) reaches at least {} %, chance taken out",
+        en: "the best segment ({}) reaches at least {}%, chance taken out",
         zh: "最好的分组（{}）去除偶然因素后至少达到 {}%",
     },
     Words {
-        en: "in the period before ({}) it was {} %",
+        en: "in the period before ({}) it was {}%",
         zh: "上一周期（{}）为 {}%",
     },
     Words {
-        en: "the benchmark ({}) is {} %",
+        en: "the benchmark ({}) is {}%",
         zh: "基准（{}）为 {}%",
     },
 ];
@@ -91,7 +91,7 @@ impl Bottleneck {
         let say = |words: Words, values: &[&str]| self.language.sql(words, values);
         let rates = say(
             Words {
-                en: "{}: {} of {} go on ({} %), and {}.",
+                en: "{}: {} of {} go on ({}%), and {}.",
                 zh: "{}：{} / {} 进入下一阶段（{}%），{}。",
             },
             &[
@@ -106,7 +106,7 @@ impl Bottleneck {
         let unit_text = literal(self.language.of(unit));
         let brings = say(
             Words {
-                en: " Closing the gap would bring {} {} (95 % interval {} to {}), if {} % of it reaches the end.",
+                en: " Closing the gap would bring {} {} (95% interval {} to {}), if {}% of it reaches the end.",
                 zh: "补上差距可多带来 {} {}（95% 区间 {} 到 {}），按其中 {}% 传到最后计算。",
             },
             &[
@@ -138,7 +138,7 @@ impl Bottleneck {
         );
         let brings = say(
             Words {
-                en: " Closing the gap would save {} days a deal (95 % interval {} to {}).",
+                en: " Closing the gap would save {} days a deal (95% interval {} to {}).",
                 zh: "补上差距每单可节省 {} 天（95% 区间 {} 到 {}）。",
             },
             &[&days("gain"), &days("gain_lo"), &days("gain_hi")],

@@ -14,7 +14,7 @@ pub(super) fn verdict(language: Language) -> String {
     let share = |won: &str, of: &str| percent(&format!("{won} / CAST({of} AS double precision)"));
     let rates = say(
         Words {
-            en: "With {} = {}, {} of {} won ({} %), of the others {} of {} ({} %).",
+            en: "With {} = {}, {} of {} won ({}%), of the others {} of {} ({}%).",
             zh: "{} = {} 的商机 {} / {} 成交（{}%），其余 {} / {}（{}%）。",
         },
         &[
@@ -37,14 +37,14 @@ pub(super) fn verdict(language: Language) -> String {
     let odds: Vec<&str> = odds.iter().map(String::as_str).collect();
     let beyond = say(
         Words {
-            en: " The odds of winning are {} times as high (95 % interval {} to {}), which is beyond chance (q {}). They go together; that one causes the other isn't shown.",
+            en: " The odds of winning are {} times as high (95% interval {} to {}), which is beyond chance (q {}). They go together; that one causes the other isn't shown.",
             zh: "成交几率是其余的 {} 倍（95% 区间 {} 到 {}），超出偶然（q {}）。两者相关，但并不证明因果。",
         },
         &odds,
     );
     let within = say(
         Words {
-            en: " The odds of winning are {} times as high (95 % interval {} to {}), which may be chance (q {}).",
+            en: " The odds of winning are {} times as high (95% interval {} to {}), which may be chance (q {}).",
             zh: "成交几率是其余的 {} 倍（95% 区间 {} 到 {}），可能只是偶然（q {}）。",
         },
         &odds,

@@ -38,7 +38,7 @@ const DAYS: Words = Words {
 };
 /// expected, effect, lo, hi.
 const EXPECTED: Words = Words {
-    en: ", where {} was to be expected without it. The difference is {}, with 95 % confidence between {} and {}.",
+    en: ", where {} was to be expected without it. The difference is {}, with 95% confidence between {} and {}.",
     zh: "，若无变更预计为 {}，相差 {}，95% 置信区间为 {} 至 {}。",
 };
 const EXPECTED_EXACTLY: Words = Words {
@@ -132,7 +132,7 @@ fn level(review: &ReviewCall, value: &str) -> String {
     );
     let percent = review.lang.sql(
         Words {
-            en: "{} %",
+            en: "{}%",
             zh: "{}%",
         },
         &[&percent(value)],

@@ -1,0 +1,343 @@
+//! Changes alone and in transaction blocks.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use tokio::sync::OwnedMutexGuard;
+
+use super::target::Target;
+use crate::engine::session::{Session, lock};
+use crate::error::Result;
+use crate::tables::{
+    Block, Change, DataFile, KeySet, NewRows, Staged, Table, Version, View, Writer, check_new_keys,
+    check_shape,
+};
+
+/// As many bytes of added rows wait in memory for their file.
+const PENDING_BYTES: usize = 16 << 20;
+/// As many of them.
+const PENDING_BATCHES: usize = 512;
+
+/// How a change becomes everybody's.
+#[derive(Debug)]
+pub enum Writing {
+    /// When it is done; until then nobody else changes the table.
+    Alone(OwnedMutexGuard<()>),
+    /// With its transaction block.
+    InBlock,
+}
+
+impl Writing {
+    /// What keeps others from changing the table.
+    pub fn held(self) -> Option<OwnedMutexGuard<()>> {
+        match self {
+            Self::Alone(held) => Some(held),
+            Self::InBlock => None,
+        }
+    }
+}
+
+impl Session {
+    /// Whether a transaction block is open.
+    pub(in crate::engine) fn in_block(&self) -> bool {
+        lock(&self.block).is_some()
+    }
+
+    /// The statement that comes sees the tables as they are now, or as its transaction block has them.
+    pub(in crate::engine) fn take_view(&self) {
+        let now = self.engine.tables().moment();
+        let repeatable = self.setting("transaction_isolation");
+        let repeatable = repeatable
+            .is_ok_and(|level| matches!(level.as_str(), "repeatable read" | "serializable"));
+        let view = match lock(&self.block).as_mut() {
+            None => View::new(now),
+            Some(block) => {
+                if repeatable && block.pinned.is_none() {
+                    block.pinned = Some(Arc::clone(&now));
+                }
+                block.view(now)
+            }
+        };
+        self.info.set_view(view);
+    }
+
+    /// Begins a change: what is in the table, and how the change will be finished.
+    pub(super) async fn begin_change(&self, target: &Target) -> Result<(Arc<Version>, Writing)> {
+        let table = &target.table;
+        if self.in_block() {
+            self.flush_pending().await?;
+            return Ok((self.seen(table), Writing::InBlock));
+        }
+        let held = Arc::clone(&table.writing).lock_owned().await;
+        check_shape(table, &target.shape)?;
+        self.take_view();
+        Ok((self.engine.tables().current(table), Writing::Alone(held)))
+    }
+
+    /// What a block sees in a table.
+    fn seen(&self, table: &Arc<Table>) -> Arc<Version> {
+        let seen = self.info.view().and_then(|view| view.of(table));
+        seen.unwrap_or_else(|| self.engine.tables().current(table))
+    }
+
+    /// Ends a change: it is everybody's, or its transaction block's. Nobody else changes the table while what is returned is held.
+    pub(super) async fn end_change(
+        &self,
+        target: &Target,
+        base: Arc<Version>,
+        writing: Writing,
+        removed: Vec<Arc<DataFile>>,
+        added: Vec<Arc<DataFile>>,
+    ) -> Result<Option<OwnedMutexGuard<()>>> {
+        if removed.is_empty() && added.is_empty() {
+            return Ok(writing.held());
+        }
+        let table = &target.table;
+        match writing {
+            Writing::Alone(held) => {
+                let change = Change {
+                    table: Arc::clone(table),
+                    base,
+                    removed,
+                    added,
+                    moves_rows: false,
+                };
+                let tables = self.engine.tables();
+                let held = tables.commit(vec![change], vec![held]).await?;
+                self.engine.look_after(table);
+                Ok(held.into_iter().next())
+            }
+            Writing::InBlock => {
+                let paths = removed.iter().map(|file| file.path().to_owned()).collect();
+                let version = Arc::new(base.changed(&paths, &added));
+                table.note(&version);
+                self.stage(target, &base, |staged| staged.version = version)?;
+                self.take_view();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Changes what the block has of a table.
+    fn stage(
+        &self,
+        target: &Target,
+        base: &Arc<Version>,
+        change: impl FnOnce(&mut Staged),
+    ) -> Result<()> {
+        if let Some(block) = lock(&self.block).as_mut() {
+            let new = || {
+                let (table, shape) = (Arc::clone(&target.table), Arc::clone(&target.shape));
+                Staged::new(table, shape, Arc::clone(base))
+            };
+            let staged = block.staged.entry(target.table.id()).or_insert_with(new);
+            // Rows of one shape don't go together with those of another.
+            check_shape(&target.table, &staged.shape)?;
+            check_shape(&target.table, &target.shape)?;
+            change(staged);
+        }
+        Ok(())
+    }
+
+    /// Adds files of rows to a table.
+    pub(in crate::engine) async fn append_files(
+        &self,
+        target: &Target,
+        files: Vec<Arc<DataFile>>,
+        new: &NewRows,
+    ) -> Result<()> {
+        let (base, writing) = self.begin_change(target).await?;
+        let checked = self.check_keys(target, new, &base.files).await;
+        if let Err(error) = checked {
+            let change = Change {
+                table: Arc::clone(&target.table),
+                base,
+                removed: Vec::new(),
+                added: files,
+                moves_rows: false,
+            };
+            change.discard();
+            return Err(error);
+        }
+        self.end_change(target, base, writing, Vec::new(), files)
+            .await?;
+        Ok(())
+    }
+
+    /// Refuses rows whose keys there are already.
+    pub(super) async fn check_keys(
+        &self,
+        target: &Target,
+        new: &NewRows,
+        old: &[Arc<DataFile>],
+    ) -> Result<()> {
+        let tables = self.engine.tables();
+        let (table, shape) = (&target.table, &target.shape);
+        check_new_keys(&self.context, tables, table, shape, new, old).await
+    }
+
+    /// Adds a few rows to a block. They are written with those that follow.
+    pub(super) async fn stage_rows(&self, target: &Target, rows: RecordBatch) -> Result<()> {
+        let table = &target.table;
+        let base = self.seen(table);
+        let waiting: Vec<RecordBatch> = lock(&self.block)
+            .as_ref()
+            .and_then(|block| Some(block.staged.get(&table.id())?.pending.clone()))
+            .unwrap_or_default();
+        let keys = target.shape.keys();
+        for key in &keys {
+            let mut seen = KeySet::new(&target.shape, key)?;
+            for batch in &waiting {
+                seen.add(batch)?;
+            }
+            // Those that wait were compared with the files before.
+            if seen.add(&rows)?.contains(&false) {
+                let all = waiting.iter().chain([&rows]).cloned().collect();
+                self.check_keys(target, &NewRows::Batches(all), &[]).await?;
+            }
+        }
+        if !keys.is_empty() {
+            let new = NewRows::Batches(vec![rows.clone()]);
+            self.check_keys(target, &new, &base.files).await?;
+        }
+        let bytes = waiting
+            .iter()
+            .map(RecordBatch::get_array_memory_size)
+            .sum::<usize>();
+        let full = bytes + rows.get_array_memory_size() > PENDING_BYTES
+            || waiting.len() >= PENDING_BATCHES;
+        self.stage(target, &base, |staged| staged.pending.push(rows))?;
+        match full {
+            true => self.flush_pending().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the rows that wait in memory, so that the block's next statement sees them.
+    pub(in crate::engine) async fn flush_pending(&self) -> Result<()> {
+        let waiting: Vec<Staged> = match lock(&self.block).as_ref() {
+            None => return Ok(()),
+            Some(block) => block
+                .staged
+                .values()
+                .filter(|staged| !staged.pending.is_empty())
+                .cloned()
+                .collect(),
+        };
+        for staged in waiting {
+            let mut writer = Writer::new(&staged.table, &staged.shape);
+            for rows in &staged.pending {
+                if let Err(error) = writer.write(rows).await {
+                    writer.abort().await;
+                    return Err(error);
+                }
+            }
+            let files = writer.finish().await?;
+            let none = std::collections::HashSet::new();
+            let version = Arc::new(staged.version.changed(&none, &files));
+            staged.table.note(&version);
+            if let Some(block) = lock(&self.block).as_mut()
+                && let Some(staged) = block.staged.get_mut(&staged.table.id())
+            {
+                staged.pending.clear();
+                staged.version = version;
+            }
+        }
+        self.take_view();
+        Ok(())
+    }
+
+    /// Opens a block.
+    pub(in crate::engine) fn begin_block(&self) {
+        let mut block = lock(&self.block);
+        if block.is_none() {
+            *block = Some(Block::default());
+        }
+    }
+
+    /// What a block has changed so far can be gone back to.
+    pub(in crate::engine) fn savepoint(&self, name: &str) {
+        if let Some(block) = lock(&self.block).as_mut() {
+            block.savepoint(name);
+        }
+    }
+
+    /// A savepoint can't be gone back to any more.
+    pub(in crate::engine) fn release(&self, name: &str) {
+        if let Some(block) = lock(&self.block).as_mut() {
+            block.release(name);
+        }
+    }
+
+    /// A block has changed what it had at a savepoint.
+    pub(in crate::engine) fn roll_back_to(&self, name: &str) {
+        if let Some(block) = lock(&self.block).as_mut() {
+            block.roll_back_to(name);
+        }
+    }
+
+    /// A block's changes are nobody's.
+    pub(in crate::engine) fn roll_back(&self) {
+        if let Some(block) = lock(&self.block).take() {
+            block.changes().iter().for_each(Change::discard);
+        }
+    }
+
+    /// A block's changes are everybody's, all of them or none.
+    pub(in crate::engine) async fn commit_block(&self) -> Result<()> {
+        self.flush_pending().await?;
+        let Some(block) = lock(&self.block).take() else {
+            return Ok(());
+        };
+        let changes = block.changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        // Always in the same order, so that two of them don't wait for each other.
+        let mut locks = Vec::with_capacity(changes.len());
+        for change in &changes {
+            locks.push(Arc::clone(&change.table.writing).lock_owned().await);
+        }
+        let touched: Vec<Arc<Table>> = changes
+            .iter()
+            .map(|change| Arc::clone(&change.table))
+            .collect();
+        let mut checked = block.check_shapes();
+        for change in &changes {
+            if checked.is_ok() {
+                checked = self.check_meanwhile(change).await;
+            }
+        }
+        if let Err(error) = checked {
+            changes.iter().for_each(Change::discard);
+            return Err(error);
+        }
+        self.engine.tables().commit(changes, locks).await?;
+        for table in &touched {
+            self.engine.look_after(table);
+        }
+        Ok(())
+    }
+
+    /// Compares added rows' keys with those that came since.
+    async fn check_meanwhile(&self, change: &Change) -> Result<()> {
+        let tables = self.engine.tables();
+        let head = tables.current(&change.table);
+        let shape = change.table.shape();
+        let there = head.paths();
+        // What was changed by somebody else is found, and said, by the commit.
+        if change
+            .removed
+            .iter()
+            .any(|file| !there.contains(file.path()))
+        {
+            return Ok(());
+        }
+        let since = head.beyond(&change.base);
+        if since.is_empty() || change.added.is_empty() {
+            return Ok(());
+        }
+        let new = NewRows::Files(change.added.clone());
+        check_new_keys(&self.context, tables, &change.table, &shape, &new, &since).await
+    }
+}
