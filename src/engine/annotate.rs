@@ -5,7 +5,9 @@ use std::sync::Arc;
 use datafusion::catalog::{CatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast;
-use datafusion_funnel::definition::text::identifier;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion_funnel::definition::text::{folded, identifier};
 use datafusion_funnel::error::{FunnelError, Kind};
 use futures::FutureExt;
 
@@ -376,37 +378,14 @@ impl Drop for Session {
 
 /// The schemas of a `search_path`: names after commas, in quotes where they have to be; `"$user"` is the role.
 fn schemas_of(path: &str, role: &str) -> Vec<String> {
-    let mut schemas = vec![String::new()];
-    let mut quoted = false;
-    let mut letters = path.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '"' if quoted && letters.peek() == Some(&'"') => {
-                letters.next();
-                schemas
-                    .last_mut()
-                    .into_iter()
-                    .for_each(|name| name.push('"'));
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => schemas.push(String::new()),
-            ' ' if !quoted => {}
-            letter => schemas
-                .last_mut()
-                .into_iter()
-                .for_each(|name| match quoted {
-                    true => name.push(letter),
-                    false => name.extend(letter.to_lowercase()),
-                }),
-        }
-    }
-    let named = schemas.into_iter().filter(|schema| !schema.is_empty());
-    named
-        .map(|schema| match schema.as_str() {
-            "$user" => role.to_owned(),
-            _ => schema,
-        })
-        .collect()
+    let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(path);
+    let named =
+        parser.and_then(|mut parser| parser.parse_comma_separated(Parser::parse_identifier));
+    let schema = |name: &ast::Ident| match name.value.as_str() {
+        "$user" => role.to_owned(),
+        _ => folded(name),
+    };
+    named.unwrap_or_default().iter().map(schema).collect()
 }
 
 fn unknown(name: &str) -> Error {

@@ -10,6 +10,7 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::displayable;
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{self, VisitMut, VisitorMut};
+use datafusion_funnel::definition::text::folded_name;
 use futures::TryStreamExt;
 use serde_json::{Map, Value, json};
 
@@ -102,7 +103,7 @@ impl Session {
         else {
             return Err(not_explained());
         };
-        let name = name.to_string().replace('"', "");
+        let name = folded_name(&name);
         let prepared = self.prepared_with(&name, parameters.len())?;
         let StatementKind::Engine(engine_statement) = &prepared.statement.kind else {
             return Err(not_explained());

@@ -6,8 +6,8 @@
 //!
 //! A plan is shared by all sessions in whose hands it would be the same: those with the role and the settings that it was
 //! made for. It is not kept at all where it depends on more than these, see [`can_be_kept`], and all of them are forgotten
-//! when a definition changes, see [`Forgetting`]. A session uses them where it has `SET plan_cache_mode =
-//! force_generic_plan`.
+//! when a definition changes, see [`Forgetting`]. A session that has `SET plan_cache_mode =
+//! force_custom_plan` has neither use for them nor any in there.
 //!
 //! **The moment** of a statement is put into its plan when it is optimized already ([`at_moment`]), so that what is kept
 //! has `now()` in it and no time.

@@ -22,6 +22,8 @@ use crate::sql::Statement;
 pub struct NamedStatement {
     /// What was prepared.
     pub prepared: Arc<Prepared>,
+    /// What the client said.
+    pub text: String,
     /// When, in microseconds since 1970.
     pub prepared_us: i64,
     /// By `PREPARE`.
@@ -29,9 +31,10 @@ pub struct NamedStatement {
 }
 
 impl NamedStatement {
-    fn new(prepared: Arc<Prepared>, from_sql: bool) -> Self {
+    fn new(prepared: Arc<Prepared>, text: String, from_sql: bool) -> Self {
         Self {
             prepared,
+            text,
             prepared_us: Utc::now().timestamp_micros(),
             from_sql,
         }
@@ -44,6 +47,7 @@ impl Session {
         name: &str,
         types: &[ast::DataType],
         statement: Statement,
+        text: String,
     ) -> Result<Outcome> {
         if self.info.statements().contains_key(name) {
             return Err(Error::DuplicateStatement(name.to_owned()));
@@ -57,7 +61,7 @@ impl Session {
             declared.push(Some(self.type_of(sql_type)?));
         }
         let prepared = self.prepare(statement, &declared).await?;
-        let named = NamedStatement::new(Arc::new(prepared), true);
+        let named = NamedStatement::new(Arc::new(prepared), text, true);
         self.info.statements().insert(name.to_owned(), named);
         Ok(Outcome::done("PREPARE"))
     }
@@ -71,7 +75,8 @@ impl Session {
         if known.contains_key(name) {
             return Err(Error::DuplicateStatement(name.to_owned()));
         }
-        let named = NamedStatement::new(Arc::clone(prepared), false);
+        let text = prepared.statement.text.clone();
+        let named = NamedStatement::new(Arc::clone(prepared), text, false);
         known.insert(name.to_owned(), named);
         Ok(())
     }

@@ -92,7 +92,7 @@ impl Session {
     ) -> Option<Circumstances> {
         let settings = lock(&self.settings).planned_with();
         let mode = lock(&self.settings).get("plan_cache_mode");
-        let keeps = mode.is_ok_and(|mode| mode == "force_generic_plan");
+        let keeps = mode.is_ok_and(|mode| mode != "force_custom_plan");
         if !keeps || self.has_engine_options() || self.has_temporary() {
             return None;
         }

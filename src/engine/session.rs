@@ -406,9 +406,10 @@ impl Session {
             StatementKind::Prepare {
                 name,
                 types,
-                statement,
+                statement: prepared,
             } => {
-                self.prepare_named(name, types, statement.as_ref().clone())
+                let text = statement.text.clone();
+                self.prepare_named(name, types, prepared.as_ref().clone(), text)
                     .await
             }
             StatementKind::Execute { name, values } => self.execute_named(name, values).await,

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
     OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
     Subscript, TrimWhereField, Value,
 };
+use datafusion_funnel::definition::text::folded;
 
 use super::types;
 
@@ -281,14 +282,6 @@ fn function_name(name: &ObjectName, arguments: &FunctionArguments) -> String {
         // Words that sqlparser reads as functions.
         ("array", FunctionArguments::Subquery(_)) => "array".to_owned(),
         _ => last,
-    }
-}
-
-/// A name as it is compared: in lower case unless it is quoted.
-pub fn folded(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
     }
 }
 

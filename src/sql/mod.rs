@@ -31,7 +31,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
-use datafusion_funnel::definition::text::{folded, identifier};
+use datafusion_funnel::definition::text::{folded, folded_name, identifier};
 use datafusion_funnel::spelling::{self, Misspelling};
 
 use crate::error::{Error, Result, character_position, syntax_error};
@@ -618,13 +618,10 @@ fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKin
             parameters,
             immediate: false,
             ..
-        } => {
-            let name = name.to_string().replace('"', "");
-            StatementKind::Execute {
-                name,
-                values: parameters,
-            }
-        }
+        } => StatementKind::Execute {
+            name: folded_name(&name),
+            values: parameters,
+        },
         ast::Statement::Deallocate { name, .. } => {
             let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
             StatementKind::Deallocate((!all).then(|| folded(&name)))
@@ -645,12 +642,16 @@ fn from_set(set: ast::Set) -> Result<StatementKind> {
             ..
         } => {
             let name = variable.to_string().replace('"', "").to_lowercase();
-            let mut values: Vec<String> = values.iter().map(setting_value).collect();
             let is_default = |value: &String| value.eq_ignore_ascii_case("default");
-            if name == "search_path" && !values.iter().any(is_default) {
-                values = values.iter().map(|schema| identifier(schema)).collect();
+            let mut texts: Vec<String> = values.iter().map(setting_value).collect();
+            if name == "search_path" && !texts.iter().any(is_default) {
+                let names = values.iter().map(|schema| match schema {
+                    ast::Expr::Identifier(schema) => folded(schema),
+                    other => setting_value(other),
+                });
+                texts = names.map(|schema| identifier(&schema)).collect();
             }
-            let value = values.join(", ");
+            let value = texts.join(", ");
             let default = value.eq_ignore_ascii_case("default");
             Ok(StatementKind::Set {
                 name,

@@ -22,14 +22,6 @@ async fn engine(folder: &TempDir) -> Arc<Engine> {
     engine
 }
 
-/// A session that keeps plans.
-async fn keeping(engine: &Arc<Engine>, user: &str) -> Session {
-    let session = engine.session(user);
-    let keep = session.run("SET plan_cache_mode = force_generic_plan");
-    keep.await.expect("plans are kept");
-    session
-}
-
 async fn answer(session: &Session, sql: &str) -> String {
     match session.query(sql).await {
         Ok(batches) => {
@@ -59,7 +51,7 @@ async fn is_kept(engine: &Engine, session: &Session, sql: &str) -> bool {
 async fn plans_are_kept_where_they_are_everybodys() {
     let folder = TempDir::new().unwrap();
     let engine = engine(&folder).await;
-    let session = keeping(&engine, "funnelsql").await;
+    let session = engine.session("funnelsql");
     for zone in ["UTC", "Asia/Shanghai"] {
         session
             .run(&format!("SET TimeZone = '{zone}'"))
@@ -90,7 +82,7 @@ async fn plans_are_kept_where_they_are_everybodys() {
             assert!(!is_kept(&engine, &session, sql).await, "{zone}: {sql}");
         }
     }
-    let other = keeping(&engine, "funnelsql").await;
+    let other = engine.session("funnelsql");
     other.run("SET TimeZone = 'Asia/Shanghai'").await.unwrap();
     let before = engine.usage().reused_plans;
     answer(&other, "SELECT * FROM stage_conversion('f')").await;
@@ -132,10 +124,7 @@ async fn before_and_after(
         .await
         .unwrap();
     assert_eq!(answer(session, sql).await, second, "{sql} after {change}");
-    session
-        .run("SET plan_cache_mode = force_generic_plan")
-        .await
-        .unwrap();
+    session.run("RESET plan_cache_mode").await.unwrap();
     [first, second]
 }
 
@@ -143,10 +132,7 @@ async fn before_and_after(
 async fn rows_and_definitions_that_change_are_seen() {
     let folder = TempDir::new().unwrap();
     let engine = engine(&folder).await;
-    let (one, other) = (
-        keeping(&engine, "funnelsql").await,
-        keeping(&engine, "funnelsql").await,
-    );
+    let (one, other) = (engine.session("funnelsql"), engine.session("funnelsql"));
     let stages = "SELECT stage, entered FROM stage_conversion('f')";
     let all = "SELECT * FROM crm.leads ORDER BY id DESC LIMIT 1";
     for (sql, change, first, second) in [
@@ -243,7 +229,7 @@ async fn rows_and_definitions_that_change_are_seen() {
 async fn files_that_change_are_seen() {
     let folder = TempDir::new().unwrap();
     let engine = engine(&folder).await;
-    let session = keeping(&engine, "funnelsql").await;
+    let session = engine.session("funnelsql");
     let files = folder.path().join("files");
     std::fs::create_dir(&files).unwrap();
     std::fs::write(files.join("a.csv"), "id,name\n1,one\n").unwrap();
@@ -266,7 +252,7 @@ async fn files_that_change_are_seen() {
 async fn each_time_has_its_own_moment() {
     let folder = TempDir::new().unwrap();
     let engine = engine(&folder).await;
-    let session = keeping(&engine, "funnelsql").await;
+    let session = engine.session("funnelsql");
     for sql in [
         "SELECT now() AS at",
         "SELECT max(now()) AS at FROM crm.leads",
@@ -296,7 +282,7 @@ async fn each_time_has_its_own_moment() {
 async fn each_role_and_setting_has_its_own_plan() {
     let folder = TempDir::new().unwrap();
     let engine = engine(&folder).await;
-    let admin = keeping(&engine, "funnelsql").await;
+    let admin = engine.session("funnelsql");
     admin
         .run(
             "CREATE ROLE ana LOGIN; CREATE ROLE bo LOGIN; GRANT USAGE ON SCHEMA crm TO ana, bo;
@@ -306,7 +292,7 @@ async fn each_role_and_setting_has_its_own_plan() {
         )
         .await
         .unwrap();
-    let (ana, bo) = (keeping(&engine, "ana").await, keeping(&engine, "bo").await);
+    let (ana, bo) = (engine.session("ana"), engine.session("bo"));
     let all = "SELECT id, owner FROM crm.leads ORDER BY id";
     for _ in 0..2 {
         assert_eq!(answer(&admin, all).await, "1|ana 2|bo 3|ana");
@@ -383,10 +369,7 @@ async fn each_role_and_setting_has_its_own_plan() {
 async fn a_temporary_table_hides_another_from_its_session_alone() {
     let folder = TempDir::new().unwrap();
     let engine = engine(&folder).await;
-    let (one, other) = (
-        keeping(&engine, "funnelsql").await,
-        keeping(&engine, "funnelsql").await,
-    );
+    let (one, other) = (engine.session("funnelsql"), engine.session("funnelsql"));
     one.run("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
         .await
         .unwrap();
@@ -408,10 +391,7 @@ async fn a_temporary_table_hides_another_from_its_session_alone() {
 async fn a_block_sees_its_own_rows_by_the_same_plan() {
     let folder = TempDir::new().unwrap();
     let engine = engine(&folder).await;
-    let (one, other) = (
-        keeping(&engine, "funnelsql").await,
-        keeping(&engine, "funnelsql").await,
-    );
+    let (one, other) = (engine.session("funnelsql"), engine.session("funnelsql"));
     let sql = "SELECT entered FROM stage_conversion('f')";
     assert_eq!(answer(&one, sql).await, "3 1");
     one.run("BEGIN; INSERT INTO crm.leads VALUES (9, 'bo', 'web', '2026-01-05', '2026-01-06')")
@@ -440,11 +420,11 @@ async fn sessions_that_run_one_plan_at_once_have_their_own_rows() {
     let engine = engine(&folder).await;
     // Two functions over one funnel share its journeys within a statement, and with no other statement.
     let sql = "SELECT c.stage, c.entered, t.n FROM stage_conversion('f') AS c JOIN stage_times('f') AS t USING (stage_no) ORDER BY 1";
-    let wanted = answer(&keeping(&engine, "funnelsql").await, sql).await;
+    let wanted = answer(&engine.session("funnelsql"), sql).await;
     assert!(wanted.contains("came|3"), "{wanted}");
     let mut running = Vec::new();
     for _ in 0..8 {
-        let session = keeping(&engine, "funnelsql").await;
+        let session = engine.session("funnelsql");
         running.push(tokio::spawn(async move {
             let mut answers = Vec::new();
             for _ in 0..10 {

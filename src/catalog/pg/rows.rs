@@ -213,7 +213,7 @@ pub fn statements(statements: &BTreeMap<String, NamedStatement>) -> Vec<Row> {
             types::oid(&kind).to_string()
         });
         row! {
-            "name": name.as_str(), "statement": named.prepared.statement.text.as_str(), "prepare_time": named.prepared_us,
+            "name": name.as_str(), "statement": named.text.as_str(), "prepare_time": named.prepared_us,
             "parameter_types": kinds.collect::<Vec<_>>(), "from_sql": named.from_sql,
         }
     };

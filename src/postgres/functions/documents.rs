@@ -317,12 +317,22 @@ pub(super) fn value_of(values: &ArrayRef, field: &Field, row: usize) -> Result<V
             }
             Value::Object(map)
         }
-        DataType::Timestamp(..) => Value::String(texts(&one)?.value(0).replacen(' ', "T", 1)),
+        DataType::Timestamp(..) => Value::String(iso(texts(&one)?.value(0))),
         _ => match types::type_of(field).as_str() {
             "json" | "jsonb" => read(texts(&one)?.value(0))?,
             _ => Value::String(texts(&one)?.value(0).to_owned()),
         },
     })
+}
+
+/// An instant in a document: `2026-03-01T09:00:00+08:00` for `2026-03-01 09:00:00+08`.
+fn iso(text: &str) -> String {
+    let iso = text.replacen(' ', "T", 1);
+    let offset = iso.rfind(['+', '-']).filter(|at| iso[..*at].contains('T'));
+    match offset {
+        Some(at) if iso.len() - at == "+08".len() => format!("{iso}:00"),
+        _ => iso,
+    }
 }
 
 fn of_any(call: &Call, binary: bool) -> Result<ArrayRef> {

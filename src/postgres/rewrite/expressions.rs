@@ -9,10 +9,11 @@ use datafusion::sql::sqlparser::ast::{
     Query, SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, UnaryOperator, Value,
     VisitMut, VisitorMut,
 };
+use datafusion_funnel::definition::text::folded;
 
 use super::{Scope, aggregates, chains, last_name, relations, syntax};
 use crate::postgres::functions::{OVERRIDDEN, regex_of};
-use crate::postgres::{datetime, names, rows, types};
+use crate::postgres::{datetime, rows, types};
 
 /// Rewrites an expression whose parts are rewritten already.
 pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<String, String>) {
@@ -215,7 +216,7 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         Expr::CompoundIdentifier(parts)
             if parts.len() > 2
                 && parts.len() < 5
-                && aliases.contains_key(&names::folded(&parts[parts.len() - 2])) =>
+                && aliases.contains_key(&folded(&parts[parts.len() - 2])) =>
         {
             // A relation is known by its own name; its schema says nothing more.
             parts.drain(..parts.len() - 2);
@@ -673,7 +674,7 @@ fn positional(function: &mut Function, parameters: &[&str]) {
 
 /// The place of a parameter; one that there isn't comes behind all of them, where there is no such function.
 fn place(parameters: &[&str], name: &Ident) -> usize {
-    let name = names::folded(name);
+    let name = folded(name);
     let mut known = parameters.iter();
     known
         .position(|known| *known == name)
@@ -935,7 +936,7 @@ fn access(expression: &mut Expr) {
     }
     for step in steps {
         value = match step {
-            AccessExpr::Dot(Expr::Identifier(name)) => field(value, &names::folded(&name)),
+            AccessExpr::Dot(Expr::Identifier(name)) => field(value, &folded(&name)),
             AccessExpr::Subscript(Subscript::Index { index }) => match &index {
                 Expr::Value(literal) if matches!(literal.value, Value::SingleQuotedString(_)) => {
                     syntax::call("get_field", vec![value, index])
@@ -977,8 +978,8 @@ fn expression_of(
     let [.., table, column] = parts else {
         return None;
     };
-    let relation = aliases.get(&names::folded(table))?;
-    match names::folded(column).as_str() {
+    let relation = aliases.get(&folded(table))?;
+    match folded(column).as_str() {
         "tableoid" => {
             let oid = scope.relation_oid(relation)?;
             Some(cast_call("oid", syntax::number(i64::from(oid)), &[]))

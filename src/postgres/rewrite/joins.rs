@@ -9,9 +9,9 @@ use datafusion::sql::sqlparser::ast::{
     ReplaceSelectItem, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
     WildcardAdditionalOptions,
 };
+use datafusion_funnel::definition::text::folded;
 
 use super::{last_name, syntax};
-use crate::postgres::names;
 
 /// Gives the columns of such joins their value.
 pub fn merge(select: &mut Select) {
@@ -76,7 +76,7 @@ fn merged_columns(select: &Select) -> Merged {
             let Some(ident) = column.0.last().and_then(|part| part.as_ident()) else {
                 continue;
             };
-            let name = names::folded(ident);
+            let name = folded(ident);
             let side = |side: &Ident| Expr::CompoundIdentifier(vec![side.clone(), ident.clone()]);
             let before = merged.iter().position(|(known, _)| *known == name);
             let first = match before {
@@ -102,7 +102,7 @@ fn name_of(factor: &TableFactor) -> Option<Ident> {
 }
 
 fn found<'a>(merged: &'a Merged, ident: &Ident) -> Option<&'a Expr> {
-    let name = names::folded(ident);
+    let name = folded(ident);
     let mut merged = merged.iter();
     merged
         .find(|(known, _)| *known == name)

@@ -27,6 +27,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion_funnel::definition::text::folded;
 
 use super::names;
 
@@ -308,7 +309,7 @@ impl Rewriter<'_> {
         {
             let alias = alias
                 .as_ref()
-                .map_or_else(|| last_name(name), |alias| names::folded(&alias.name));
+                .map_or_else(|| last_name(name), |alias| folded(&alias.name));
             self.aliases.insert(alias, name.to_string());
         }
     }
@@ -320,11 +321,8 @@ fn own_names(statement: &Statement) -> HashSet<String> {
         type Break = ();
         fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
             if let Some(with) = &query.with {
-                self.0.extend(
-                    with.cte_tables
-                        .iter()
-                        .map(|cte| names::folded(&cte.alias.name)),
-                );
+                self.0
+                    .extend(with.cte_tables.iter().map(|cte| folded(&cte.alias.name)));
             }
             ControlFlow::Continue(())
         }
@@ -339,6 +337,6 @@ pub fn last_name(name: &ObjectName) -> String {
     name.0
         .last()
         .and_then(|part| part.as_ident())
-        .map(names::folded)
+        .map(folded)
         .unwrap_or_default()
 }

@@ -5,10 +5,10 @@ use datafusion::sql::sqlparser::ast::{
     Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableSampleKind,
     TableSampleMethod, TableWithJoins, Value,
 };
+use datafusion_funnel::definition::text::folded;
 use std::collections::HashSet;
 
 use super::{Scope, last_name, literals, syntax};
-use crate::postgres::names;
 use crate::postgres::rows;
 
 /// Gives a relation that is named without a schema its schema, where that isn't the default one.
@@ -110,7 +110,7 @@ pub fn unqualify(name: &mut ObjectName) {
     if name.0.len() > 1 {
         let schema = name.0[name.0.len() - 2]
             .as_ident()
-            .map(names::folded)
+            .map(folded)
             .unwrap_or_default();
         if schema == "pg_catalog" || schema == "information_schema" {
             name.0 = name.0.split_off(name.0.len() - 1);
@@ -266,7 +266,7 @@ fn records(function: &str, values: Vec<Expr>, factor: &TableFactor) -> Option<Ta
 fn fields(list: &str, values: Vec<Expr>, alias: &TableAlias) -> Option<TableFactor> {
     let field = |column: &TableAliasColumnDef| {
         let kind = column.data_type.as_ref()?;
-        let key = names::folded(&column.name).replace('\'', "''");
+        let key = folded(&column.name).replace('\'', "''");
         let (symbol, kind) = (if is_document(kind) { "->" } else { "->>" }, kind);
         let name = &column.name;
         Some(format!("CAST(r {symbol} '{key}' AS {kind}) AS {name}"))

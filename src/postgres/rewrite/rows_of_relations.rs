@@ -9,9 +9,9 @@ use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     JoinOperator, Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
 };
+use datafusion_funnel::definition::text::folded;
 
 use super::{last_name, syntax};
-use crate::postgres::names;
 
 /// The operator between a relation's name and whether its rows are there, which an outer join may not find.
 pub const ROW_OPERATOR: &str = "\u{1f}row";
@@ -76,12 +76,12 @@ fn name_of(factor: &TableFactor) -> Option<String> {
             args: None,
             ..
         } => Some(match alias {
-            Some(alias) => names::folded(&alias.name),
+            Some(alias) => folded(&alias.name),
             None => last_name(name),
         }),
         TableFactor::Derived {
             alias: Some(alias), ..
-        } => Some(names::folded(&alias.name)),
+        } => Some(folded(&alias.name)),
         _ => None,
     }
 }
@@ -97,7 +97,7 @@ impl Rows<'_> {
     fn row(&self, expression: &Expr) -> Option<(String, Expr)> {
         match expression {
             Expr::Identifier(ident) => {
-                let name = names::folded(ident);
+                let name = folded(ident);
                 let row = self.relations.contains(&name).then(|| self.row_of(&name))?;
                 Some((name, row))
             }
@@ -153,7 +153,7 @@ impl VisitorMut for Rows<'_> {
             Expr::CompoundFieldAccess { root, access_chain } => {
                 if let Expr::Nested(inner) = root.as_ref()
                     && let Expr::Identifier(relation) = inner.as_ref()
-                    && self.relations.contains(&names::folded(relation))
+                    && self.relations.contains(&folded(relation))
                     && let [AccessExpr::Dot(Expr::Identifier(column))] = access_chain.as_slice()
                 {
                     *expression = Expr::CompoundIdentifier(vec![relation.clone(), column.clone()]);

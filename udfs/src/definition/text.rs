@@ -3,7 +3,9 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Ident, Value, ValueWithSpan, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    Ident, ObjectName, Value, ValueWithSpan, VisitMut, VisitorMut,
+};
 
 use super::model::{Counting, FunnelDefinition, Source, StageDefinition};
 
@@ -114,6 +116,12 @@ pub fn folded(ident: &Ident) -> String {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
     }
+}
+
+/// The name that an object's name stands for: its parts with dots between them.
+pub fn folded_name(name: &ObjectName) -> String {
+    let parts = name.0.iter().filter_map(|part| part.as_ident());
+    parts.map(folded).collect::<Vec<_>>().join(".")
 }
 
 /// Words that the clauses of a funnel, or SQL around a name, would take for their own.
