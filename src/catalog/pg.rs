@@ -57,6 +57,7 @@ pub async fn register_pg_catalog(
     let names = Arc::new(CatalogNames::new(
         Arc::clone(&catalogs),
         Arc::clone(catalog),
+        None,
     ));
     if let Some(database) = context.catalog(DATABASE)
         && let Some(fixed) = database.schema(dictionary::SCHEMAS[0])

@@ -107,7 +107,10 @@ impl Session {
             | Annotation::Reference { relation, .. } => relation.as_slice(),
         };
         match parts {
-            [name] => self.schema_of_relation(name).is_some(),
+            [name] => {
+                let schema = self.schema_of_relation(name);
+                schema.as_deref() == Some(self.identity.temporary_schema())
+            }
             [.., schema, _] => schema == self.identity.temporary_schema(),
             [] => false,
         }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::{CatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
-use datafusion_funnel::definition::text::{folded, identifier};
+use datafusion_funnel::definition::text::identifier;
 use datafusion_funnel::error::{FunnelError, Kind};
 use futures::FutureExt;
 
@@ -274,20 +272,7 @@ impl Session {
     /// The schema that a relation named without one is found in, where that isn't the default one: the session's own, or the first
     /// of its `search_path` that has such a relation.
     pub(super) fn schema_of_relation(&self, name: &str) -> Option<String> {
-        let own = self.temporary_schema();
-        let database = self.context.catalog(DATABASE)?;
-        let has = |schema: &str| {
-            let relations = database.schema(schema);
-            relations.is_some_and(|relations| relations.table_exist(name))
-        };
-        if has(&own) {
-            return Some(own);
-        }
-        let path = self.setting("search_path").unwrap_or_default();
-        let path = schemas_of(&path, &self.current_user());
-        // Schemas that the role may not use are passed by.
-        let opens = |schema: &String| database.schema_names().contains(schema);
-        let found = path.into_iter().find(|schema| has(schema) && opens(schema));
+        let found = self.info.search_path().schema_of(name);
         found.filter(|schema| schema != DEFAULT_SCHEMA)
     }
 
@@ -374,18 +359,6 @@ impl Drop for Session {
         self.roll_back();
         self.drop_temporary();
     }
-}
-
-/// The schemas of a `search_path`: names after commas, in quotes where they have to be; `"$user"` is the role.
-fn schemas_of(path: &str, role: &str) -> Vec<String> {
-    let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(path);
-    let named =
-        parser.and_then(|mut parser| parser.parse_comma_separated(Parser::parse_identifier));
-    let schema = |name: &ast::Ident| match name.value.as_str() {
-        "$user" => role.to_owned(),
-        _ => folded(name),
-    };
-    named.unwrap_or_default().iter().map(schema).collect()
 }
 
 fn unknown(name: &str) -> Error {

@@ -103,7 +103,7 @@ impl Session {
         else {
             return Err(not_explained());
         };
-        let name = folded_name(&name);
+        let name = folded_name(name);
         let prepared = self.prepared_with(&name, parameters.len())?;
         let StatementKind::Engine(engine_statement) = &prepared.statement.kind else {
             return Err(not_explained());

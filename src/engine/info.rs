@@ -13,6 +13,7 @@ use datafusion::error::DataFusionError;
 
 use super::copy::Copies;
 use super::prepared::NamedStatement;
+use super::search_path::SearchPath;
 use super::session::lock;
 use super::settings::Settings;
 use crate::catalog::{CatalogNames, TEMPORARY};
@@ -71,6 +72,7 @@ pub struct SessionInfo {
     catalogs: Arc<dyn CatalogProviderList>,
     /// The names that OIDs stand for, of what it sees.
     names: Arc<CatalogNames>,
+    path: SearchPath,
     settings: Arc<Mutex<Settings>>,
     /// The number of its connection.
     number: AtomicI32,
@@ -132,11 +134,12 @@ pub struct ConnectionInfo {
 }
 
 impl SessionInfo {
-    /// Of a session that sees `catalogs`, with the names of what is there.
+    /// Of a session that sees `catalogs`, with the names of what is there and where it looks for them.
     pub fn new(
         identity: &Arc<Identity>,
         catalogs: Arc<dyn CatalogProviderList>,
         names: Arc<CatalogNames>,
+        path: SearchPath,
         settings: &Arc<Mutex<Settings>>,
         activity: Option<Arc<dyn Activity>>,
         copies: &Arc<Copies>,
@@ -145,6 +148,7 @@ impl SessionInfo {
             identity: Arc::clone(identity),
             catalogs,
             names,
+            path,
             settings: Arc::clone(settings),
             number: AtomicI32::new(0),
             activity,
@@ -234,6 +238,11 @@ impl SessionInfo {
     /// The connections to the server; none where there is no server.
     pub fn activity(&self) -> Option<&Arc<dyn Activity>> {
         self.activity.as_ref()
+    }
+
+    /// Where it looks for relations that are named without a schema.
+    pub fn search_path(&self) -> &SearchPath {
+        &self.path
     }
 
     /// The copies that run.

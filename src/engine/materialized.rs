@@ -335,7 +335,7 @@ impl Engine {
     /// # Errors
     /// 42P01 and 42809 where there is no such view, and whatever its query fails with; then its rows stay as they were.
     pub async fn refresh(self: &Arc<Self>, name: &str) -> Result<Refreshed> {
-        let session = self.session(crate::catalog::roles::OWNER);
+        let session = self.session_for_kept(crate::catalog::roles::OWNER);
         let parts = crate::sql::relation_name(name)?;
         let (_, table) = session.materialized(&parts)?;
         self.refresh_view(as_view(&table)?, false).await
@@ -347,7 +347,7 @@ impl Engine {
         full: bool,
     ) -> Result<Refreshed> {
         let _one = view.lock().await;
-        let session = self.session(&view.recipe().owner);
+        let session = self.session_for_kept(&view.recipe().owner);
         let number = view.next()?;
         if let (Some(watermark), Some(current), false) =
             (&view.recipe().watermark, view.current(), full)

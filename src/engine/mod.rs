@@ -17,11 +17,13 @@ mod memory;
 mod outcome;
 mod output;
 mod parameters;
+mod placed;
 mod plan;
 mod plans;
 mod prepared;
 mod query;
 mod roles;
+mod search_path;
 mod sequences;
 mod session;
 pub mod settings;
@@ -61,6 +63,7 @@ pub use memory::Reservation;
 pub use outcome::{Described, Notice, Outcome, Prepared};
 pub use output::{named_text_rows, text_rows, with_postgres_texts};
 pub use prepared::NamedStatement;
+pub use search_path::SearchPath;
 pub use session::Session;
 
 /// The name of the one database.
@@ -305,12 +308,20 @@ impl Engine {
         &self.catalog
     }
 
+    /// A session for statements that were kept: their names mean the same whatever `search_path` is by default.
+    fn session_for_kept(self: &Arc<Self>, user: &str) -> Session {
+        let session = self.session(user);
+        // It is a setting that any session may change to any value.
+        let _ = lock(&session.settings).set("search_path", Some(DEFAULT_SCHEMA), false);
+        session
+    }
+
     /// Registers the tables that lie in the data directory and runs the kept definitions again.
     async fn restore(self: &Arc<Self>, data_dir: &Place) -> Result<()> {
         for (key, error) in crate::catalog::register_files(&self.base, data_dir).await? {
             self.catalog.note_broken(key, Arc::new(error));
         }
-        let session = self.session("funnelsql");
+        let session = self.session_for_kept(OWNER);
         let mut waiting = self.catalog.kept_statements();
         // Tables are in schemas, and views read tables.
         let mut others = Vec::with_capacity(waiting.len());

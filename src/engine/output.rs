@@ -22,12 +22,9 @@ pub fn zoned_schema(schema: &Schema, zone: &str) -> SchemaRef {
     let fields: Vec<Field> = schema
         .fields()
         .iter()
-        .map(|field| match field.data_type() {
-            DataType::Timestamp(unit, Some(_)) => field
-                .as_ref()
-                .clone()
-                .with_data_type(DataType::Timestamp(*unit, Some(zone.into()))),
-            _ => field.as_ref().clone(),
+        .map(|field| match types::zoned(field.data_type(), zone) {
+            Some(kind) => field.as_ref().clone().with_data_type(kind),
+            None => field.as_ref().clone(),
         })
         .collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))

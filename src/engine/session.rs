@@ -19,6 +19,7 @@ use super::info::SessionInfo;
 use super::info::{Asker, Identity};
 use super::memory::Reservation;
 use super::outcome::{Described, Notice, Outcome, Prepared};
+use super::search_path::SearchPath;
 use super::settings::{self, Settings};
 use crate::catalog::{self, CatalogNames};
 use datafusion_funnel::definition::change::unknown_change;
@@ -64,12 +65,18 @@ impl Session {
         let settings = Arc::new(Mutex::new(settings));
         let identity = Arc::new(Identity::new(user, NEXT.fetch_add(1, Ordering::Relaxed)));
         let catalogs = engine.catalog.seen_by(&engine.base, &identity);
-        let names = CatalogNames::new(Arc::clone(&catalogs), Arc::clone(&engine.catalog));
+        let path = SearchPath::new(&identity, &catalogs, &settings);
+        let names = CatalogNames::new(
+            Arc::clone(&catalogs),
+            Arc::clone(&engine.catalog),
+            Some(path.clone()),
+        );
         let activity = engine.activity.get().map(Arc::clone);
         let info = Arc::new(SessionInfo::new(
             &identity,
             Arc::clone(&catalogs),
             Arc::new(names),
+            path,
             &settings,
             activity,
             &engine.copies,
@@ -245,7 +252,8 @@ impl Session {
     /// # Errors
     /// The statement's; those of its rows come with the stream.
     pub async fn execute(&self, prepared: &Prepared, values: Vec<ScalarValue>) -> Result<Outcome> {
-        let statement = &prepared.statement;
+        let statement = self.in_path(&prepared.statement)?;
+        let statement = statement.as_ref();
         let _forgetting = self.engine.plans.forget_after(&statement.kind);
         self.check_writes(statement)?;
         self.check_allowed(&statement.kind)?;

@@ -436,7 +436,7 @@ pub fn in_zone(values: &ArrayRef, zone: &str) -> Result<ArrayRef, DataFusionErro
 }
 
 /// A type with its instants in a zone; nothing where it has none.
-fn zoned(kind: &DataType, zone: &str) -> Option<DataType> {
+pub fn zoned(kind: &DataType, zone: &str) -> Option<DataType> {
     match kind {
         DataType::Timestamp(unit, Some(_)) => Some(DataType::Timestamp(*unit, Some(zone.into()))),
         DataType::List(item) => {

@@ -984,3 +984,49 @@ async fn roles_survive_a_restart_and_their_passwords_are_not_in_the_files() {
         "{text}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_along_a_search_path_means_the_same_after_a_restart() {
+    let place = Place::new();
+    let session = place.open().await;
+    for sql in [
+        "CREATE SCHEMA crm",
+        "CREATE SCHEMA \"市场\"",
+        "CREATE TABLE leads (id bigint); INSERT INTO leads VALUES (1)",
+        "CREATE TABLE crm.leads (id bigint, at timestamptz); INSERT INTO crm.leads VALUES (1, now()), (2, now())",
+        "SET search_path = \"市场\", crm, public",
+        "CREATE VIEW seen AS WITH one AS (SELECT 1 AS x) SELECT '展会 leads' AS name, count(*) FROM leads, one",
+        "CREATE MATERIALIZED VIEW copied AS SELECT id FROM leads",
+        "CREATE FUNNEL f ON (SELECT id, at FROM leads) (ENTITY id, STAGE came AT at, STAGE again AT at)",
+    ] {
+        run(&session, sql).await;
+    }
+    run(
+        &session,
+        &place.table("CREATE EXTERNAL TABLE files", "events.csv"),
+    )
+    .await;
+    drop(session);
+
+    let session = place.open().await;
+    // Wherever a name without a schema is looked for by then.
+    for path in ["public", "nosuch", "public, crm"] {
+        run(&session, &format!("SET search_path = {path}")).await;
+        check(&session, "SELECT * FROM \"市场\".seen", &["展会 leads|2"]).await;
+        check(&session, "SELECT count(*) FROM \"市场\".files", &["3"]).await;
+        run(&session, "REFRESH MATERIALIZED VIEW \"市场\".copied").await;
+        check(
+            &session,
+            "SELECT id FROM \"市场\".copied ORDER BY 1",
+            &["1", "2"],
+        )
+        .await;
+        check(
+            &session,
+            "SELECT entered FROM stage_conversion('f')",
+            &["2", "2"],
+        )
+        .await;
+    }
+    refused(&session, "SELECT * FROM public.seen", "42P01", "seen").await;
+}

@@ -18,7 +18,7 @@ use datafusion_funnel::definition::text::identifier;
 use futures::FutureExt;
 
 use super::super::Catalog;
-use super::names::{CatalogNames, is_visible};
+use super::names::CatalogNames;
 use super::privileges;
 use super::relations::StaticFunctions;
 use super::rows;
@@ -199,7 +199,11 @@ fn constants() -> Vec<ScalarUDF> {
         }),
         fixed_text("current_database", "name", DATABASE),
         fixed_text("current_catalog", "name", DATABASE),
-        fixed_text("current_schema", "name", DEFAULT_SCHEMA),
+        function("current_schema", Returns::Type("name"), |call| {
+            let path = call.asker()?.search_path().schemas();
+            let first = path.first().map(String::as_str);
+            Ok(Arc::new(StringArray::from(vec![first; call.rows])))
+        }),
         fixed_text("pg_tablespace_location", "text", ""),
         function("pg_encoding_to_char", Returns::Type("name"), |call| {
             let numbers = call.integers(0)?;
@@ -223,13 +227,13 @@ fn constants() -> Vec<ScalarUDF> {
         }),
         function("current_schemas", Returns::Type("_name"), |call| {
             use datafusion::arrow::array::{ListBuilder, StringBuilder};
+            let path = call.asker()?.search_path().schemas();
             let implicit = call.texts(0)?;
             let mut lists = ListBuilder::new(StringBuilder::new());
             for flag in &implicit {
-                match flag {
-                    Some("t") => lists.append_value(["pg_catalog", DEFAULT_SCHEMA].map(Some)),
-                    _ => lists.append_value([Some(DEFAULT_SCHEMA)]),
-                }
+                let implicit = (flag == Some("t")).then_some("pg_catalog");
+                let schemas = path.iter().map(String::as_str);
+                lists.append_value(implicit.into_iter().chain(schemas).map(Some));
             }
             Ok(Arc::new(lists.finish()))
         }),
@@ -389,7 +393,10 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
         }),
         function("pg_table_is_visible", Returns::Type("bool"), |call| {
             let names = names_for(call)?;
-            let visible = |oid: i32| names.relation(oid).map(|(schema, _)| is_visible(&schema));
+            let visible = |oid: i32| {
+                let relation = names.relation(oid);
+                relation.map(|(schema, name)| names.is_visible(&schema, &name))
+            };
             let oids = oids(call, 0, "regclass")?;
             // An index is seen where its table is; nothing is known of it by its OID alone.
             Ok(Arc::new(
@@ -413,13 +420,15 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
             text,
             with(|call, objects| {
                 let snapshot = objects.snapshot(call)?;
+                let names = names_for(call)?;
                 let oids = oids(call, 0, "none")?;
                 let pretty = call.texts(1)?;
                 let definition = |row: usize| {
                     let oid = oids.is_valid(row).then(|| oids.value(row))?;
                     let pretty = pretty.is_valid(row) && pretty.value(row) == "t";
                     let mut relations = snapshot.relations.iter();
-                    relations.find_map(|relation| constraint_definition(relation, oid, pretty))
+                    relations
+                        .find_map(|relation| constraint_definition(&names, relation, oid, pretty))
                 };
                 Ok(Arc::new(
                     (0..call.rows).map(definition).collect::<StringArray>(),
@@ -561,7 +570,12 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
 }
 
 /// `PRIMARY KEY (lead_id)`, `CHECK ((amount > 0))`, `FOREIGN KEY (lead_id) REFERENCES leads(lead_id)`
-fn constraint_definition(relation: &Relation, oid: i32, pretty: bool) -> Option<String> {
+fn constraint_definition(
+    names: &CatalogNames,
+    relation: &Relation,
+    oid: i32,
+    pretty: bool,
+) -> Option<String> {
     let mut checks = relation.checks.iter();
     if let Some(check) = checks.find(|check| rows::constraint_oid(relation, &check.name) == oid) {
         let expression = &check.expression;
@@ -597,7 +611,7 @@ fn constraint_definition(relation: &Relation, oid: i32, pretty: bool) -> Option<
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let schema = match is_visible(&reference.schema) {
+    let schema = match names.is_visible(&reference.schema, &reference.relation) {
         true => String::new(),
         false => format!("{}.", identifier(&reference.schema)),
     };

@@ -14,7 +14,7 @@ use super::roles;
 use super::snapshot::{by_oid, named_oid, names, relation_oid, row_type_oid, schema_oid};
 use crate::catalog::Catalog;
 use crate::catalog::roles::OWNER;
-use crate::engine::{Asker, DEFAULT_SCHEMA};
+use crate::engine::{Asker, DEFAULT_SCHEMA, SearchPath};
 use crate::postgres::names_of_objects::Names;
 use crate::postgres::types;
 
@@ -29,6 +29,8 @@ pub const OWNER_OID: i32 = 10;
 pub struct CatalogNames {
     catalogs: Arc<dyn CatalogProviderList>,
     catalog: Arc<Catalog>,
+    /// Where names are found without their schemas: in the default one where nobody asks.
+    path: Option<SearchPath>,
     known: Mutex<Option<Known>>,
 }
 
@@ -39,11 +41,16 @@ struct Known {
 }
 
 impl CatalogNames {
-    /// Of the relations in `catalogs`.
-    pub fn new(catalogs: Arc<dyn CatalogProviderList>, catalog: Arc<Catalog>) -> Self {
+    /// Of the relations in `catalogs`, as they are found along a session's path.
+    pub fn new(
+        catalogs: Arc<dyn CatalogProviderList>,
+        catalog: Arc<Catalog>,
+        path: Option<SearchPath>,
+    ) -> Self {
         Self {
             catalogs,
             catalog,
+            path,
             known: Mutex::default(),
         }
     }
@@ -102,15 +109,23 @@ impl CatalogNames {
             None => match dictionary::find("pg_catalog", name) {
                 Some(relation) => Some(relation.oid),
                 None => {
-                    let temporary = own
-                        .iter()
-                        .map(|(schema, _)| schema.as_str())
-                        .find(|schema| schema.starts_with("pg_temp") && has(schema));
-                    let schema =
-                        temporary.or_else(|| has(DEFAULT_SCHEMA).then_some(DEFAULT_SCHEMA))?;
-                    Some(relation_oid(schema, name))
+                    let schema = self.schema_of(name)?;
+                    has(&schema).then(|| relation_oid(&schema, name))
                 }
             },
+        }
+    }
+
+    /// Whether a relation is found without its schema.
+    pub fn is_visible(&self, schema: &str, relation: &str) -> bool {
+        schema == "pg_catalog" || self.schema_of(relation).as_deref() == Some(schema)
+    }
+
+    /// The schema that a relation without one is found in.
+    fn schema_of(&self, relation: &str) -> Option<String> {
+        match &self.path {
+            Some(path) => path.schema_of(relation),
+            None => Some(DEFAULT_SCHEMA.to_owned()),
         }
     }
 
@@ -119,11 +134,6 @@ impl CatalogNames {
         let system = dictionary::SCHEMAS.into_iter().chain(["pg_toast"]);
         own.chain(system.map(str::to_owned)).collect()
     }
-}
-
-/// Whether a relation of that schema is found without naming it.
-pub fn is_visible(schema: &str) -> bool {
-    schema == DEFAULT_SCHEMA || schema == "pg_catalog" || schema.starts_with("pg_temp")
 }
 
 /// The parts of a name, as names are compared.
@@ -159,8 +169,9 @@ impl Names for CatalogNames {
         match kind {
             "regclass" => {
                 let (schema, name) = self.relation(oid)?;
+                let visible = self.is_visible(&schema, &name);
                 let name = identifier(&name).to_string();
-                Some(match is_visible(&schema) {
+                Some(match visible {
                     true => name,
                     false => format!("{}.{name}", identifier(&schema)),
                 })

@@ -109,7 +109,10 @@ impl Place {
         };
         let parts = sequence_parts(text).unwrap_or_default();
         let found = match parts.as_slice() {
-            [name] => sequences.named(DEFAULT_SCHEMA, name),
+            [name] => {
+                let schema = info.search_path().schema_of(name);
+                sequences.named(schema.as_deref().unwrap_or(DEFAULT_SCHEMA), name)
+            }
             [.., schema, name] => sequences.named(schema, name),
             [] => text.parse().ok().and_then(by_oid),
         };

@@ -179,6 +179,11 @@ impl Session {
     }
 
     /// The index of that name.
+    /// Whether a table of that schema has an index of that name.
+    pub(in crate::engine) fn has_index(&self, schema: &str, name: &str) -> bool {
+        self.index_named(schema, name).is_some()
+    }
+
     fn index_named(&self, schema: &str, name: &str) -> Option<Found> {
         for table in self.engine.tables().all() {
             let shape = table.shape();

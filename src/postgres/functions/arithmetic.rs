@@ -374,7 +374,7 @@ impl Arithmetic {
             DataType::Time64(_) => self.shifted_times(left, right),
             DataType::Interval(_) => match (class(left.data_type()), class(right.data_type())) {
                 (C::Interval, C::Interval) => self.intervals(left, right),
-                _ => between(left, right),
+                _ => between(left, right, zone),
             },
             other => {
                 let (left, right) = (cast(left, other)?, cast(right, other)?);
@@ -636,8 +636,8 @@ fn days_between(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(days.collect::<Int32Array>()))
 }
 
-/// Days and time between two moments; Postgres counts no months here.
-fn between(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
+/// Days and time between two moments; Postgres counts no months here. A local one beside an instant is one of the zone.
+fn between(left: &ArrayRef, right: &ArrayRef, zone: &str) -> Result<ArrayRef> {
     if class(left.data_type()) == Class::Time {
         let time = DataType::Time64(TimeUnit::Microsecond);
         let (left, right) = (cast(left, &time)?, cast(right, &time)?);
@@ -652,8 +652,8 @@ fn between(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
         return Ok(Arc::new(spans.collect::<IntervalMonthDayNanoArray>()));
     }
     let zone = match (left.data_type(), right.data_type()) {
-        (DataType::Timestamp(_, Some(zone)), _) | (_, DataType::Timestamp(_, Some(zone))) => {
-            Some(Arc::clone(zone))
+        (DataType::Timestamp(_, Some(_)), _) | (_, DataType::Timestamp(_, Some(_))) => {
+            Some(zone.into())
         }
         _ => None,
     };

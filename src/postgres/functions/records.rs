@@ -42,12 +42,8 @@ pub fn all() -> Vec<ScalarUDF> {
             "pg_row",
             Returns::Of(|fields, _| Ok(Field::new("", DataType::Struct(numbered(fields)), true))),
             |call| {
-                Ok(Arc::new(StructArray::try_new_with_length(
-                    numbered(&call.fields),
-                    call.arrays.clone(),
-                    None,
-                    call.rows,
-                )?))
+                let columns = call.arrays.iter().map(Arc::clone).collect();
+                record(&numbered(&call.fields), columns, None, call.rows)
             },
         ),
         function(
@@ -106,7 +102,16 @@ fn row(call: &Call, there: bool) -> Result<ArrayRef> {
         present.any(|nulls| nulls.is_none_or(|nulls| nulls.is_valid(row)))
     };
     let nulls: Vec<bool> = (0..call.rows).map(|row| there || found(row)).collect();
-    // What the optimizer made of a column may have another type that means the same.
+    record(fields, columns, Some(NullBuffer::from(nulls)), call.rows)
+}
+
+fn record(
+    fields: &Fields,
+    columns: Vec<ArrayRef>,
+    nulls: Option<NullBuffer>,
+    rows: usize,
+) -> Result<ArrayRef> {
+    // What the optimizer made of a column may have another type that means the same, and an instant another zone.
     let columns = columns
         .iter()
         .zip(fields)
@@ -115,7 +120,7 @@ fn row(call: &Call, there: bool) -> Result<ArrayRef> {
     Ok(Arc::new(StructArray::try_new_with_length(
         fields.clone(),
         columns,
-        Some(NullBuffer::from(nulls)),
-        call.rows,
+        nulls,
+        rows,
     )?))
 }

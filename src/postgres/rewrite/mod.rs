@@ -315,7 +315,8 @@ impl Rewriter<'_> {
     }
 }
 
-fn own_names(statement: &Statement) -> HashSet<String> {
+/// The names of the queries that come before others with `WITH`.
+pub fn own_names(statement: &Statement) -> HashSet<String> {
     struct Ctes(HashSet<String>);
     impl Visitor for Ctes {
         type Break = ();
