@@ -312,7 +312,7 @@ impl Engine {
     fn session_for_kept(self: &Arc<Self>, user: &str) -> Session {
         let session = self.session(user);
         // It is a setting that any session may change to any value.
-        let _ = lock(&session.settings).set("search_path", Some(DEFAULT_SCHEMA), false);
+        let _ = session::lock(&session.settings).set("search_path", Some(DEFAULT_SCHEMA), false);
         session
     }
 
@@ -321,7 +321,7 @@ impl Engine {
         for (key, error) in crate::catalog::register_files(&self.base, data_dir).await? {
             self.catalog.note_broken(key, Arc::new(error));
         }
-        let session = self.session_for_kept(OWNER);
+        let session = self.session_for_kept(crate::catalog::roles::OWNER);
         let mut waiting = self.catalog.kept_statements();
         // Tables are in schemas, and views read tables.
         let mut others = Vec::with_capacity(waiting.len());

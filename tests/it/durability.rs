@@ -1001,11 +1001,7 @@ async fn what_was_made_along_a_search_path_means_the_same_after_a_restart() {
     ] {
         run(&session, sql).await;
     }
-    run(
-        &session,
-        &place.table("CREATE EXTERNAL TABLE files", "events.csv"),
-    )
-    .await;
+    run(&session, &place.table("EXTERNAL TABLE files", "events.csv")).await;
     drop(session);
 
     let session = place.open().await;

@@ -23,7 +23,7 @@ use super::privileges;
 use super::relations::StaticFunctions;
 use super::rows;
 use super::snapshot::{self, Relation, Snapshot, named_oid};
-use crate::engine::{DATABASE, DEFAULT_SCHEMA};
+use crate::engine::DATABASE;
 use crate::error::Fault;
 use crate::postgres::encoding::Encoding;
 use crate::postgres::function::{Call, Result, Returns, fault, function, volatile_function};
