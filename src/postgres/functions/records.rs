@@ -41,10 +41,7 @@ pub fn all() -> Vec<ScalarUDF> {
         function(
             "pg_row",
             Returns::Of(|fields, _| Ok(Field::new("", DataType::Struct(numbered(fields)), true))),
-            |call| {
-                let columns = call.arrays.iter().map(Arc::clone).collect();
-                record(&numbered(&call.fields), columns, None, call.rows)
-            },
+            |call| record(&numbered(&call.fields), &call.arrays, None, call.rows),
         ),
         function(
             "pg_nullable",
@@ -102,12 +99,12 @@ fn row(call: &Call, there: bool) -> Result<ArrayRef> {
         present.any(|nulls| nulls.is_none_or(|nulls| nulls.is_valid(row)))
     };
     let nulls: Vec<bool> = (0..call.rows).map(|row| there || found(row)).collect();
-    record(fields, columns, Some(NullBuffer::from(nulls)), call.rows)
+    record(fields, &columns, Some(NullBuffer::from(nulls)), call.rows)
 }
 
 fn record(
     fields: &Fields,
-    columns: Vec<ArrayRef>,
+    columns: &[ArrayRef],
     nulls: Option<NullBuffer>,
     rows: usize,
 ) -> Result<ArrayRef> {
