@@ -1,6 +1,6 @@
 //! Statements about who may see what, and what a session may do at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::arrow::compute::can_cast_types;
@@ -249,6 +249,30 @@ impl Session {
                     Ok(())
                 })?;
                 Ok(Outcome::done("CREATE MASK"))
+            }
+            AccessStatement::AlterRule {
+                mask,
+                name,
+                relation,
+                rename,
+                roles,
+                using,
+            } => {
+                let (object, table) = self.table_to_restrict(relation)?;
+                let roles = roles.as_deref().map(|roles| self.grantees(roles));
+                let change = RuleChange {
+                    rename: rename.as_deref(),
+                    roles: roles.transpose()?,
+                    using: using.as_deref(),
+                };
+                match mask {
+                    true => self.alter_mask(&object, &table, name, &change)?,
+                    false => self.alter_policy(&object, &table, name, &change)?,
+                }
+                Ok(Outcome::done(match mask {
+                    true => "ALTER MASK",
+                    false => "ALTER POLICY",
+                }))
             }
             AccessStatement::Drop {
                 mask,
@@ -564,22 +588,58 @@ impl Session {
                 false => kept.policies.remove(name).is_some(),
             })
         })?;
-        let message = format!(
-            "{kind} \"{name}\" for table \"{}\" does not exist",
-            object.name()
-        );
+        let missing = missing_rule(kind, name, &object);
         match (found, if_exists) {
             (true, _) => Ok(Outcome::done(tag)),
             (false, true) => Ok(Outcome::noted(
                 tag,
-                Notice::plain(format!("{message}, skipping")),
+                Notice::plain(format!("{missing}, skipping")),
             )),
-            (false, false) => Err(Error::Query {
-                fault: Fault::UndefinedObject,
-                message,
-                position: None,
-            }),
+            (false, false) => Err(missing),
         }
+    }
+
+    fn alter_policy(
+        &self,
+        object: &Object,
+        table: &Arc<dyn TableProvider>,
+        name: &str,
+        change: &RuleChange,
+    ) -> Result<()> {
+        if let Some(using) = change.using {
+            self.check_condition(table, using)?;
+        }
+        let access = self.engine.catalog.access();
+        access.change(object, |kept, _| {
+            let mut policy = change.taken("policy", &mut kept.policies, name, object)?;
+            change.apply(&mut policy.roles, &mut policy.using);
+            let name = change.rename.unwrap_or(name);
+            kept.policies.insert(name.to_owned(), policy);
+            Ok(())
+        })
+    }
+
+    fn alter_mask(
+        &self,
+        object: &Object,
+        table: &Arc<dyn TableProvider>,
+        name: &str,
+        change: &RuleChange,
+    ) -> Result<()> {
+        let access = self.engine.catalog.access();
+        if let Some(using) = change.using {
+            let kept = access.known(object).kept();
+            let mask = kept.masks.get(name);
+            let mask = mask.ok_or_else(|| missing_rule("mask", name, object))?;
+            self.check_mask(table, object, &mask.column, using)?;
+        }
+        access.change(object, |kept, _| {
+            let mut mask = change.taken("mask", &mut kept.masks, name, object)?;
+            change.apply(&mut mask.roles, &mut mask.using);
+            let name = change.rename.unwrap_or(name);
+            kept.masks.insert(name.to_owned(), mask);
+            Ok(())
+        })
     }
 
     /// Takes everything from roles that was granted to them, and the rules that were only theirs.
@@ -716,6 +776,53 @@ fn everybodys(schema: &str) -> Error {
     Error::Denied {
         message: format!("what is in schema \"{schema}\" is everybody's"),
         hint: "It shows to each role what that role may see.".to_owned(),
+    }
+}
+
+/// What is changed of a policy or mask; what isn't given stays.
+struct RuleChange<'a> {
+    rename: Option<&'a str>,
+    roles: Option<BTreeSet<String>>,
+    using: Option<&'a str>,
+}
+
+impl RuleChange<'_> {
+    /// Takes the rule of that name out of those that there are, where its new name is free.
+    fn taken<T>(
+        &self,
+        kind: &str,
+        rules: &mut BTreeMap<String, T>,
+        name: &str,
+        object: &Object,
+    ) -> Result<T> {
+        let rule = rules.remove(name);
+        let rule = rule.ok_or_else(|| missing_rule(kind, name, object))?;
+        match self.rename {
+            Some(rename) if rename == name || rules.contains_key(rename) => {
+                Err(duplicate(kind, rename, object))
+            }
+            _ => Ok(rule),
+        }
+    }
+
+    fn apply(&self, roles: &mut BTreeSet<String>, using: &mut String) {
+        if let Some(wanted) = &self.roles {
+            roles.clone_from(wanted);
+        }
+        if let Some(wanted) = self.using {
+            wanted.clone_into(using);
+        }
+    }
+}
+
+fn missing_rule(kind: &str, name: &str, object: &Object) -> Error {
+    Error::Query {
+        fault: Fault::UndefinedObject,
+        message: format!(
+            "{kind} \"{name}\" for table \"{}\" does not exist",
+            object.name()
+        ),
+        position: None,
     }
 }
 

@@ -57,6 +57,21 @@ pub enum AccessStatement {
         /// What is seen instead, as SQL.
         using: String,
     },
+    /// `ALTER POLICY | MASK name ON relation RENAME TO name | [TO roles] [USING (expression)]`; what isn't said stays.
+    AlterRule {
+        /// A mask, and not a policy.
+        mask: bool,
+        /// Its name.
+        name: String,
+        /// The table.
+        relation: Vec<String>,
+        /// Its new name.
+        rename: Option<String>,
+        /// For whom from now on.
+        roles: Option<Vec<Grantee>>,
+        /// The condition, or what is seen, from now on.
+        using: Option<String>,
+    },
     /// `DROP POLICY | MASK [IF EXISTS] name ON relation`.
     Drop {
         /// A mask, and not a policy.
@@ -133,9 +148,9 @@ pub fn parse(parser: &mut Parser, sql: &str) -> Result<Option<StatementKind>> {
         } else if starts("alter", "table") && is_about_row_security(parser) {
             skip(parser, 2);
             row_security(parser)
-        } else if starts("alter", "policy") {
-            let hint = "DROP POLICY, and CREATE POLICY as it is to be.";
-            Err(unsupported("ALTER POLICY", hint))
+        } else if starts("alter", "policy") || starts("alter", "mask") {
+            skip(parser, 2);
+            alter_rule(parser, is_word(&second, "mask")).map_err(Fault::from)
         } else if starts("alter", "default") {
             let hint = "GRANT … ON ALL TABLES IN SCHEMA after new tables were made.";
             Err(unsupported("ALTER DEFAULT PRIVILEGES", hint))
@@ -442,12 +457,25 @@ fn create_mask(parser: &mut Parser) -> Result<AccessStatement, ParserError> {
 
 /// `[TO roles] USING (expression)`
 fn for_whom(parser: &mut Parser) -> Result<(Vec<Grantee>, String), ParserError> {
-    let roles = match word(parser, "to") {
-        true => grantees(parser)?,
-        false => vec![Grantee::Public],
-    };
+    let roles = to_roles(parser)?;
+    match using(parser)? {
+        Some(using) => Ok((roles.unwrap_or_else(|| vec![Grantee::Public]), using)),
+        None => parser.expected("USING", parser.peek_token()),
+    }
+}
+
+/// `[TO roles]`
+fn to_roles(parser: &mut Parser) -> Result<Option<Vec<Grantee>>, ParserError> {
+    match word(parser, "to") {
+        true => grantees(parser).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// `[USING (expression)]`
+fn using(parser: &mut Parser) -> Result<Option<String>, ParserError> {
     if !word(parser, "using") {
-        return parser.expected("USING", parser.peek_token());
+        return Ok(None);
     }
     parser.expect_token(&Token::LParen)?;
     let using = parser.parse_expr()?;
@@ -458,7 +486,32 @@ fn for_whom(parser: &mut Parser) -> Result<(Vec<Grantee>, String), ParserError> 
             parser.peek_token(),
         );
     }
-    Ok((roles, using.to_string()))
+    Ok(Some(using.to_string()))
+}
+
+fn alter_rule(parser: &mut Parser, mask: bool) -> Result<AccessStatement, ParserError> {
+    let rule = name(parser)?;
+    let relation = on_relation(parser)?;
+    let rename = match word(parser, "rename") {
+        true if word(parser, "to") => Some(name(parser)?),
+        true => return parser.expected("TO", parser.peek_token()),
+        false => None,
+    };
+    let (roles, using) = match rename {
+        Some(_) => (None, None),
+        None => (to_roles(parser)?, using(parser)?),
+    };
+    if rename.is_none() && roles.is_none() && using.is_none() {
+        return parser.expected("RENAME TO, TO or USING", parser.peek_token());
+    }
+    Ok(AccessStatement::AlterRule {
+        mask,
+        name: rule,
+        relation,
+        rename,
+        roles,
+        using,
+    })
 }
 
 fn drop_rule(parser: &mut Parser, mask: bool) -> Result<AccessStatement, ParserError> {
@@ -564,6 +617,9 @@ mod tests {
             "CREATE POLICY p ON t USING (true) WITH CHECK (true)",
             "CREATE POLICY p ON t FOR UPDATE USING (true)",
             "CREATE POLICY p ON t",
+            "ALTER POLICY p ON t",
+            "ALTER POLICY p ON t RENAME q",
+            "ALTER POLICY p ON t USING (true) WITH CHECK (true)",
         ] {
             assert_eq!(parse(sql).unwrap_err().code(), "42601", "{sql}");
         }

@@ -314,6 +314,8 @@ const WAYS: &[&str] = &[
     "DROP POLICY own ON crm.deals; SELECT * FROM crm.deals",
     "CREATE POLICY more ON crm.deals USING (true); SELECT * FROM crm.deals",
     "DROP MASK phone ON crm.deals; SELECT * FROM crm.deals",
+    "ALTER POLICY own ON crm.deals USING (true); SELECT * FROM crm.deals",
+    "ALTER MASK phone ON crm.deals USING (phone); SELECT * FROM crm.deals",
     "CREATE MASK a ON crm.deals (phone) USING (phone); SELECT * FROM crm.deals",
     "GRANT SELECT ON hr.kanari_pay TO ana; SELECT * FROM hr.kanari_pay",
     "GRANT ALL ON SCHEMA hr TO PUBLIC; SELECT * FROM hr.kanari_pay",
@@ -701,6 +703,22 @@ async fn policies_follow_a_table_through_other_names() {
         count(&ana.query("SELECT count(*) FROM crm.notes_view").await).as_deref(),
         Some("3")
     );
+    for (change, seen) in [
+        (
+            "ALTER POLICY only ON crm.notes USING (owner <> current_user)",
+            "17",
+        ),
+        ("ALTER POLICY only ON crm.notes TO bosses", "20"),
+        ("ALTER POLICY only ON crm.notes RENAME TO \"只有\"", "20"),
+        (
+            "ALTER POLICY \"只有\" ON crm.notes TO ana, bob USING (owner = current_user)",
+            "3",
+        ),
+    ] {
+        admin.query(change).await;
+        let found = count(&ana.query("SELECT count(*) FROM crm.notes_view").await);
+        assert_eq!(found.as_deref(), Some(seen), "{change}");
+    }
     admin.query("ALTER TABLE crm.notes RENAME TO renamed").await;
     assert_eq!(
         count(&ana.query("SELECT count(*) FROM crm.renamed").await).as_deref(),
@@ -827,6 +845,12 @@ async fn statements_about_access_have_postgres_errors() {
     for (sql, code) in [
         ("DROP POLICY nothing ON crm.deals", "42704"),
         ("DROP MASK nothing ON crm.deals", "42704"),
+        ("ALTER POLICY nothing ON crm.deals RENAME TO own", "42704"),
+        ("ALTER POLICY own ON crm.deals RENAME TO own", "42710"),
+        ("ALTER POLICY own ON crm.deals USING (amount)", "42804"),
+        ("ALTER POLICY own ON crm.deals TO nobody", "42704"),
+        ("ALTER MASK nothing ON crm.deals USING (NULL)", "42704"),
+        ("ALTER MASK phone ON crm.deals USING (1)", "42804"),
         ("CREATE POLICY own ON crm.deals USING (true)", "42710"),
         (
             "CREATE MASK phone ON crm.deals (phone) USING (NULL)",
