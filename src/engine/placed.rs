@@ -47,8 +47,11 @@ impl Session {
                     | K::CreateFunnel(_)
             ),
         };
+        if !defines {
+            return Ok(Cow::Borrowed(statement));
+        }
         let path = self.info.search_path().schemas();
-        if !defines || path == [DEFAULT_SCHEMA] {
+        if path == [DEFAULT_SCHEMA] {
             return Ok(Cow::Borrowed(statement));
         }
         let mut placed = statement.clone();
