@@ -39,6 +39,9 @@ use crate::tables::DurableTable;
 
 /// As many plans are kept.
 const MOST: usize = 256;
+/// As many nodes and expressions may all of them have together. One takes 150 to 300 bytes with what is made of it when it is
+/// optimized: 60 MB at most.
+const MOST_PARTS: usize = 200_000;
 /// A statement of more bytes is hardly one that comes again, and its plan is large.
 const LONGEST_STATEMENT: usize = 64 << 10;
 /// The functions of DataFusion's that become the moment of the statement when they are simplified.
@@ -71,6 +74,8 @@ pub struct KeptPlan {
     pub notices: Vec<Notice>,
     /// Without a moment; made by whoever runs it first.
     optimized: OnceLock<LogicalPlan>,
+    /// How many nodes and expressions it has.
+    parts: usize,
 }
 
 /// The plans of an engine.
@@ -83,6 +88,8 @@ pub struct Plans {
 struct Kept {
     /// With the number of the request that used it last.
     plans: HashMap<Circumstances, (Arc<KeptPlan>, u64)>,
+    /// How many nodes and expressions all of them have.
+    parts: usize,
     requests: u64,
     found: u64,
     /// How often they were forgotten.
@@ -129,23 +136,30 @@ impl Plans {
         notices: Vec<Notice>,
         asked: Asked,
     ) -> Arc<KeptPlan> {
+        let parts = parts_of(&plan);
+        tracing::debug!(parts, "a plan is kept");
         let plan = Arc::new(KeptPlan {
             statement,
             plan,
             notices,
             optimized: OnceLock::new(),
+            parts,
         });
         let mut kept = lock(&self.kept);
-        if kept.forgotten != asked.0 {
+        if kept.forgotten != asked.0 || parts > MOST_PARTS {
             return plan;
         }
-        if kept.plans.len() >= MOST {
+        // One that another session was quicker with, or of another statement of the same text.
+        kept.remove(&circumstances);
+        while kept.plans.len() >= MOST || kept.parts + parts > MOST_PARTS {
             let oldest = kept.plans.iter().min_by_key(|(_, (_, used))| *used);
-            if let Some(oldest) = oldest.map(|(circumstances, _)| circumstances.clone()) {
-                kept.plans.remove(&oldest);
+            match oldest.map(|(circumstances, _)| circumstances.clone()) {
+                Some(oldest) => kept.remove(&oldest),
+                None => break,
             }
         }
         let request = kept.requests;
+        kept.parts += parts;
         kept.plans
             .insert(circumstances, (Arc::clone(&plan), request));
         plan
@@ -162,8 +176,33 @@ impl Plans {
     fn forget(&self) {
         let mut kept = lock(&self.kept);
         kept.forgotten += 1;
+        kept.parts = 0;
         kept.plans.clear();
     }
+}
+
+impl Kept {
+    fn remove(&mut self, circumstances: &Circumstances) {
+        if let Some((plan, _)) = self.plans.remove(circumstances) {
+            self.parts -= plan.parts;
+        }
+    }
+}
+
+/// How many nodes and expressions a plan has.
+fn parts_of(plan: &LogicalPlan) -> usize {
+    let mut parts = 0;
+    // Nothing in it fails.
+    let _ = plan.apply_with_subqueries(|node| {
+        parts += 1;
+        node.apply_expressions(|expression| {
+            expression.apply(|_| {
+                parts += 1;
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    parts
 }
 
 /// Forgets plans when it is dropped: a statement that fails, or that nobody waits for any more, may have changed something

@@ -99,6 +99,20 @@ async fn plans_are_kept_where_they_are_everybodys() {
         answer(&session, &format!("SELECT {number} FROM crm.leads")).await;
     }
     assert_eq!(engine.usage().kept_plans, 256, "the oldest go");
+    let ids = (0..3_000).map(|id| id.to_string()).collect::<Vec<_>>();
+    let ids = ids.join(", ");
+    for number in 0..80 {
+        let sql = format!("SELECT {number} FROM crm.leads WHERE id IN ({ids})");
+        assert_eq!(
+            answer(&session, &sql).await,
+            vec![number.to_string(); 3].join(" ")
+        );
+    }
+    let kept = engine.usage().kept_plans;
+    assert!(
+        (60..70).contains(&kept),
+        "large ones count for more: {kept}"
+    );
     session.run("CREATE SCHEMA other").await.unwrap();
     assert_eq!(engine.usage().kept_plans, 0);
 }
