@@ -215,6 +215,12 @@ fn set_config(call: &Call, settings: &Mutex<Settings>) -> Result<ArrayRef, DataF
             answers.push(None);
             continue;
         };
+        if ["role", "session_authorization"].contains(&name.to_lowercase().as_str()) {
+            return Err(DataFusionError::External(Box::new(Error::Unsupported {
+                message: format!("parameter \"{name}\" cannot be changed by set_config"),
+                hint: Some("SET ROLE changes the role.".to_owned()),
+            })));
+        }
         if is_for_superusers(name) {
             // Who asks is known to SET alone.
             return Err(DataFusionError::External(Box::new(Error::Denied {

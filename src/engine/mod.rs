@@ -12,6 +12,7 @@ mod definitions;
 mod explain;
 mod foreign;
 mod info;
+mod keys;
 mod materialized;
 mod memory;
 mod outcome;
@@ -62,6 +63,7 @@ pub use materialized::Refreshed;
 pub use memory::Reservation;
 pub use outcome::{Described, Notice, Outcome, Prepared};
 pub use output::{named_text_rows, text_rows, with_postgres_texts};
+pub use parameters::parameter_field;
 pub use prepared::NamedStatement;
 pub use search_path::SearchPath;
 pub use session::Session;
@@ -169,7 +171,7 @@ impl Engine {
         let catalog = Arc::new(Catalog::open(storage.root(), audit_folder)?);
         let (tables, broken) = Tables::open(storage.root()).await?;
         let memory = Arc::new(EnginePool::new(options.memory_limit));
-        let context = SessionContext::new_with_state(base_state(&options, &memory)?);
+        let context = SessionContext::new_with_state(base_state(&options, &memory, &settings)?);
         if let Some(remote) = storage.remote() {
             let (url, store) = (remote.url(), remote.store());
             context.register_object_store(url.as_ref(), store);
@@ -403,7 +405,11 @@ pub struct Usage {
     pub reused_plans: u64,
 }
 
-fn base_state(options: &EngineOptions, memory: &Arc<EnginePool>) -> Result<SessionState> {
+fn base_state(
+    options: &EngineOptions,
+    memory: &Arc<EnginePool>,
+    defaults: &BTreeMap<String, String>,
+) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(DATABASE, DEFAULT_SCHEMA)
         .with_create_default_catalog_and_schema(false)
@@ -415,7 +421,8 @@ fn base_state(options: &EngineOptions, memory: &Arc<EnginePool>) -> Result<Sessi
     settings.sql_parser.enable_subquery_sort_elimination = false;
     // Positions in error messages.
     settings.sql_parser.collect_spans = true;
-    settings.execution.time_zone = Some("UTC".to_owned());
+    let zone = defaults.get("timezone").map_or("UTC", String::as_str);
+    settings.execution.time_zone = Some(zone.to_owned());
     // Each sort keeps as much back to merge what it has written; a small limit would be nothing but that.
     let smallest = options.session_memory_limit.or(options.memory_limit);
     let kept_back = &mut settings.execution.sort_spill_reservation_bytes;
@@ -425,6 +432,7 @@ fn base_state(options: &EngineOptions, memory: &Arc<EnginePool>) -> Result<Sessi
         .with_runtime_env(runtime(options, memory)?)
         .with_default_features()
         .with_physical_optimizer_rules(physical_rules())
+        .with_analyzer_rule(Arc::new(keys::ForgetKeys))
         .build();
     let database = MemoryCatalogProvider::new();
     database.register_schema(DEFAULT_SCHEMA, Arc::new(MemorySchemaProvider::new()))?;

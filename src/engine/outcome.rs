@@ -1,7 +1,7 @@
 //! What a statement is found to return, and what running it gave.
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
@@ -13,7 +13,7 @@ pub struct Prepared {
     /// The statement.
     pub statement: Statement,
     /// The types of its parameters, `$1` first.
-    pub parameter_types: Vec<DataType>,
+    pub parameters: Vec<FieldRef>,
     /// What it returns.
     pub described: Described,
 }

@@ -3,13 +3,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
-use crate::postgres::types::{TYPE_KEY, list_of, marked_always};
+use crate::postgres::types::{list_of, marked_always, type_of};
+
+/// What is known of the types of parameters, by their names: `$1`. A field says which of Postgres' types it is.
+pub type ParameterTypes = HashMap<String, FieldRef>;
+
+/// `-`
+const MINUS: &str = "pg_minus";
+/// The operators whose operands are of one type, where one of them says nothing of its own.
+const OPERATORS: [&str; 5] = ["pg_plus", MINUS, "pg_times", "pg_over", "pg_mod"];
 
 /// The number of a parameter by its name, from 1: `$1`.
 pub fn number(name: &str) -> Option<usize> {
@@ -18,17 +26,20 @@ pub fn number(name: &str) -> Option<usize> {
 
 /// The types of the parameters, by name (`$1`), as far as the plan says them. One is said by what the
 /// parameter is compared with, by a cast (`$1::bigint`), and by `LIMIT` and `OFFSET`; of several, the first.
-pub fn types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
-    let mut types = HashMap::new();
+pub fn types(plan: &LogicalPlan) -> Result<ParameterTypes> {
+    let mut types = ParameterTypes::new();
     plan.apply_with_subqueries(|node| {
         let is_limit = matches!(node, LogicalPlan::Limit(_));
         node.apply_expressions(|expression| {
             if is_limit && let Expr::Placeholder(parameter) = expression {
-                types.entry(parameter.id.clone()).or_insert(DataType::Int64);
+                types
+                    .entry(parameter.id.clone())
+                    .or_insert_with(|| Arc::new(parameter_field(DataType::Int64)));
             }
             expression.apply(|expression| {
                 note(expression, &mut types);
                 note_array(expression, node, &mut types);
+                note_operand(expression, node, &mut types);
                 Ok(TreeNodeRecursion::Continue)
             })
         })
@@ -37,37 +48,59 @@ pub fn types(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
 }
 
 /// `x = ANY ($1)`: the parameter is an array of what it is compared with.
-fn note_array(expression: &Expr, node: &LogicalPlan, types: &mut HashMap<String, DataType>) {
+fn note_array(expression: &Expr, node: &LogicalPlan, types: &mut ParameterTypes) {
     if let Expr::ScalarFunction(function) = expression
         && matches!(function.name(), "pg_any" | "pg_all")
         && let [_, value, Expr::Placeholder(parameter)] = function.args.as_slice()
-        && let Some(kind) = node
+        && let Some((_, value)) = node
             .inputs()
             .iter()
-            .find_map(|input| value.get_type(input.schema()).ok())
-        && !kind.is_null()
+            .find_map(|input| value.to_field(input.schema()).ok())
+        && !value.data_type().is_null()
     {
+        let list = parameter_field(list_of(value.data_type().clone()));
+        let list = marked_always(list, &format!("_{}", type_of(&value)));
         types
             .entry(parameter.id.clone())
-            .or_insert_with(|| list_of(kind));
+            .or_insert_with(|| Arc::new(list));
     }
 }
 
-/// A type with the Postgres type that a cast notes: of `$1::oid[]` it is an element's.
-fn marked(field: &FieldRef) -> DataType {
-    let element = field
-        .metadata()
-        .get(TYPE_KEY)
-        .and_then(|kind| kind.strip_prefix('_'));
-    match (element, field.data_type()) {
-        (Some(element), DataType::List(item)) => {
-            DataType::List(Arc::new(marked_always(item.as_ref().clone(), element)))
+/// `n * $1`: beside a number, the parameter is one of the same type; what is taken from a moment is one, too.
+fn note_operand(expression: &Expr, node: &LogicalPlan, types: &mut ParameterTypes) {
+    let Expr::ScalarFunction(function) = expression else {
+        return;
+    };
+    let (name, [left, right]) = (function.name(), function.args.as_slice()) else {
+        return;
+    };
+    let (parameter, beside) = match (left, right) {
+        (Expr::Placeholder(parameter), beside) | (beside, Expr::Placeholder(parameter)) => {
+            (parameter, beside)
         }
-        (_, kind) => kind.clone(),
+        _ => return,
+    };
+    let inputs = node.inputs();
+    let mut fields = inputs
+        .iter()
+        .filter_map(|input| beside.to_field(input.schema()).ok());
+    let Some((_, field)) = fields.next() else {
+        return;
+    };
+    let takes = match field.data_type() {
+        kind if kind.is_numeric() => OPERATORS.contains(&name),
+        DataType::Date32 | DataType::Timestamp(..) => name == MINUS,
+        _ => false,
+    };
+    if takes {
+        let field = parameter_field(field.data_type().clone());
+        types
+            .entry(parameter.id.clone())
+            .or_insert_with(|| Arc::new(field));
     }
 }
 
-fn note(expression: &Expr, types: &mut HashMap<String, DataType>) {
+fn note(expression: &Expr, types: &mut ParameterTypes) {
     let said = match expression {
         Expr::Placeholder(parameter) => parameter.field.as_ref().map(|field| (parameter, field)),
         Expr::Cast(cast) => match cast.expr.as_ref() {
@@ -79,13 +112,38 @@ fn note(expression: &Expr, types: &mut HashMap<String, DataType>) {
     if let Some((parameter, field)) = said {
         types
             .entry(parameter.id.clone())
-            .or_insert_with(|| marked(field));
+            .or_insert_with(|| Arc::clone(field));
     }
 }
 
+/// A parameter of an engine's type alone.
+pub fn parameter_field(kind: DataType) -> Field {
+    Field::new("", kind, true)
+}
+
+/// The types of so many parameters: as they were declared, or else as the first of `said` has them, or else texts.
+pub fn settled(
+    count: usize,
+    declared: &[Option<DataType>],
+    said: &[&ParameterTypes],
+) -> Vec<FieldRef> {
+    let settled = |at: usize| match declared.get(at).cloned().flatten() {
+        Some(kind) => Arc::new(parameter_field(kind)),
+        None => {
+            let name = format!("${}", at + 1);
+            let said = said.iter().find_map(|types| types.get(&name));
+            said.map_or_else(|| Arc::new(parameter_field(DataType::Utf8)), Arc::clone)
+        }
+    };
+    (0..count).map(settled).collect()
+}
+
 /// The plan with parameters of these types, for the types of its columns: `SELECT $1` has its parameter's.
-pub fn assume(plan: LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
-    let nulls: Result<Vec<ScalarValue>> = types.iter().map(ScalarValue::try_from).collect();
+pub fn assume(plan: LogicalPlan, types: &[FieldRef]) -> Result<LogicalPlan> {
+    let nulls = types
+        .iter()
+        .map(|field| ScalarValue::try_from(field.data_type()));
+    let nulls: Result<Vec<ScalarValue>> = nulls.collect();
     plan.with_param_values(ParamValues::from(nulls?))
 }
 
@@ -102,7 +160,11 @@ mod tests {
         let expected = expected
             .iter()
             .map(|(name, kind)| ((*name).to_owned(), kind.clone()));
-        assert_eq!(types(&plan).unwrap(), expected.collect(), "{sql}");
+        let found = types(&plan).unwrap().into_iter();
+        let found: HashMap<_, _> = found
+            .map(|(name, field)| (name, field.data_type().clone()))
+            .collect();
+        assert_eq!(found, expected.collect(), "{sql}");
         plan
     }
 
@@ -125,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn a_column_has_the_type_of_its_parameter() {
         let plan = check("SELECT $1 AS x", &[]).await;
-        let plan = assume(plan, &[DataType::Int32]).unwrap();
+        let plan = assume(plan, &[Arc::new(parameter_field(DataType::Int32))]).unwrap();
         assert_eq!(plan.schema().field(0).data_type(), &DataType::Int32);
         assert_eq!(plan.schema().field(0).name(), "x");
     }

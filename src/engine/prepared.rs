@@ -89,9 +89,9 @@ impl Session {
     pub(super) async fn execute_named(&self, name: &str, values: &[ast::Expr]) -> Result<Outcome> {
         let prepared = self.prepared_with(name, values.len())?;
         let mut scalars = Vec::with_capacity(values.len());
-        for (value, wanted) in values.iter().zip(&prepared.parameter_types) {
+        for (value, wanted) in values.iter().zip(&prepared.parameters) {
             let scalar = self.constant(value)?;
-            scalars.push(scalar.cast_to(wanted)?);
+            scalars.push(scalar.cast_to(wanted.data_type())?);
         }
         Box::pin(self.execute(&prepared, scalars)).await
     }
@@ -99,7 +99,7 @@ impl Session {
     /// The statement of that name, which takes so many values.
     pub(super) fn prepared_with(&self, name: &str, given: usize) -> Result<Arc<Prepared>> {
         let prepared = self.prepared_named(name)?;
-        let expected = prepared.parameter_types.len();
+        let expected = prepared.parameters.len();
         match expected == given {
             true => Ok(prepared),
             false => Err(Error::ParameterCount {

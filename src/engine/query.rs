@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, RecordBatch, UInt64Array};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::{DFSchemaRef, ParamValues, ScalarValue};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
@@ -208,7 +208,7 @@ impl Session {
         if tables::defines(engine_statement) {
             return Ok(Prepared {
                 statement: statement.clone(),
-                parameter_types: vec![DataType::Utf8; count],
+                parameters: parameters::settled(count, declared, &[]),
                 described: Described::Nothing,
             });
         }
@@ -233,22 +233,30 @@ impl Session {
             .map(parameters::types)
             .transpose()?
             .unwrap_or_default();
-        let parameter_types: Vec<DataType> = (0..count)
-            .map(|at| {
-                let declared = declared.get(at).cloned().flatten();
-                let inferred = inferred.get(&format!("${}", at + 1)).cloned();
-                declared.or(inferred).unwrap_or(DataType::Utf8)
-            })
-            .collect();
+        let parameters = parameters::settled(count, declared, &[&inferred]);
         let described = match plan {
-            Some(plan) => self.describe_plan(&parameters::assume(plan, &parameter_types)?),
+            Some(plan) => self.describe_plan(&parameters::assume(plan, &parameters)?),
             None => Described::Later,
         };
         Ok(Prepared {
             statement: statement.clone(),
-            parameter_types,
+            parameters,
             described,
         })
+    }
+
+    /// The types that a plan's rows have when it runs: those of a CASE or a UNION are settled by the analyzer. A plan that can't be
+    /// analyzed fails when it is run.
+    fn settled_schema(&self, plan: &LogicalPlan) -> DFSchemaRef {
+        let state = self.context.state();
+        let settled =
+            state
+                .analyzer()
+                .execute_and_check(plan.clone(), state.config_options(), |_, _| {});
+        match settled {
+            Ok(settled) => Arc::clone(settled.schema()),
+            Err(_) => Arc::clone(plan.schema()),
+        }
     }
 
     pub(super) fn describe_plan(&self, plan: &LogicalPlan) -> Described {
@@ -258,7 +266,8 @@ impl Session {
             | LogicalPlan::Copy(_)
             | LogicalPlan::Statement(_) => Described::Nothing,
             plan => {
-                let marked = columns::marked(plan, plan.schema().as_arrow());
+                let schema = self.settled_schema(plan);
+                let marked = columns::marked(plan, schema.as_arrow());
                 Described::Rows(output::zoned_schema(&marked, &self.zone()))
             }
         }

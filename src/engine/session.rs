@@ -174,7 +174,7 @@ impl Session {
     pub async fn execute_statement(&self, statement: Statement) -> Result<Outcome> {
         let prepared = Prepared {
             statement,
-            parameter_types: Vec::new(),
+            parameters: Vec::new(),
             described: Described::Later,
         };
         self.execute(&prepared, Vec::new()).await
@@ -218,7 +218,7 @@ impl Session {
                 let inner = Box::pin(self.prepare(query.as_ref().clone(), declared)).await?;
                 return Ok(Prepared {
                     statement,
-                    parameter_types: inner.parameter_types,
+                    parameters: inner.parameters,
                     described: Described::Nothing,
                 });
             }
@@ -226,7 +226,7 @@ impl Session {
         };
         Ok(Prepared {
             statement,
-            parameter_types: Vec::new(),
+            parameters: Vec::new(),
             described,
         })
     }

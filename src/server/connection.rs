@@ -224,7 +224,7 @@ impl Connection {
         self.begin_ticket(&statement.text, true, &[]);
         let prepared = Prepared {
             statement,
-            parameter_types: Vec::new(),
+            parameters: Vec::new(),
             described: Described::Later,
         };
         match self.start(Arc::new(prepared), Vec::new(), &[]).await? {

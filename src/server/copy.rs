@@ -195,7 +195,7 @@ impl Connection {
         };
         let inner = Prepared {
             statement: inner,
-            parameter_types: Vec::new(),
+            parameters: Vec::new(),
             described: Described::Later,
         };
         match Box::pin(self.start(Arc::new(inner), Vec::new(), formats)).await? {

@@ -64,7 +64,7 @@ impl Connection {
         }
         let inner = Prepared {
             statement: query.as_ref().clone(),
-            parameter_types: prepared.parameter_types.clone(),
+            parameters: prepared.parameters.clone(),
             described: Described::Later,
         };
         let Started::Rows(_, rows) = Box::pin(self.start(Arc::new(inner), values, &[])).await?

@@ -86,7 +86,7 @@ impl Connection {
                 let prepared = self
                     .work(async move { session.prepare(statement, &types).await })
                     .await?;
-                let parameters = prepared.parameter_types.iter().enumerate();
+                let parameters = prepared.parameters.iter().enumerate();
                 let parameters = parameters
                     .map(|(at, inferred)| {
                         Parameter::new(declared.get(at).and_then(Option::as_ref), inferred)
@@ -399,10 +399,12 @@ mod tests {
     use datafusion::arrow::datatypes::DataType;
 
     use super::*;
+    use crate::engine::parameter_field;
     use crate::postgres::encoding::UTF8;
 
     fn code(count: usize, formats: &[i16]) -> Option<&'static str> {
-        let parameters = [DataType::Utf8, DataType::Utf8].map(|kind| Parameter::new(None, &kind));
+        let parameters = [DataType::Utf8, DataType::Utf8]
+            .map(|kind| Parameter::new(None, &parameter_field(kind)));
         let values = vec![Some(Bytes::from_static(b"x")); count];
         read_values(&parameters, values, formats, "", UTF8)
             .err()

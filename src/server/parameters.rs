@@ -6,18 +6,20 @@ use std::sync::Arc;
 use arrow_pg::datatypes::df::deserialize_parameters_with_server_types;
 use arrow_pg::datatypes::into_pg_type;
 use bytes::Bytes;
-use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::common::{ParamValues, ScalarValue};
 use pgwire::api::Type;
 use pgwire::api::portal::Portal;
 use pgwire::api::results::FieldFormat;
 use pgwire::api::stmt::StoredStatement;
 use pgwire::messages::extendedquery::Bind;
+use postgres_types::Kind;
+use uuid::Uuid;
 
 use super::failure::Failure;
 use super::texts;
-use crate::engine::numeric_text;
-use crate::postgres::encoding::Encoding;
+use crate::engine::{numeric_text, parameter_field};
+use crate::postgres::encoding::{Encoding, UTF8};
 use crate::postgres::types;
 
 /// A parameter's type on both sides.
@@ -31,24 +33,23 @@ pub struct Parameter {
 
 impl Parameter {
     /// The parameter that the client declared as `declared` and the statement takes as `inferred`.
-    pub fn new(declared: Option<&Type>, inferred: &DataType) -> Self {
+    pub fn new(declared: Option<&Type>, inferred: &Field) -> Self {
+        let engine = inferred.data_type();
         match declared {
             Some(wire) if engine_type(wire).is_some() => Self {
                 wire: wire.clone(),
-                engine: Some(inferred.clone()),
+                engine: Some(engine.clone()),
             },
             Some(wire) => Self {
                 wire: wire.clone(),
                 engine: None,
             },
             None => Self {
-                wire: match inferred {
-                    DataType::List(_) => types::natural(inferred)
-                        .and_then(|kind| Type::from_oid(types::oid(&kind)))
-                        .unwrap_or(Type::TEXT),
-                    _ => into_pg_type(inferred).unwrap_or(Type::TEXT),
-                },
-                engine: Some(inferred.clone()),
+                wire: types::wire_type(inferred)
+                    .filter(is_readable)
+                    .or_else(|| into_pg_type(engine).ok())
+                    .unwrap_or(Type::TEXT),
+                engine: Some(engine.clone()),
             },
         }
     }
@@ -92,11 +93,15 @@ impl Parameter {
                 text: String::from_utf8_lossy(&value).into_owned(),
             },
         };
-        // arrow-pg takes a numeric without digits behind the point for none.
-        let (value, binary) = match binary && self.wire == Type::NUMERIC {
+        if let (true, Kind::Array(element)) = (binary, self.wire.kind())
+            && !LISTS.contains(element)
+        {
+            return self.read_list(number, element, &value).ok_or_else(invalid);
+        }
+        let (value, binary) = match binary && is_read_as_text(&self.wire) {
             true => {
-                let text = numeric_text(&value).ok_or_else(invalid)?;
-                (Bytes::from(text), false)
+                let text = text_of(&self.wire, &value).ok_or_else(invalid)?;
+                (Bytes::from(text.into_owned()), false)
             }
             false => (value.clone(), binary),
         };
@@ -106,9 +111,11 @@ impl Parameter {
         let wire = self.readable(binary).clone();
         let declared = StoredStatement::new(String::new(), (), vec![Some(wire)]);
         let portal = Portal::try_new(&bind, Arc::new(declared)).map_err(|_| invalid())?;
-        let values =
-            deserialize_parameters_with_server_types(&portal, &[self.engine.as_ref()], &[])
-                .map_err(|_| invalid())?;
+        // A numeric has as many digits as were sent, whatever those beside it have.
+        let engine = self.engine.as_ref();
+        let engine = engine.filter(|engine| !engine.is_decimal());
+        let values = deserialize_parameters_with_server_types(&portal, &[engine], &[])
+            .map_err(|_| invalid())?;
         match values {
             ParamValues::List(values) => values
                 .into_iter()
@@ -119,26 +126,89 @@ impl Parameter {
         }
     }
 
+    /// An array in binary, each element by itself; nothing where one isn't of its type.
+    fn read_list(&self, number: usize, element: &Type, value: &[u8]) -> Option<ScalarValue> {
+        let item = match &self.engine {
+            Some(DataType::List(item)) => item.data_type().clone(),
+            _ => engine_type(element).unwrap_or(DataType::Utf8),
+        };
+        let reader = Self::new(Some(element), &parameter_field(item.clone()));
+        let values = texts::elements(value)?.into_iter().map(|value| {
+            let value = value.map(Bytes::copy_from_slice);
+            let value = reader.read(number, value, true, UTF8).ok()?;
+            value.cast_to(&item).ok()
+        });
+        let values = values.collect::<Option<Vec<_>>>()?;
+        let list = ScalarValue::new_list(&values, &item, true);
+        Some(ScalarValue::List(list))
+    }
+
     /// A type that arrow-pg has no reader for is read as text, which is how such values are kept.
     fn readable(&self, binary: bool) -> &Type {
         let textual = matches!(
             self.wire,
             Type::UUID | Type::JSON | Type::JSONB | Type::NAME | Type::BPCHAR | Type::UNKNOWN
         );
-        if self.wire == Type::OID_ARRAY {
+        match self.wire.kind() {
             // Their bytes are those of integers.
-            &Type::INT4_ARRAY
-        } else if textual && !binary {
-            &Type::TEXT
-        } else {
-            &self.wire
+            _ if self.wire == Type::OID_ARRAY => &Type::INT4_ARRAY,
+            _ if self.wire == Type::OID => &Type::INT4,
+            _ if textual && !binary => &Type::TEXT,
+            _ => &self.wire,
         }
+    }
+}
+
+/// The types whose arrays arrow-pg reads in binary.
+const LISTS: [Type; 12] = [
+    Type::BOOL,
+    Type::INT2,
+    Type::INT4,
+    Type::INT8,
+    Type::OID,
+    Type::FLOAT4,
+    Type::FLOAT8,
+    Type::TEXT,
+    Type::VARCHAR,
+    Type::INTERVAL,
+    Type::NUMERIC,
+    Type::NAME,
+];
+
+/// Whether a value in binary is read from its text: arrow-pg takes a numeric without digits behind the point for none, and reads
+/// no binary of the others.
+fn is_read_as_text(kind: &Type) -> bool {
+    matches!(*kind, Type::NUMERIC | Type::UUID | Type::JSON | Type::JSONB)
+}
+
+/// The text of such a value; nothing for bytes that aren't of the type.
+fn text_of<'a>(kind: &Type, value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    match *kind {
+        Type::NUMERIC => Some(Cow::Owned(numeric_text(value)?.into_bytes())),
+        Type::UUID => {
+            let uuid = Uuid::from_slice(value).ok()?;
+            Some(Cow::Owned(uuid.to_string().into_bytes()))
+        }
+        // The version of the format comes first.
+        Type::JSONB => match value.split_first()? {
+            (1, text) => Some(Cow::Borrowed(text)),
+            _ => None,
+        },
+        _ => Some(Cow::Borrowed(value)),
     }
 }
 
 /// The type with the OID that a client declared; none for 0 and for `unknown`, which leave it to us.
 pub fn declared(oid: u32) -> Option<Type> {
     Type::from_oid(oid).filter(|declared| *declared != Type::UNKNOWN)
+}
+
+/// Whether values of a type can be read; clients send those of others as texts.
+fn is_readable(wire: &Type) -> bool {
+    match wire.kind() {
+        Kind::Array(element) => is_readable(element),
+        _ => engine_type(wire).is_some() || is_read_as_text(wire) || *wire == Type::OID,
+    }
 }
 
 /// The engine's type for a declared one, where there is exactly one.
@@ -181,7 +251,6 @@ fn name(wire: &Type) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::postgres::encoding::UTF8;
 
     fn text(parameter: &Parameter, text: &'static str) -> Result<ScalarValue, Failure> {
         parameter.read(1, Some(Bytes::from_static(text.as_bytes())), false, UTF8)
@@ -189,7 +258,7 @@ mod tests {
 
     #[test]
     fn text_is_read_as_the_type_that_was_inferred() {
-        let count = Parameter::new(None, &DataType::Int64);
+        let count = Parameter::new(None, &parameter_field(DataType::Int64));
         assert_eq!(text(&count, "42").unwrap(), ScalarValue::Int64(Some(42)));
         let failure = text(&count, "four").unwrap_err();
         assert_eq!(failure.code(), "22P02");
@@ -206,7 +275,7 @@ mod tests {
     #[test]
     fn a_declared_type_is_honoured() {
         let declared = declared(Type::INT2.oid());
-        let parameter = Parameter::new(declared.as_ref(), &DataType::Int16);
+        let parameter = Parameter::new(declared.as_ref(), &parameter_field(DataType::Int16));
         let value = parameter
             .read(1, Some(Bytes::from_static(&[0, 7])), true, UTF8)
             .unwrap();
@@ -219,17 +288,22 @@ mod tests {
 
     #[test]
     fn a_number_without_precision_is_read_as_it_is() {
-        let parameter = Parameter::new(Some(&Type::NUMERIC), &DataType::Utf8);
+        let parameter = Parameter::new(Some(&Type::NUMERIC), &parameter_field(DataType::Utf8));
         assert_eq!(
             text(&parameter, "12.50").unwrap(),
             ScalarValue::Decimal128(Some(1250), 4, 2)
+        );
+        let beside = parameter_field(DataType::Decimal128(10, 0));
+        assert_eq!(
+            text(&Parameter::new(None, &beside), "1.255").unwrap(),
+            ScalarValue::Decimal128(Some(1255), 4, 3)
         );
     }
 
     #[test]
     fn text_like_types_are_text() {
         for wire in [Type::UUID, Type::JSON, Type::VARCHAR, Type::NAME] {
-            let parameter = Parameter::new(Some(&wire), &DataType::Utf8);
+            let parameter = Parameter::new(Some(&wire), &parameter_field(DataType::Utf8));
             assert_eq!(
                 text(&parameter, "漏斗").unwrap(),
                 ScalarValue::from("漏斗"),

@@ -90,6 +90,25 @@ pub fn decode_list<'a>(
     each(list, |text| decode(encoding, text))
 }
 
+/// The elements of an array in binary, those of all its dimensions; nothing for bytes that are none.
+pub fn elements(list: &[u8]) -> Option<Vec<Option<&[u8]>>> {
+    let dimensions = usize::try_from(i32::from_be_bytes(*list.first_chunk::<4>()?)).ok()?;
+    let mut rest = list.get(LIST_HEADER.checked_add(DIMENSION.checked_mul(dimensions)?)?..)?;
+    let mut elements = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        rest = after;
+        elements.push(match usize::try_from(i32::from_be_bytes(*length)) {
+            Err(_) => None,
+            Ok(length) => {
+                let (element, after) = rest.split_at_checked(length)?;
+                rest = after;
+                Some(element)
+            }
+        });
+    }
+    rest.is_empty().then_some(elements)
+}
+
 /// An array with each of its elements changed; one whose elements can't be found is as it was, for its reader to refuse.
 fn each<'a, E>(
     list: &'a [u8],
@@ -144,7 +163,10 @@ mod tests {
         assert_eq!(decode_list(gbk, &theirs).unwrap(), ours);
         for short in [&[][..], &[0, 0, 0, 1], &ours[..ours.len() - 9]] {
             assert_eq!(encode_list(gbk, short).unwrap(), short);
+            assert_eq!(elements(short), None);
         }
+        assert_eq!(elements(&ours), Some(vec![Some("漏".as_bytes()), None]));
+        assert_eq!(elements(&[0; 12]), Some(Vec::new()));
         let fault = encode_list(gbk, &list("😀".as_bytes())).unwrap_err();
         assert_eq!(fault.code(), "22P05");
     }

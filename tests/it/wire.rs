@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{NaiveDate, NaiveDateTime};
 use futures::TryStreamExt;
-use tokio_postgres::types::Type;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::support::raw::{RawClient, error, kinds, rows};
@@ -143,6 +144,194 @@ async fn parameters_in_text_are_read_as_their_types() {
     assert_eq!(error(&messages).field('C').as_deref(), Some("22P02"));
     let expected = "invalid input syntax for type bigint: \"many\"";
     assert_eq!(error(&messages).field('M').as_deref(), Some(expected));
+}
+
+/// A value as a client sends it in binary.
+#[derive(Debug)]
+struct Bytes(Vec<u8>);
+
+impl ToSql for Bytes {
+    fn to_sql(
+        &self,
+        _kind: &Type,
+        out: &mut bytes::BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_kind: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// An array of one dimension, with NULL behind its elements.
+fn list(kind: &Type, elements: &[&[u8]]) -> Vec<u8> {
+    let number = |number: usize| u32::try_from(number).unwrap().to_be_bytes();
+    let mut bytes = [1, 1].map(number).concat();
+    bytes.extend(kind.oid().to_be_bytes());
+    bytes.extend([elements.len() + 1, 1].map(number).concat());
+    for element in elements {
+        bytes.extend(number(element.len()));
+        bytes.extend(*element);
+    }
+    bytes.extend((-1_i32).to_be_bytes());
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_in_binary_are_read_as_their_types() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let uuid = [
+        0xc9, 0xf0, 0xf8, 0x95, 0xfb, 0x98, 0x4b, 0x3a, 0x8d, 0x5c, 0x0b, 0x0a, 0x2f, 0x6f, 0x9d,
+        0x11,
+    ];
+    let uuid_text = "c9f0f895-fb98-4b3a-8d5c-0b0a2f6f9d11";
+    let json = r#"{"阶段": [1, null]}"#.as_bytes();
+    let jsonb = [&[1], json].concat();
+    // Days and microseconds since 2000.
+    let (day, moment) = (
+        9_527_i32.to_be_bytes(),
+        823_132_800_500_000_i64.to_be_bytes(),
+    );
+    for (kind, value, expected) in [
+        (Type::UUID, uuid.to_vec(), uuid_text),
+        (Type::JSON, json.to_vec(), r#"{"阶段": [1, null]}"#),
+        (Type::JSONB, jsonb.clone(), r#"{"阶段": [1, null]}"#),
+        (Type::DATE, day.to_vec(), "2026-01-31"),
+        (
+            Type::UUID_ARRAY,
+            list(&Type::UUID, &[&uuid, &uuid]),
+            "{c9f0f895-fb98-4b3a-8d5c-0b0a2f6f9d11,c9f0f895-fb98-4b3a-8d5c-0b0a2f6f9d11,NULL}",
+        ),
+        (
+            Type::JSONB_ARRAY,
+            list(&Type::JSONB, &[&jsonb]),
+            r#"{"{\"阶段\": [1, null]}",NULL}"#,
+        ),
+        (
+            Type::DATE_ARRAY,
+            list(&Type::DATE, &[&day]),
+            "{2026-01-31,NULL}",
+        ),
+        (
+            Type::TIMESTAMPTZ_ARRAY,
+            list(&Type::TIMESTAMPTZ, &[&moment]),
+            "{\"2026-01-31 00:00:00.5+00\",NULL}",
+        ),
+        (
+            Type::TIMESTAMP_ARRAY,
+            list(&Type::TIMESTAMP, &[&moment]),
+            "{\"2026-01-31 00:00:00.5\",NULL}",
+        ),
+        (
+            Type::BYTEA_ARRAY,
+            list(&Type::BYTEA, &[&[0, 255]]),
+            r#"{"\\x00ff",NULL}"#,
+        ),
+        (
+            Type::INT4_ARRAY,
+            list(&Type::INT4, &[&[0, 0, 0, 7]]),
+            "{7,NULL}",
+        ),
+        (Type::DATE_ARRAY, vec![0; 12], "{}"),
+    ] {
+        let sql = format!("SELECT ($1::{})::text", kind.name().replace('_', ""));
+        let sql = match kind.kind() {
+            Kind::Array(element) => format!("SELECT ($1::{}[])::text", element.name()),
+            _ => sql,
+        };
+        let row = client.query_one(&sql, &[&Bytes(value)]).await;
+        let row = row.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        assert_eq!(row.get::<_, String>(0), expected, "{sql}");
+    }
+    for (kind, value) in [
+        ("uuid", vec![1, 2]),
+        ("jsonb", vec![2, b'1']),
+        ("date[]", list(&Type::DATE, &[&[1]])),
+        ("date[]", vec![0, 0, 0, 1]),
+    ] {
+        let sql = format!("SELECT $1::{kind}");
+        let error = client.query(&sql, &[&Bytes(value)]).await.unwrap_err();
+        assert_eq!(error.code().map(SqlState::code), Some("22P03"), "{sql}");
+    }
+}
+
+/// Expected: PostgreSQL 15.18.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_described_is_what_is_sent() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    for (sql, kind) in [
+        (
+            "SELECT CASE WHEN x = 1 THEN 1 ELSE 0.5 END FROM (VALUES (1), (2)) AS v (x)",
+            Type::NUMERIC,
+        ),
+        ("SELECT 1 UNION ALL SELECT 2.5", Type::NUMERIC),
+        (
+            "SELECT sum(CASE WHEN x = 1 THEN 1 ELSE 0.0 END) / count(*) FROM (VALUES (1), (2)) AS v (x)",
+            Type::NUMERIC,
+        ),
+        ("SELECT NULL UNION SELECT 1", Type::INT4),
+        ("SELECT 1::smallint UNION SELECT 2::bigint", Type::INT8),
+        (
+            "SELECT CASE WHEN x = 1 THEN 0 ELSE 0.5::float8 END FROM (VALUES (1), (2)) AS v (x)",
+            Type::FLOAT8,
+        ),
+        (
+            "SELECT date '2026-01-01' UNION ALL SELECT timestamp '2026-01-01'",
+            Type::TIMESTAMP,
+        ),
+    ] {
+        let statement = client.prepare(sql).await.unwrap();
+        assert_eq!(statement.columns()[0].type_(), &kind, "{sql}");
+    }
+    let span = client
+        .query_one(
+            "SELECT NULL::interval, 'infinity'::timestamp, '-infinity'::date",
+            &[],
+        )
+        .await
+        .unwrap();
+    let bytes = |at: usize| span.get::<_, Option<Received>>(at).map(|bytes| bytes.0);
+    assert_eq!(bytes(0), None);
+    assert_eq!(bytes(1), Some(i64::MAX.to_be_bytes().to_vec()));
+    assert_eq!(bytes(2), Some(i32::MIN.to_be_bytes().to_vec()));
+    let product = client
+        .prepare("SELECT (10.5::numeric(10,2) * $1)::text, $2::uuid, $3::jsonb")
+        .await
+        .unwrap();
+    assert_eq!(
+        product.params(),
+        [Type::NUMERIC, Type::UUID, Type::JSONB],
+        "drivers write values as the types that they are told"
+    );
+    let mut raw = RawClient::start(server.address).await;
+    raw.parse("SELECT 10.5::numeric(10,2) * $1").await;
+    raw.bind(&[Some("1.255")], &[]).await;
+    raw.execute(0).await;
+    let messages = raw.sync().await;
+    let product = rows(&messages)[0][0].clone().unwrap();
+    assert_eq!(product.trim_end_matches('0'), "13.1775");
+}
+
+/// A value as the server sends it in binary.
+struct Received(Vec<u8>);
+
+impl<'a> FromSql<'a> for Received {
+    fn from_sql(
+        _kind: &Type,
+        raw: &'a [u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(raw.to_vec()))
+    }
+
+    fn accepts(_kind: &Type) -> bool {
+        true
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,6 +28,8 @@ pub struct GuardedTable {
     entry: Arc<Entry>,
     namer: String,
     catalog: Arc<Catalog>,
+    /// What is planned doesn't know of its keys.
+    keyless: bool,
 }
 
 /// The table behind a guarded one; any other is itself.
@@ -52,6 +54,7 @@ impl GuardedTable {
             entry,
             namer,
             catalog,
+            keyless: false,
         }
     }
 
@@ -63,6 +66,15 @@ impl GuardedTable {
             entry: Arc::clone(&self.entry),
             namer: self.namer.clone(),
             catalog: Arc::clone(&self.catalog),
+            keyless: self.keyless,
+        }
+    }
+
+    /// The same table, which says nothing of its keys.
+    pub fn without_keys(&self) -> Self {
+        Self {
+            keyless: true,
+            ..self.over(Arc::clone(&self.inner))
         }
     }
 
@@ -215,7 +227,10 @@ impl TableProvider for GuardedTable {
     }
 
     fn constraints(&self) -> Option<&Constraints> {
-        self.inner.constraints()
+        match self.keyless {
+            true => None,
+            false => self.inner.constraints(),
+        }
     }
 
     fn table_type(&self) -> TableType {

@@ -208,10 +208,8 @@ pub fn copies(copies: &Copies, roles: &Roles, role: &str) -> Vec<Row> {
 /// `pg_prepared_statements`: a row for each statement that the session has prepared.
 pub fn statements(statements: &BTreeMap<String, NamedStatement>) -> Vec<Row> {
     let row = |(name, named): (&String, &NamedStatement)| {
-        let kinds = named.prepared.parameter_types.iter().map(|kind| {
-            let kind = types::natural(kind).unwrap_or_else(|| "text".to_owned());
-            types::oid(&kind).to_string()
-        });
+        let parameters = named.prepared.parameters.iter();
+        let kinds = parameters.map(|field| types::oid(&types::type_of(field)).to_string());
         row! {
             "name": name.as_str(), "statement": named.text.as_str(), "prepare_time": named.prepared_us,
             "parameter_types": kinds.collect::<Vec<_>>(), "from_sql": named.from_sql,

@@ -12,8 +12,9 @@ use datafusion_funnel::definition::text::folded;
 
 use super::apply::Deed;
 use super::target::{
-    ParameterTypes, Target, assigned, column_of, default_of, named, note_parameter, query, select,
+    Target, assigned, column_of, default_of, named, note_parameter, query, select,
 };
+use crate::engine::parameters::ParameterTypes;
 use crate::error::{ChangeFault, Error, Result};
 use crate::sql::Overriding;
 use crate::tables::{ColumnDefinition, FILE, IdentityKind, Key, ROW};

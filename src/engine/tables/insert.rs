@@ -17,8 +17,9 @@ use futures::TryStreamExt;
 use super::change::{Building, check_given, check_width, is_default, unsupported};
 use super::local::Local;
 use super::target::{
-    ParameterTypes, Target, assigned, column_of, default_of, named, note_parameter, query, select,
+    Target, assigned, column_of, default_of, named, note_parameter, query, select,
 };
+use crate::engine::parameters::ParameterTypes;
 use crate::engine::session::Session;
 use crate::error::{ChangeFault, Error, Fault, Result};
 use crate::sql::{Overriding, Statement};

@@ -18,6 +18,7 @@ mod names;
 mod retype;
 mod rules;
 mod target;
+mod temporary;
 mod travel;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, Table
 use datafusion_funnel::definition::text::folded;
 
 use super::outcome::{Described, Outcome, Prepared};
+use super::parameters::ParameterTypes;
 use super::session::Session;
 use super::{output, parameters};
 use crate::catalog::access::Privilege;
@@ -45,7 +47,6 @@ use crate::tables::DurableTable;
 use apply::{Changes, Deed};
 use change::{Building, ChangeQuery, unsupported};
 pub(super) use local::Local;
-use target::ParameterTypes;
 pub(super) use target::{Target, query, select};
 
 pub(super) use literals::read_texts;
@@ -206,7 +207,7 @@ impl Session {
                 let done = Box::pin(self.change_rows(statement, &change, values)).await?;
                 Ok(Some(done))
             }
-            None => Ok(None),
+            None => Box::pin(self.change_temporary(engine_statement, values)).await,
         }
     }
 
@@ -632,27 +633,18 @@ impl Session {
             .map(parameters::types)
             .transpose()?
             .unwrap_or_default();
-        let parameter_types = (0..count).map(|at| {
-            let name = format!("${}", at + 1);
-            let declared = declared.get(at).cloned().flatten();
-            let assigned = types.get(&name).cloned();
-            declared
-                .or(assigned)
-                .or_else(|| inferred.get(&name).cloned())
-                .unwrap_or(DataType::Utf8)
-        });
-        let parameter_types: Vec<DataType> = parameter_types.collect();
+        let parameters = parameters::settled(count, declared, &[&types, &inferred]);
         let described = match returning_of(change.kind) {
             None => Described::Nothing,
             Some(items) => {
                 let (query, local) = self.returning(change, items, Vec::new())?;
                 let plan = self.plan_of_query(statement, query, &local, None).await?;
-                self.describe_plan(&parameters::assume(plan, &parameter_types)?)
+                self.describe_plan(&parameters::assume(plan, &parameters)?)
             }
         };
         Ok(Prepared {
             statement: statement.clone(),
-            parameter_types,
+            parameters,
             described,
         })
     }

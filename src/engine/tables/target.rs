@@ -1,10 +1,9 @@
 //! The table that a statement changes, and how values become its columns'.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName};
@@ -15,6 +14,7 @@ use datafusion_funnel::error::{FunnelError, Kind};
 
 use super::rules::Rules;
 use crate::catalog::{GuardedTable, unguarded};
+use crate::engine::parameters::ParameterTypes;
 use crate::engine::sequences::by_name;
 use crate::engine::session::Session;
 use crate::error::{ChangeFault, Error, Fault, Result, character_position};
@@ -331,16 +331,13 @@ pub fn column_of(relation: &str, column: &str) -> Expr {
     ])
 }
 
-/// Types that a statement gives its parameters by assigning them to columns: `$1` is of the column's.
-pub type ParameterTypes = HashMap<String, DataType>;
-
-/// Notes the type of a parameter that is assigned as it is.
+/// Notes the type of a parameter that is assigned as it is: the column's.
 pub fn note_parameter(value: &Expr, field: &Field, types: &mut ParameterTypes) {
     if let Expr::Value(value) = value
         && let ast::Value::Placeholder(name) = &value.value
     {
         types
             .entry(name.clone())
-            .or_insert_with(|| field.data_type().clone());
+            .or_insert_with(|| Arc::new(field.clone()));
     }
 }

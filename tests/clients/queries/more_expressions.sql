@@ -77,7 +77,7 @@ SELECT * FROM jsonb_array_elements('[1, "a", null]') WITH ORDINALITY AS t(v, n)
 SELECT jsonb_object_agg(k, v), json_agg(k ORDER BY k DESC), jsonb_agg(v) FILTER (WHERE v > 1) FROM (VALUES ('a', 1), ('b', 2)) t(k, v)
 -- differs: a row is no group
 SELECT json_agg(t), row_to_json(t) FROM (SELECT 1 AS a, 'x' AS b) t GROUP BY t.*
-SELECT json_agg(t) FROM (SELECT 1 AS a, 'x' AS b UNION ALL SELECT 2, NULL) t
+SELECT json_agg(t ORDER BY a) FROM (SELECT 1 AS a, 'x' AS b UNION ALL SELECT 2, NULL) t
 SELECT row_to_json(t) FROM (SELECT 1 AS a, date '2026-01-01' AS d, array[1, 2] AS l, NULL AS n) t
 SELECT '{"a":'::jsonb
 SELECT a, b, sum(c) FROM (VALUES ('x', 'p', 1), ('x', 'q', 2), ('y', 'p', 3)) t(a, b, c) GROUP BY ROLLUP (a, b) ORDER BY a NULLS LAST, b NULLS LAST
