@@ -111,6 +111,7 @@ impl Session {
             } => {
                 let reference = self.new_name(relation)?;
                 let server = self.usable_server(server)?;
+                self.check_creates_in(reference.schema().unwrap_or(DEFAULT_SCHEMA))?;
                 if self.exists(&reference)? {
                     return already(
                         tag,
@@ -166,6 +167,23 @@ impl Session {
         match entry.allows(catalog.roles(), &self.current_user(), Privilege::Usage) {
             true => Ok(server),
             false => Err(object.denied()),
+        }
+    }
+
+    /// Refuses new tables in a schema to whoever may not make any there.
+    fn check_creates_in(&self, schema: &str) -> Result<()> {
+        let object = Object::Schema(schema.to_owned());
+        let catalog = &self.engine.catalog;
+        let entry = catalog.access().known(&object);
+        match entry.allows(catalog.roles(), &self.current_user(), Privilege::Create) {
+            true => Ok(()),
+            false => Err(Error::Denied {
+                message: format!("permission denied for schema {schema}"),
+                hint: format!(
+                    "A superuser can let you: GRANT CREATE ON SCHEMA {} TO your role.",
+                    identifier(schema)
+                ),
+            }),
         }
     }
 
@@ -479,6 +497,7 @@ impl Session {
     ) -> Result<Outcome> {
         let server = self.usable_server(server)?;
         self.schema(into)?;
+        self.check_creates_in(into)?;
         let remote = self.servers().remote(&server.name, &self.current_user())?;
         let mut names = remote.tables(remote_schema).await?;
         if names.is_empty() {

@@ -11,7 +11,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as EngineStatement;
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use datafusion_funnel::error::{FunnelError, Kind};
 use futures::TryStreamExt;
 
@@ -121,6 +121,7 @@ impl Session {
         let state = local.over(self.context.state());
         if let Some(inner) = plan::inner_mut(&mut engine_statement) {
             self.check_functions(inner)?;
+            check_set_operations(inner)?;
             rewrite(
                 inner,
                 &Names {
@@ -469,6 +470,46 @@ impl Session {
             }
             Err(error) => Err(explain(error)),
         }
+    }
+}
+
+/// Refuses what DataFusion answers otherwise: its `INTERSECT ALL` and `EXCEPT ALL` don't count how often a row is there.
+fn check_set_operations(statement: &ast::Statement) -> Result<()> {
+    struct Find(Option<ast::SetOperator>);
+    impl Find {
+        fn look(&mut self, body: &ast::SetExpr) {
+            if let ast::SetExpr::SetOperation {
+                op,
+                set_quantifier,
+                left,
+                right,
+            } = body
+            {
+                if *op != ast::SetOperator::Union && *set_quantifier == ast::SetQuantifier::All {
+                    self.0 = Some(*op);
+                }
+                self.look(left);
+                self.look(right);
+            }
+        }
+    }
+    impl Visitor for Find {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+            self.look(&query.body);
+            ControlFlow::Continue(())
+        }
+    }
+    let mut find = Find(None);
+    let _ = statement.visit(&mut find);
+    match find.0 {
+        None => Ok(()),
+        Some(op) => Err(Error::Unsupported {
+            message: format!("{op} ALL is not supported"),
+            hint: Some(format!(
+                "{op} compares rows; to count them as well, add row_number() OVER (PARTITION BY …) of all columns to both sides."
+            )),
+        }),
     }
 }
 

@@ -337,12 +337,20 @@ fn delimiter_of(sample: &[u8]) -> u8 {
 enum Fault {
     Io(std::io::Error),
     TooLong(u64),
+    OpenQuote(u64),
 }
 
 impl Fault {
     fn of(self, input: &Input) -> ImportError {
         match self {
             Fault::Io(error) => ImportError::unreadable(input, &error),
+            Fault::OpenQuote(line) => {
+                let path = input.path.display();
+                let message =
+                    format!("a quote in the row at line {line} of \"{path}\" is never closed");
+                ImportError::new("22P04", message)
+                    .hint("In a field in quotes, a quote is written twice.")
+            }
             Fault::TooLong(line) => {
                 let path = input.path.display();
                 let message = format!(
@@ -354,6 +362,13 @@ impl Fault {
             }
         }
     }
+}
+
+/// Whether the end of a line would be a part of the field that is being read.
+fn is_in_quotes(parser: &csv_core::Reader) -> bool {
+    let (mut field, mut ends) = ([0; 1], [0; 1]);
+    let (result, _, written, _) = parser.clone().read_record(b"\n", &mut field, &mut ends);
+    result != ReadRecordResult::Record && written == 1
 }
 
 /// Records of delimited text. The parser is the csv crate's; this adds the limit of a row.
@@ -410,6 +425,10 @@ impl<R: Read> Records<R> {
             if self.from == self.to {
                 self.from = 0;
                 self.to = fill(&mut self.reader, &mut self.buffer).map_err(Fault::Io)?;
+                if self.to == 0 && is_in_quotes(&self.parser) {
+                    let line = line.unwrap_or_else(|| self.parser.line());
+                    return Err(Fault::OpenQuote(line));
+                }
             }
             line.get_or_insert(self.parser.line());
             let (result, read, wrote, ends) = self.parser.read_record(

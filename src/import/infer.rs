@@ -23,6 +23,8 @@ pub(super) fn is_null(text: &str, options: &Options) -> bool {
 const MOST_SCALE: usize = 6;
 /// A numeric has room for more than was seen.
 const LEAST_PRECISION: usize = 18;
+/// Of so many values it is looked which of them are days, whatever the others are.
+const LOOKED_AT: u64 = 10_000;
 /// A reading that fits so many values is worth telling where it ends.
 const WORTH_TELLING: u64 = 20;
 
@@ -35,6 +37,8 @@ pub struct Column {
     pub sql_type: String,
     /// How its texts are read. What SQL converts better than a reading is read as text, or without a zone.
     pub reading: Reading,
+    /// The order of its days and months, where it is to have some.
+    pub order: DateOrder,
     /// How many values are there.
     pub values: u64,
     /// How many are not.
@@ -55,8 +59,10 @@ struct Guess {
     no_number: [bool; 2],
     no_percent: [bool; 2],
     no_moment: [bool; 3],
-    /// None of the above: nothing is left to look at.
+    /// None of the above: nothing is left to look at but what days there are among the first values, for a column that is to have days.
     is_text: bool,
+    /// How many of them are moments in each order.
+    moments_in: [u64; 3],
     numbers: [Numbers; 2],
     moments: [Moments; 3],
     /// The value that none of the readings fits.
@@ -87,10 +93,15 @@ impl Guess {
         if self.example.is_none() {
             self.example = Some(text.chars().take(40).collect());
         }
+        let trimmed = text.trim();
+        if self.values <= LOOKED_AT {
+            for (at, order) in ORDERS.into_iter().enumerate() {
+                self.moments_in[at] += u64::from(Moment::read(trimmed, order).is_some());
+            }
+        }
         if self.is_text {
             return;
         }
-        let trimmed = text.trim();
         self.no_boolean = self.no_boolean || is_text || boolean(trimmed).is_none();
         for (at, style) in STYLES.into_iter().enumerate() {
             self.no_number[at] =
@@ -114,6 +125,14 @@ impl Guess {
             self.is_text = true;
             self.last = Some((line, text.chars().take(40).collect(), file.to_owned()));
         }
+    }
+
+    /// The order of days and months that most of the first values have.
+    fn order(&self, preferred: DateOrder) -> DateOrder {
+        let rank = |at: &usize| (self.moments_in[*at], ORDERS[*at] == preferred);
+        let most = (0..ORDERS.len()).rev().max_by_key(rank);
+        most.filter(|at| self.moments_in[*at] > 0)
+            .map_or(preferred, |at| ORDERS[at])
     }
 
     fn reading(&self, order: DateOrder) -> (Reading, Option<String>) {
@@ -294,6 +313,7 @@ impl<'a> Inference<'a> {
                 let (reading, note) = guess.reading(order);
                 Column {
                     sql_type: reading.sql_type(),
+                    order: guess.order(order),
                     reading,
                     values: guess.values,
                     nulls: self.rows - guess.values,

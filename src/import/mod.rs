@@ -199,7 +199,6 @@ impl Import {
     /// # Errors
     /// 42703 where there is no such column.
     pub fn read_as(&mut self, name: &str, sql_type: &str) -> Result<(), ImportError> {
-        let order = self.options.date_order;
         let Some(column) = self.columns.iter_mut().find(|column| column.name == name) else {
             let names: Vec<&str> = self
                 .columns
@@ -211,7 +210,7 @@ impl Import {
                     .hint(format!("They have {}.", names.join(", "))),
             );
         };
-        column.reading = column.reading.as_type(sql_type, order);
+        column.reading = column.reading.as_type(sql_type, column.order);
         column.sql_type = sql_type.to_owned();
         self.schema = batch::schema(&self.columns);
         Ok(())

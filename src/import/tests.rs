@@ -210,6 +210,26 @@ fn rows_that_cannot_be_read_are_rejects() {
             "4: column a: \"x\" is no numeric(3,1)"
         ]
     );
+    // Days are read in the order that most of them have.
+    for (csv, rows, rejects) in [
+        ("d\n2026/1/5\n2026/99/1\n", vec!["2026-01-05"], vec!["3"]),
+        (
+            "d\n3/4/2026\n13/4/2026\nx\n",
+            vec!["2026-04-03", "2026-04-13"],
+            vec!["4"],
+        ),
+        ("d\n3/4/2026\nx\n", vec!["2026-03-04"], vec!["3"]),
+        ("d\nx\n", vec![], vec!["2"]),
+    ] {
+        let types = [("d", "date")];
+        let read = import_as("a.csv", csv.as_bytes(), Options::default(), &types).unwrap();
+        assert_eq!(read.rows, rows, "{csv}");
+        let lines = read
+            .rejects
+            .iter()
+            .map(|reject| reject.split_once(':').unwrap().0);
+        assert_eq!(lines.collect::<Vec<_>>(), rejects, "{csv}");
+    }
     let error = import_as("a.csv", b"a\n1\n", Options::default(), &[("b", "text")])
         .err()
         .unwrap();
@@ -358,6 +378,23 @@ fn a_quote_that_is_never_closed_is_told() {
         .unwrap();
     assert_eq!(error.code, "54000");
     assert!(error.message.contains("line 2"), "{}", error.message);
+    for csv in ["a,b\n1,\"abc\n2,x\n", "a,b\n1,\"", "a,b\n1,\"x\"\"\n2,x"] {
+        let error = import_with("a.csv", csv.as_bytes(), Options::default());
+        let error = error.err().unwrap();
+        assert_eq!(error.code, "22P04", "{csv}");
+        assert!(error.message.contains("line 2"), "{}", error.message);
+    }
+    for csv in [
+        "a,b\n1,\"abc\"",
+        "a,b\n1,\"abc\"\n",
+        "a,b\n1,5\" pipe\n\n",
+        "a,b\n1,\"x\"\"\"",
+    ] {
+        assert!(
+            import_with("a.csv", csv.as_bytes(), Options::default()).is_ok(),
+            "{csv}"
+        );
+    }
 }
 
 #[test]

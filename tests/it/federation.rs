@@ -921,6 +921,15 @@ async fn grants_policies_and_masks_hold_on_foreign_tables() {
         "RESET ROLE; GRANT USAGE ON FOREIGN SERVER crm_db TO seller",
     )
     .await;
+    // And in schemas where they may.
+    assert_eq!(fails(&client, &as_seller(create)).await.0, "42501");
+    let import = "IMPORT FOREIGN SCHEMA public FROM SERVER crm_db INTO public";
+    assert_eq!(fails(&client, &as_seller(import)).await.0, "42501");
+    run(
+        &client,
+        "RESET ROLE; GRANT CREATE ON SCHEMA public TO seller",
+    )
+    .await;
     run(&client, &as_seller(create)).await;
     assert_eq!(
         texts(&client, &as_seller("SELECT count(*) FROM mine")).await,

@@ -103,7 +103,8 @@ impl Object {
     /// The privileges that there are on it.
     pub fn privileges(&self) -> &'static [Privilege] {
         match self {
-            Self::Schema(_) | Self::Server(_) => &[Privilege::Usage],
+            Self::Schema(_) => &[Privilege::Usage, Privilege::Create],
+            Self::Server(_) => &[Privilege::Usage],
             Self::Relation { .. } => &[
                 Privilege::Select,
                 Privilege::Insert,
@@ -127,7 +128,8 @@ impl Object {
         };
         let mut grants = Grants::default();
         if everybody {
-            for privilege in self.privileges() {
+            let privileges = self.privileges().iter();
+            for privilege in privileges.filter(|privilege| **privilege != Privilege::Create) {
                 grants.give(PUBLIC, *privilege, &[]);
             }
         }

@@ -26,11 +26,13 @@ pub enum Privilege {
     Usage,
     /// Call a function.
     Execute,
+    /// Make foreign tables in a schema.
+    Create,
 }
 
 impl Privilege {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Select,
         Self::Insert,
         Self::Update,
@@ -38,6 +40,7 @@ impl Privilege {
         Self::Truncate,
         Self::Usage,
         Self::Execute,
+        Self::Create,
     ];
 
     /// Those on sequences.
@@ -53,6 +56,7 @@ impl Privilege {
             Self::Truncate => "TRUNCATE",
             Self::Usage => "USAGE",
             Self::Execute => "EXECUTE",
+            Self::Create => "CREATE",
         }
     }
 
@@ -66,6 +70,7 @@ impl Privilege {
             Self::Truncate => 'D',
             Self::Usage => 'U',
             Self::Execute => 'X',
+            Self::Create => 'C',
         }
     }
 
@@ -225,6 +230,7 @@ fn item(role: &str, privileges: &BTreeSet<Privilege>, grantor: &str) -> String {
         Privilege::Truncate,
         Privilege::Execute,
         Privilege::Usage,
+        Privilege::Create,
     ] {
         if privileges.contains(&privilege) {
             text.push(privilege.letter());
