@@ -346,11 +346,48 @@ pub fn from_texts(texts: &StringArray, target: &Field, zone: &str) -> Result<Arr
     if let (DataType::Decimal128(precision, _), Some(numbers)) = (
         target.data_type(),
         read.as_primitive_opt::<Decimal128Type>(),
-    ) && numbers.validate_decimal_precision(*precision).is_err()
-    {
-        return fault(Fault::OutOfRange, "numeric field overflow");
+    ) {
+        check_precision(numbers, *precision)?;
     }
     Ok(read)
+}
+
+/// Refuses numbers of more digits than a numeric has.
+fn check_precision(numbers: &Decimal128Array, precision: u8) -> Result<()> {
+    match numbers.validate_decimal_precision(precision) {
+        Ok(()) => Ok(()),
+        Err(_) => fault(Fault::OutOfRange, "numeric field overflow"),
+    }
+}
+
+fn numerics(numbers: Vec<Option<i128>>, precision: u8, scale: i8) -> Result<Decimal128Array> {
+    let numbers = Decimal128Array::from(numbers).with_precision_and_scale(precision, scale)?;
+    check_precision(&numbers, precision)?;
+    Ok(numbers)
+}
+
+/// Floats as numerics, by the digits that are sure of them: 15 of a double, 6 of a real, as Postgres has it, so that `1.255` is
+/// rounded up.
+fn of_floats(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+    let DataType::Decimal128(precision, scale) = target else {
+        return fault(Fault::Internal, "a numeric is no decimal");
+    };
+    let behind_first = match values.data_type() {
+        DataType::Float64 => 14,
+        _ => 5,
+    };
+    let doubles = cast(values, &DataType::Float64)?;
+    let read = |number: f64| {
+        let text = format!("{number:.behind_first$e}");
+        match decimal(&text, *scale) {
+            Some(number) => Ok(number),
+            None => fault(Fault::OutOfRange, "numeric field overflow"),
+        }
+    };
+    let numbers = doubles.as_primitive::<Float64Type>().iter();
+    let numbers = numbers.map(|number| number.map(read).transpose());
+    let numbers = numbers.collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(numerics(numbers, *precision, *scale)?))
 }
 
 /// What a cast needs beside its values.
@@ -400,9 +437,14 @@ impl Context<'_> {
                 },
             ),
             Storage::Int8 => whole::<Int64Type>(values, "bigint"),
+            Storage::Numeric if from.is_floating() => of_floats(values, target.data_type()),
             _ => {
                 let moved = self.moved(values, target.data_type())?;
-                Ok(checked_cast(&moved, target.data_type(), kind)?)
+                let read = checked_cast(&moved, target.data_type(), kind)?;
+                if let DataType::Decimal128(precision, _) = target.data_type() {
+                    check_precision(read.as_primitive(), *precision)?;
+                }
+                Ok(read)
             }
         }
     }
@@ -525,10 +567,7 @@ impl Context<'_> {
                 };
                 let read =
                     |text: &str| decimal(text, *scale).map_or_else(|| invalid("numeric", text), Ok);
-                Arc::new(
-                    Decimal128Array::from(each(texts, read)?)
-                        .with_precision_and_scale(*precision, *scale)?,
-                )
+                Arc::new(numerics(each(texts, read)?, *precision, *scale)?)
             }
             Storage::Bytes => {
                 let read = |text: &str| bytes(text).map_or_else(|| invalid("bytea", text), Ok);
