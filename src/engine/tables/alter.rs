@@ -300,6 +300,20 @@ impl Session {
                 .columns()
                 .any(|(_, columns)| columns.values().any(|columns| columns.contains(&name)))
         });
+        let views = self.views_over(&definition.schema, &definition.name);
+        if let Some((schema, view)) = views.first() {
+            return Err(ChangeFault::Depended
+                .error(format!(
+                    "cannot change column \"{name}\" of table \"{}\" because other objects depend on it",
+                    definition.name
+                ))
+                .detail(format!(
+                    "view {schema}.{view} depends on table \"{}\"",
+                    definition.name
+                ))
+                .hint("Drop the views over the table, and make them again afterwards.")
+                .into());
+        }
         match granted || !kept.policies.is_empty() || !kept.masks.is_empty() {
             true => Err(ChangeFault::Depended
                 .error(format!(

@@ -9,6 +9,7 @@ mod block;
 mod change;
 mod constraints;
 mod create;
+mod dependents;
 mod indexes;
 mod insert;
 mod literals;
@@ -192,6 +193,7 @@ impl Session {
         {
             return Box::pin(self.alter_table(statement, alter)).await;
         }
+        self.drop_dependents(engine_statement).await?;
         if let EngineStatement::Statement(inner) = engine_statement
             && let ast::Statement::Drop {
                 object_type: ast::ObjectType::Table | ast::ObjectType::View,

@@ -1,0 +1,146 @@
+//! The views over a relation: a view is a query over the relations as they were, which it doesn't survive when they go.
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::TableType;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast::{self, ObjectType};
+use datafusion_funnel::definition::text::identifier;
+use datafusion_funnel::table::JOURNEYS_SCHEMA;
+use futures::FutureExt;
+
+use super::parts;
+use crate::catalog::{FUNNEL_SCHEMA, is_system_schema};
+use crate::engine::session::Session;
+use crate::engine::{DATABASE, DEFAULT_SCHEMA};
+use crate::error::{ChangeFault, Result};
+
+/// A relation's schema and name.
+type Relation = (String, String);
+
+impl Session {
+    /// The views that read a relation, by themselves or through other views.
+    pub(in crate::engine) fn views_over(&self, schema: &str, name: &str) -> Vec<Relation> {
+        let mut views = Vec::new();
+        let Some(database) = self.engine.base.catalog_list().catalog(DATABASE) else {
+            return views;
+        };
+        for schema_name in database.schema_names() {
+            if is_system_schema(&schema_name)
+                || [FUNNEL_SCHEMA, JOURNEYS_SCHEMA].contains(&schema_name.as_str())
+            {
+                continue;
+            }
+            let Some(relations) = database.schema(&schema_name) else {
+                continue;
+            };
+            for relation in relations.table_names() {
+                // They are in memory: nobody waits for one.
+                let found = relations.table(&relation).now_or_never();
+                let Some(Ok(Some(table))) = found else {
+                    continue;
+                };
+                if reads(table.as_ref(), schema, name) {
+                    views.push((schema_name.clone(), relation));
+                }
+            }
+        }
+        views
+    }
+
+    /// Refuses to drop what views read, and drops the views first where that was said.
+    pub(super) async fn drop_dependents(&self, statement: &EngineStatement) -> Result<()> {
+        // Nobody else drops what others see, nor is told what there is.
+        if !self.is_superuser() {
+            return Ok(());
+        }
+        let EngineStatement::Statement(statement) = statement else {
+            return Ok(());
+        };
+        let ast::Statement::Drop {
+            object_type: ObjectType::Table | ObjectType::View,
+            names,
+            cascade,
+            ..
+        } = statement.as_ref()
+        else {
+            return Ok(());
+        };
+        let dropped: Vec<Relation> = names
+            .iter()
+            .filter_map(|name| self.relation(&parts(name)).ok())
+            .map(|(schema, _, name)| (schema, name))
+            .collect();
+        for (schema, name) in &dropped {
+            let mut views = self.views_over(schema, name);
+            views.retain(|view| !dropped.contains(view));
+            let Some(first) = views.first() else {
+                continue;
+            };
+            if !cascade {
+                return Err(ChangeFault::Depended
+                    .error(format!(
+                        "cannot drop {} because other objects depend on it",
+                        shown(schema, name)
+                    ))
+                    .detail(format!(
+                        "view {} depends on {}",
+                        shown(&first.0, &first.1),
+                        shown(schema, name)
+                    ))
+                    .hint("Use DROP ... CASCADE to drop the dependent objects too.")
+                    .into());
+            }
+            for (schema, name) in &views {
+                // One that went with another is gone already.
+                let drop = format!(
+                    "DROP VIEW IF EXISTS {}.{} CASCADE",
+                    identifier(schema),
+                    identifier(name)
+                );
+                for statement in self.parse(&drop)? {
+                    Box::pin(self.execute_statement(statement)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn shown(schema: &str, name: &str) -> String {
+    match schema {
+        DEFAULT_SCHEMA => name.to_owned(),
+        _ => format!("{schema}.{name}"),
+    }
+}
+
+/// Whether a relation is a view that reads another.
+fn reads(view: &dyn TableProvider, schema: &str, name: &str) -> bool {
+    if view.table_type() != TableType::View {
+        return false;
+    }
+    let Some(plan) = view.get_logical_plan() else {
+        return false;
+    };
+    let mut reads = false;
+    // Nothing in it fails.
+    let _ = plan.apply_with_subqueries(|node| {
+        reads |= match node {
+            LogicalPlan::TableScan(scan) => is_of(&scan.table_name, schema, name),
+            // A view's query stands in the place of its name.
+            LogicalPlan::SubqueryAlias(alias) => is_of(&alias.alias, schema, name),
+            _ => false,
+        };
+        Ok(match reads {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    });
+    reads
+}
+
+fn is_of(reference: &TableReference, schema: &str, name: &str) -> bool {
+    reference.table() == name && reference.schema().unwrap_or(DEFAULT_SCHEMA) == schema
+}
