@@ -60,7 +60,7 @@ impl Session {
             return Ok(());
         };
         let ast::Statement::Drop {
-            object_type: ObjectType::Table | ObjectType::View,
+            object_type: object_type @ (ObjectType::Table | ObjectType::View),
             names,
             cascade,
             ..
@@ -70,8 +70,12 @@ impl Session {
         };
         let dropped: Vec<Relation> = names
             .iter()
-            .filter_map(|name| self.relation(&parts(name)).ok())
-            .map(|(schema, _, name)| (schema, name))
+            .filter_map(|name| self.table_of(&parts(name)).ok())
+            // One of another kind isn't dropped.
+            .filter(|(_, _, table)| {
+                (table.table_type() == TableType::View) == (*object_type == ObjectType::View)
+            })
+            .map(|(schema, name, _)| (schema, name))
             .collect();
         for (schema, name) in &dropped {
             let mut views = self.views_over(schema, name);
