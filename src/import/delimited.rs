@@ -364,13 +364,6 @@ impl Fault {
     }
 }
 
-/// Whether the end of a line would be a part of the field that is being read.
-fn is_in_quotes(parser: &csv_core::Reader) -> bool {
-    let (mut field, mut ends) = ([0; 1], [0; 1]);
-    let (result, _, written, _) = parser.clone().read_record(b"\n", &mut field, &mut ends);
-    result != ReadRecordResult::Record && written == 1
-}
-
 /// Records of delimited text. The parser is the csv crate's; this adds the limit of a row.
 struct Records<R> {
     reader: R,
@@ -379,6 +372,8 @@ struct Records<R> {
     /// What of the buffer isn't parsed yet.
     from: usize,
     to: usize,
+    /// The last line has its end.
+    closed: bool,
     fields: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -413,6 +408,7 @@ impl<R: Read> Records<R> {
             buffer: vec![0; 1 << 16],
             from: 0,
             to: 0,
+            closed: false,
             fields: vec![0; 1 << 12],
             ends: vec![0; 64],
         }
@@ -425,9 +421,11 @@ impl<R: Read> Records<R> {
             if self.from == self.to {
                 self.from = 0;
                 self.to = fill(&mut self.reader, &mut self.buffer).map_err(Fault::Io)?;
-                if self.to == 0 && is_in_quotes(&self.parser) {
-                    let line = line.unwrap_or_else(|| self.parser.line());
-                    return Err(Fault::OpenQuote(line));
+                // The end of the last line, which may be missing: in quotes it is a part of the field.
+                if self.to == 0 && !self.closed {
+                    self.closed = true;
+                    self.buffer[0] = b'\n';
+                    self.to = 1;
                 }
             }
             line.get_or_insert(self.parser.line());
@@ -440,6 +438,9 @@ impl<R: Read> Records<R> {
             written += wrote;
             ended += ends;
             match result {
+                ReadRecordResult::InputEmpty if self.closed && wrote > 0 => {
+                    return Err(Fault::OpenQuote(line.unwrap_or(0)));
+                }
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => {
                     if self.fields.len() >= MOST_ROW_BYTES {
