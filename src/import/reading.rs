@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use chrono::{NaiveDate, NaiveTime};
 
+use crate::postgres::datetime::MONTHS;
+
 /// How a date whose parts are all numbers is read where the column doesn't tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DateOrder {
@@ -374,21 +376,6 @@ pub struct Moment {
     /// Seconds east of Greenwich.
     pub offset: Option<i32>,
 }
-
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
 
 /// A part of a date.
 enum Part {

@@ -466,7 +466,8 @@ fn written_date(words: &[&str]) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(i32::try_from(*year).ok()?, month?, *day)
 }
 
-const MONTHS: [&str; 12] = [
+/// The months by their names, January first.
+pub const MONTHS: [&str; 12] = [
     "january",
     "february",
     "march",

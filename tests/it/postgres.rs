@@ -410,25 +410,33 @@ async fn comments_and_keys_are_seen_by_those_who_describe() {
     assert_eq!(code(&client, "SELECT 'leads'::regclass").await, "42P01");
 }
 
-/// What tools ask, in our own words; see `tests/clients/compare.py`.
-#[test]
-fn tools_get_what_postgres_answers() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/compare.py");
+/// Whether a script of `tests/clients` succeeds, and what it reports; nothing where it can't run here.
+fn report_of(script: &str) -> Option<(bool, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let Ok(output) = Command::new(python)
-        .arg(script)
+        .arg(folder.join(script).with_extension("py"))
         .args(["--binary", env!("CARGO_BIN_EXE_funnelsql")])
         .output()
     else {
         eprintln!("skipped: no Python");
-        return;
+        return None;
     };
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     if report.contains("skipped:") {
         eprintln!("{report}");
-        return;
+        return None;
     }
-    assert!(output.status.success(), "{report}");
+    Some((output.status.success(), report))
+}
+
+/// What tools ask, in our own words; see `tests/clients/compare.py`.
+#[test]
+fn tools_get_what_postgres_answers() {
+    let Some((succeeded, report)) = report_of("compare") else {
+        return;
+    };
+    assert!(succeeded, "{report}");
     let last = report.lines().last().unwrap_or_default();
     assert!(last.contains("answered as by PostgreSQL"), "{report}");
 }
@@ -436,21 +444,9 @@ fn tools_get_what_postgres_answers() {
 /// Whole sessions of real clients; see `tests/clients/replay.py`.
 #[test]
 fn recorded_clients_get_what_postgres_answers() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/replay.py");
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let Ok(output) = Command::new(python)
-        .arg(script)
-        .args(["--binary", env!("CARGO_BIN_EXE_funnelsql")])
-        .output()
-    else {
-        eprintln!("skipped: no Python");
+    let Some((_, report)) = report_of("replay") else {
         return;
     };
-    let report = String::from_utf8_lossy(&output.stdout).into_owned();
-    if report.contains("skipped:") {
-        eprintln!("{report}");
-        return;
-    }
     let (mut statements, mut ok, mut shape) = (0, 0, 0);
     for line in report.lines().filter(|line| !line.starts_with(' ')) {
         let words: Vec<&str> = line.split_whitespace().collect();
