@@ -41,17 +41,18 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::CatalogProviderList;
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion_funnel::definition::model::FunnelDefinition;
+use datafusion_funnel::definition::model::{FunnelDefinition, Source};
 use datafusion_funnel::definition::resolve::{
     ResolveError, ResolvedFunnel, resolve, source_columns,
 };
 use datafusion_funnel::definition::template;
+use datafusion_funnel::definition::text::identifier;
 use datafusion_funnel::error::{FunnelError, Kind};
 
 use crate::engine::{DEFAULT_SCHEMA, Identity};
 use crate::error::{Error, Result};
 use crate::external::KeptTable;
-use crate::sql::{CreateFunnel, Part};
+use crate::sql::{CreateFunnel, Part, Relation, renamed};
 use crate::storage::Place;
 use access::{Access, Object, Privilege};
 use changes::Changes;
@@ -485,6 +486,34 @@ impl Catalog {
     /// 58030 when it can't be written; 0A000 for a relation whose statement can't be changed.
     pub fn rename_kept(&self, schema: &str, from: &str, to: &str) -> Result<()> {
         self.objects.rename(schema, from, to)
+    }
+
+    /// The funnels over a relation read it under its new name.
+    ///
+    /// # Errors
+    /// 58030 when a definition can't be written.
+    pub fn rename_in_funnels(&self, from: &Relation, to: &Relation) -> Result<()> {
+        for definition in self.definitions() {
+            let mut changed = definition.as_ref().clone();
+            let related = changed.related.iter_mut();
+            let related = related.map(|related| &mut related.source);
+            for source in related.chain([&mut changed.source]) {
+                match source {
+                    Source::Query(text) => *text = renamed(text, from, to)?,
+                    Source::Table(text) => {
+                        let begin = "SELECT * FROM ";
+                        let query = renamed(&format!("{begin}{text}"), from, to)?;
+                        let table = query.strip_prefix(begin).unwrap_or(&query);
+                        let alias = format!(" AS {}", identifier(&from.1));
+                        table.strip_suffix(&alias).unwrap_or(table).clone_into(text);
+                    }
+                }
+            }
+            if changed != *definition {
+                self.keep(Arc::new(changed))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the object of `change` was made by a statement that is kept.

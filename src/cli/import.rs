@@ -15,9 +15,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::address::{Address, Surroundings};
 use self::server::Server;
+use super::DataDir;
 use super::exit::Failure;
 use super::format::text_width;
-use super::{DEFAULT_DATA_DIR, open_engine};
 use crate::engine::{Outcome, Session, text_rows};
 use crate::error::{ChangeFault, Error};
 use crate::import::{
@@ -49,12 +49,11 @@ pub struct Arguments {
     /// The table: name, or schema.name
     #[arg(long, value_name = "TABLE")]
     into: String,
-    /// Where tables and definitions are kept: a folder, or s3://bucket/prefix
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    data: DataDir,
     /// A running server in the place of --data-dir, or any PostgreSQL: postgres://user@host:port/database. The password is in
     /// PGPASSWORD or ~/.pgpass
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "data_dir")]
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["data_dir", "config"])]
     server: Option<String>,
     /// Say what would be imported, and import nothing
     #[arg(long)]
@@ -162,7 +161,7 @@ impl Destination {
             let address = Address::of(text, &Surroundings::of_process())?;
             return Ok(Self::There(Server::connect(&address).await?));
         }
-        match open_engine(&arguments.data_dir).await {
+        match arguments.data.open().await {
             Ok(engine) => Ok(Self::Here(Box::new(engine.session("funnelsql")))),
             Err(failure) => Err(match failure.error() {
                 Some(Error::Change(fault)) if fault.fault == ChangeFault::InUse => {

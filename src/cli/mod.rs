@@ -18,7 +18,7 @@ mod serve;
 mod sql;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ use tokio::runtime::Runtime;
 use crate::engine::{Engine, EngineOptions};
 use crate::error::Error;
 use crate::server::STACK_BYTES;
+use config::Config;
 use exit::Failure;
 use log::LogFormat;
 
@@ -108,6 +109,37 @@ fn runtime() -> Result<Runtime, Failure> {
         .thread_stack_size(STACK_BYTES)
         .build()
         .map_err(|error| Error::io("can't start threads", error).into())
+}
+
+/// The data directory of a command that needs no server.
+#[derive(Debug, clap::Args)]
+struct DataDir {
+    /// Where tables and definitions are kept: a folder, or s3://bucket/prefix [default: ./funnelsql-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The server's settings in TOML: its data_dir, its stores, its limits. The command line goes before them
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+}
+
+impl DataDir {
+    /// Opens it, as a server with that configuration would.
+    ///
+    /// # Errors
+    /// Exit code 2 for a configuration that can't be read; 1 when the directory can't be had.
+    async fn open(&self) -> Result<Arc<Engine>, Failure> {
+        let Some(file) = &self.config else {
+            let folder = self.data_dir.as_deref();
+            return open_engine(folder.unwrap_or(Path::new(DEFAULT_DATA_DIR))).await;
+        };
+        let mut config = Config::read(Some(file))?;
+        let folder = self.data_dir.clone().or(config.data_dir.take());
+        let folder = folder.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+        let mut options = config.engine_options(folder)?;
+        // What is written down is what clients of a server did.
+        options.audit = None;
+        Ok(Engine::open(options).await?)
+    }
 }
 
 async fn open_engine(data_dir: &Path) -> Result<Arc<Engine>, Failure> {

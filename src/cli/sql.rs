@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use clap::parser::ArgMatches;
 use clap::{Arg, ArgAction, FromArgMatches};
 
+use super::DataDir;
 use super::exit::Failure;
 use super::format::{self, Format};
 use super::report::{write_error, write_notice};
 use super::script::{Script, Step, Variables, is_name};
-use super::{DEFAULT_DATA_DIR, open_engine};
 use crate::engine::{Outcome, Session};
 use crate::error::{Error, Result};
 
@@ -31,9 +31,8 @@ Example:
 Exit codes: 0 done; 1 a -c failed, or the data directory can't be opened; 2 wrong usage; 3 a script stopped midway."
 )]
 pub struct Arguments {
-    /// Where tables and definitions are kept: a folder, or s3://bucket/prefix
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    data: DataDir,
     #[command(flatten)]
     sources: Sources,
     /// Set a variable, which a script names :name, :'name' or :"name"
@@ -68,7 +67,7 @@ enum Flow {
 /// Exit code 1 when a `-c` failed, 3 when a script stopped midway.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments {
-        data_dir,
+        data,
         sources,
         variables,
         format,
@@ -84,7 +83,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         sources.push(Source::Stdin);
     }
-    let engine = open_engine(&data_dir).await?;
+    let engine = data.open().await?;
     let mut runner = Runner {
         session: engine.session("funnelsql"),
         variables: Variables::default(),

@@ -18,7 +18,7 @@ use crate::error::{Error, Fault, Result};
 use crate::sql::{Annotation, Commented, Statement, StatementKind};
 
 impl Session {
-    pub(super) fn annotate(&self, annotation: &Annotation) -> Result<Outcome> {
+    pub(super) async fn annotate(&self, annotation: &Annotation) -> Result<Outcome> {
         match annotation {
             Annotation::Comment { about, text } => {
                 match about {
@@ -73,12 +73,12 @@ impl Session {
                 to,
                 if_exists,
                 tag,
-            } => self.rename(relation, to, *if_exists, tag),
+            } => self.rename(relation, to, *if_exists, tag).await,
             Annotation::Move {
                 relation,
                 schema,
                 if_exists,
-            } => self.set_schema(relation, schema, *if_exists),
+            } => self.set_schema(relation, schema, *if_exists).await,
         }
     }
 
@@ -157,7 +157,7 @@ impl Session {
         }
     }
 
-    fn rename(
+    async fn rename(
         &self,
         relation: &[String],
         to: &str,
@@ -189,6 +189,7 @@ impl Session {
             });
         }
         self.engine.catalog.check_rename(&schema, &name)?;
+        let views = self.views_over(&schema, &name);
         let (from, under) = (
             Object::relation(&schema, &name),
             Object::relation(&schema, to),
@@ -204,11 +205,13 @@ impl Session {
         }
         self.engine.catalog.annotations().rename(&schema, &name, to);
         self.engine.catalog.rename_kept(&schema, &name, to)?;
+        let (old, new) = ((schema.clone(), name), (schema, to.to_owned()));
+        self.follow(&views, &old, &new).await?;
         Ok(Outcome::done(tag))
     }
 
     /// A durable table is in another schema from now on.
-    fn set_schema(&self, relation: &[String], to: &str, if_exists: bool) -> Result<Outcome> {
+    async fn set_schema(&self, relation: &[String], to: &str, if_exists: bool) -> Result<Outcome> {
         let (schema, provider, name) = match self.relation(relation) {
             Ok(found) => found,
             Err(_) if if_exists => {
@@ -236,6 +239,7 @@ impl Session {
                 position: None,
             });
         }
+        let views = self.views_over(&schema, &name);
         let (from, under) = (
             Object::relation(&schema, &name),
             Object::relation(to, &name),
@@ -249,6 +253,8 @@ impl Session {
         for sequence in tables.sequences().of_table(&table.id()) {
             self.move_sequence(&sequence, to, &sequence.definition().name)?;
         }
+        let (old, new) = ((schema, name.clone()), (to.to_owned(), name));
+        self.follow(&views, &old, &new).await?;
         Ok(Outcome::done("ALTER TABLE"))
     }
 

@@ -28,6 +28,7 @@ mod search_path;
 mod sequences;
 mod session;
 pub mod settings;
+mod short_circuit;
 mod tables;
 mod transaction;
 mod turns;
@@ -45,6 +46,7 @@ use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::ScalarUDF;
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
@@ -53,9 +55,12 @@ use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::external::{ConfiguredStore, Stores};
 use crate::federation::PushAggregates;
+use crate::postgres::input_order::InputOrder;
+use crate::postgres::mixed_types::MixedTypes;
 use crate::storage::{Place, Storage};
 use crate::tables::{DurableTable, Table, Tables};
 use memory::{EnginePool, SessionPool};
+use short_circuit::ShortCircuit;
 
 pub use copy::{Copies, CopyDone, CopyIn, CopyProgress, RunningCopy, numeric_text};
 pub use info::{Activity, Asker, ConnectionInfo, Identity, SessionInfo};
@@ -432,7 +437,7 @@ fn base_state(
         .with_runtime_env(runtime(options, memory)?)
         .with_default_features()
         .with_physical_optimizer_rules(physical_rules())
-        .with_analyzer_rule(Arc::new(keys::ForgetKeys))
+        .with_analyzer_rules(analyzer_rules())
         .build();
     let database = MemoryCatalogProvider::new();
     database.register_schema(DEFAULT_SCHEMA, Arc::new(MemorySchemaProvider::new()))?;
@@ -443,11 +448,22 @@ fn base_state(
 }
 
 /// DataFusion's rules between ours.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules = Analyzer::new().rules;
+    rules.insert(0, Arc::new(MixedTypes::default()));
+    rules.push(Arc::new(InputOrder));
+    rules.push(Arc::new(keys::ForgetKeys));
+    rules
+}
+
+/// The same for plans of operators.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = datafusion_funnel::optimizer::physical_rules();
     // Before an aggregate is spread over partitions.
     rules.insert(0, Arc::new(PushAggregates));
+    rules.insert(0, Arc::new(ShortCircuit::OfColumns));
     rules.push(Arc::new(cooperation::PauseInJoins));
+    rules.push(Arc::new(ShortCircuit::OfAll));
     rules
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, RecordBatch, UInt64Array};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{DFSchemaRef, ParamValues, ScalarValue};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
@@ -24,7 +24,7 @@ use super::{definitions, output, parameters, plan, tables};
 use crate::catalog::{self, Change, Target, check_files};
 use crate::error::{Error, Result};
 use crate::postgres::rewrite::{Scope, rewrite};
-use crate::postgres::{apply, columns};
+use crate::postgres::{apply, columns, origins};
 use crate::sql::Statement;
 
 impl Session {
@@ -268,13 +268,23 @@ impl Session {
             | LogicalPlan::Statement(_) => Described::Nothing,
             plan => {
                 let schema = self.settled_schema(plan);
-                let marked = columns::marked(plan, schema.as_arrow());
+                let marked = self.result_schema(plan, schema.as_arrow());
                 Described::Rows(output::zoned_schema(&marked, &self.zone()))
             }
         }
     }
 
-    pub(super) fn zone(&self) -> String {
+    /// The columns of a plan's rows with their Postgres types, and the columns of relations that they are.
+    fn result_schema(&self, plan: &LogicalPlan, schema: &Schema) -> SchemaRef {
+        let names = self.names();
+        let marked = columns::marked(plan, schema);
+        origins::with_origins(&marked, plan, |relation| {
+            names.oid("regclass", &relation.to_quoted_string())
+        })
+    }
+
+    /// The session's time zone.
+    pub fn zone(&self) -> String {
         self.setting("timezone")
             .unwrap_or_else(|_| "UTC".to_owned())
     }
@@ -305,7 +315,7 @@ impl Session {
         plan: &LogicalPlan,
         stream: SendableRecordBatchStream,
     ) -> Outcome {
-        let marked = columns::marked(plan, plan.schema().as_arrow());
+        let marked = self.result_schema(plan, plan.schema().as_arrow());
         Outcome::Rows {
             tag,
             stream: output::in_zone(output::with_marks(stream, &marked), &self.zone()),

@@ -360,7 +360,7 @@ impl Session {
                 tag,
             } => self.set_for(name, value.as_deref(), *local, tag).await,
             StatementKind::SetModes { modes, session } => self.set_modes(modes, *session).await,
-            StatementKind::Annotate(annotation) => self.annotate(annotation),
+            StatementKind::Annotate(annotation) => Box::pin(self.annotate(annotation)).await,
             StatementKind::Explain {
                 options,
                 statement: explained,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveTime;
 
-use super::reading::{DateOrder, Moment, Number, Reading, Style, boolean};
+use super::reading::{DateOrder, Moment, Number, Reading, Style, boolean, half_width};
 use super::source::{Cell, Sink};
 use super::{ImportError, Input, Options};
 
@@ -74,7 +74,7 @@ const ORDERS: [DateOrder; 3] = [DateOrder::Ymd, DateOrder::Mdy, DateOrder::Dmy];
 
 #[derive(Debug, Default)]
 struct Numbers {
-    currency: Option<Option<char>>,
+    currency: Option<char>,
     most_digits: usize,
     most_scale: usize,
     has_exponent: bool,
@@ -93,7 +93,8 @@ impl Guess {
         if self.example.is_none() {
             self.example = Some(text.chars().take(40).collect());
         }
-        let trimmed = text.trim();
+        let trimmed = half_width(text.trim());
+        let trimmed = trimmed.as_ref();
         if self.values <= LOOKED_AT {
             for (at, order) in ORDERS.into_iter().enumerate() {
                 self.moments_in[at] += u64::from(Moment::read(trimmed, order).is_some());
@@ -191,11 +192,11 @@ impl Numbers {
         let Some(number) = Number::read(text, style) else {
             return false;
         };
-        // 007 is a name. Two currencies make no number.
-        let currency = *self.currency.get_or_insert(number.currency);
-        if number.has_leading_zero() || currency != number.currency {
+        // 007 is a name. Two currencies make no number; one may stand in some rows alone.
+        if number.has_leading_zero() || self.has_other_currency(&number) {
             return false;
         }
+        self.currency = self.currency.or(number.currency);
         self.most_digits = self.most_digits.max(number.digits.len());
         self.most_scale = self.most_scale.max(number.fraction.len());
         self.has_exponent |= number.exponent.is_some();
@@ -203,8 +204,13 @@ impl Numbers {
         true
     }
 
+    fn has_other_currency(&self, number: &Number<'_>) -> bool {
+        let (own, other) = (self.currency, number.currency);
+        own.zip(other).is_some_and(|(own, other)| own != other)
+    }
+
     fn reading(&self, style: Style) -> (Reading, Option<String>) {
-        let note = match (self.currency.flatten(), style) {
+        let note = match (self.currency, style) {
             (Some(symbol), _) => Some(format!("written with {symbol}")),
             (None, Style::Comma) => Some("the decimal mark is a comma".to_owned()),
             (None, Style::Point) => None,

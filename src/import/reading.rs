@@ -146,9 +146,16 @@ pub enum Value<'a> {
 impl Reading {
     /// What `text` means; `None` where it means nothing of that type.
     pub fn value<'a>(self, text: &'a str) -> Option<Value<'a>> {
-        let trimmed = text.trim();
+        match self {
+            Reading::Text => Some(Value::Text(text)),
+            _ => self.meaning(&half_width(text.trim())),
+        }
+    }
+
+    /// The same of a text that is more than itself.
+    fn meaning(self, trimmed: &str) -> Option<Value<'static>> {
         Some(match self {
-            Reading::Text => Value::Text(text),
+            Reading::Text => return None,
             Reading::Boolean => Value::Boolean(boolean(trimmed)?),
             Reading::Bigint(style) => {
                 let number = Number::read(trimmed, style)?;
@@ -189,6 +196,22 @@ impl Reading {
     }
 }
 
+/// The text with `１２．５％` as `12.5%`, as those write it who write Chinese.
+pub fn half_width(text: &str) -> Cow<'_, str> {
+    let is_wide = |character: &char| matches!(character, '\u{ff01}'..='\u{ff5e}');
+    if text.is_ascii() || !text.chars().any(|character| is_wide(&character)) {
+        return Cow::Borrowed(text);
+    }
+    let narrow = |character: char| match character {
+        // They stand as far from the others as those of ASCII.
+        '\u{ff01}'..='\u{ff5e}' => {
+            char::from_u32(u32::from(character) - 0xff01 + 0x21).unwrap_or(character)
+        }
+        other => other,
+    };
+    Cow::Owned(text.chars().map(narrow).collect())
+}
+
 /// Yes or no, as programs and people write it.
 pub fn boolean(text: &str) -> Option<bool> {
     let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
@@ -204,7 +227,7 @@ pub fn boolean(text: &str) -> Option<bool> {
 /// A number as it is written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Number<'a> {
-    /// `$` of `$12`.
+    /// `$` of `$12`, and `¥` for `￥12` and `12元`.
     pub currency: Option<char>,
     pub negative: bool,
     /// Digits before the point, without what groups them.
@@ -218,7 +241,7 @@ pub struct Number<'a> {
 const CURRENCIES: [char; 6] = ['$', '€', '£', '¥', '￥', '₹'];
 
 impl<'a> Number<'a> {
-    /// Reads `-1,234.50`, `1e5`, `$12`, `12 €`, `(12)` for what is owed.
+    /// Reads `-1,234.50`, `1e5`, `$12`, `12 €`, `12元`, `(12)` for what is owed.
     pub fn read(text: &'a str, style: Style) -> Option<Self> {
         // Most texts are no numbers; most of those that are begin with a digit.
         let first = text.chars().next()?;
@@ -330,23 +353,26 @@ fn sign(text: &str) -> (bool, &str) {
 }
 
 fn currency_of(text: &str) -> (Option<char>, &str) {
-    if let Some(symbol) = text
-        .chars()
-        .next()
-        .filter(|first| CURRENCIES.contains(first))
+    if let Some(symbol) = text.chars().next()
+        && CURRENCIES.contains(&symbol)
     {
-        return (Some(symbol), text[symbol.len_utf8()..].trim_start());
+        let rest = text[symbol.len_utf8()..].trim_start();
+        return (Some(currency(symbol)), rest);
     }
-    match text
-        .chars()
-        .next_back()
-        .filter(|last| CURRENCIES.contains(last))
+    if let Some(symbol) = text.chars().next_back()
+        && (CURRENCIES.contains(&symbol) || symbol == '元')
     {
-        Some(symbol) => (
-            Some(symbol),
-            text[..text.len() - symbol.len_utf8()].trim_end(),
-        ),
-        None => (None, text),
+        let rest = text[..text.len() - symbol.len_utf8()].trim_end();
+        return (Some(currency(symbol)), rest);
+    }
+    (None, text)
+}
+
+/// The symbol of a currency that is written in several ways.
+fn currency(symbol: char) -> char {
+    match symbol {
+        '￥' | '元' => '¥',
+        other => other,
     }
 }
 
@@ -616,6 +642,10 @@ mod tests {
             ("$1,234.5", 123_450),
             ("-$5", -500),
             ("￥88.00", 8800),
+            ("1,200 元", 120_000),
+            ("１２．５０", 1250),
+            ("－￥８", -800),
+            ("（７．００）", -700),
             ("12 €", 1200),
             ("(7.00)", -700),
             (".5", 50),
@@ -657,6 +687,15 @@ mod tests {
         assert_eq!(
             Reading::Percent(Style::Point).value("12.5 %"),
             Some(Value::Double(0.125))
+        );
+        assert_eq!(
+            Reading::Percent(Style::Point).value("１２．５％"),
+            Some(Value::Double(0.125))
+        );
+        assert_eq!(
+            Reading::Text.value("１２"),
+            Some(Value::Text("１２")),
+            "a text stays as it is"
         );
         let bigint = Reading::Bigint(Style::Point);
         assert_eq!(

@@ -149,6 +149,20 @@ fn excel_has_its_own_ways() {
 }
 
 #[test]
+fn sums_of_money_may_say_their_currency_in_some_rows() {
+    let csv = "客户,金额,折扣\n甲,￥1,２０％\n乙,2.50 元,１０％\n丙,３,５％\n";
+    let read = import("deals.csv", csv.as_bytes());
+    assert_eq!(
+        read.columns,
+        ["客户 text", "金额 numeric(18,2)", "折扣 double precision"]
+    );
+    assert_eq!(read.rows, ["甲|1.00|0.2", "乙|2.50|0.1", "丙|3.00|0.05"]);
+    // Two currencies make no number.
+    let read = import("deals.csv", "amount\n$1\n2 €\n3\n".as_bytes());
+    assert_eq!(read.columns, ["amount text"]);
+}
+
+#[test]
 fn encodings_are_found_out() {
     let text = "客户名称,金额,签约日期\n北京云帆科技有限公司,1200,2024年3月1日\n上海海川贸易有限公司,88,2024年12月31日\n";
     let (gb18030, ..) = encoding_rs::GB18030.encode(text);

@@ -40,26 +40,34 @@ pub struct CastAs {
     names: Arc<dyn Names>,
 }
 
+/// The cast to `timestamptz`.
+pub fn to_instant() -> ScalarUDF {
+    let names: Arc<dyn Names> = Arc::new(NoNames);
+    cast_as(&types::INSTANT, false, &names)
+}
+
 /// The casts to all types.
 pub fn all(names: &Arc<dyn Names>) -> Vec<ScalarUDF> {
-    let cast = |kind: &'static PgType, array: bool| {
-        let name = match array {
-            true => format!("cast_as__{}", kind.name),
-            false => format!("cast_as_{}", kind.name),
-        };
-        let signature = Signature::variadic_any(Volatility::Stable);
-        ScalarUDF::from(CastAs {
-            name,
-            kind,
-            array,
-            signature,
-            names: Arc::clone(names),
-        })
-    };
     types::TYPES
         .iter()
-        .flat_map(|kind| [cast(kind, false), cast(kind, true)])
+        .flat_map(|kind| [cast_as(kind, false, names), cast_as(kind, true, names)])
         .collect()
+}
+
+/// The cast to a type, or to the array of it.
+fn cast_as(kind: &'static PgType, array: bool, names: &Arc<dyn Names>) -> ScalarUDF {
+    let name = match array {
+        true => format!("cast_as__{}", kind.name),
+        false => format!("cast_as_{}", kind.name),
+    };
+    let signature = Signature::variadic_any(Volatility::Stable);
+    ScalarUDF::from(CastAs {
+        name,
+        kind,
+        array,
+        signature,
+        names: Arc::clone(names),
+    })
 }
 
 // There is one cast of a name.
@@ -317,6 +325,22 @@ fn numeric_field(source: &Field, literal: Option<&ScalarValue>, modifiers: &[i64
         }
         _ => free(),
     }
+}
+
+/// A text as a value of the type of that name, as `'12'::integer` reads it, in a time zone.
+///
+/// # Errors
+/// As [`from_texts`].
+pub fn of_literal(text: &str, kind: &str, zone: &str) -> Result<ScalarValue> {
+    let target = match kind {
+        "numeric" => {
+            let written = ScalarValue::from(text);
+            numeric_field(&Field::new("", DataType::Utf8, true), Some(&written), &[])
+        }
+        kind => types::field("", kind),
+    };
+    let read = from_texts(&StringArray::from(vec![text]), &target, zone)?;
+    ScalarValue::try_from_array(&read, 0)
 }
 
 /// Texts as values of a column's type, as `'12'::integer` reads them, in a time zone.

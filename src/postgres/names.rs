@@ -4,11 +4,12 @@
 //! [`shown`] takes away again where a client sees it.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType as SqlType, Expr, FunctionArguments, Ident, ObjectName,
     OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    Subscript, TrimWhereField, Value,
+    Subscript, TrimWhereField, Value, Visit, Visitor,
 };
 use datafusion_funnel::definition::text::folded;
 
@@ -27,35 +28,81 @@ pub fn give(query: &mut Query) {
     give_body(&mut query.body);
 }
 
-/// `SELECT f(a.x) AS x … ORDER BY a.x`: DataFusion would take the two names for one. The result's columns get a mark, which no client
-/// sees; a query inside of another is left alone, for the outer one knows its columns by their names.
+/// `SELECT f(a.x) AS x … ORDER BY a.x`: DataFusion would take the two names for one, and so it would of the `x` in `SELECT -x AS
+/// x … ORDER BY -x`, which is the table's as in all expressions. The result's columns get a mark, which no client sees; a query
+/// inside of another is left alone, for the outer one knows its columns by their names.
 pub fn set_apart(query: &mut Query) {
-    let ordered: Vec<&Expr> = match &query.order_by {
+    let mut ordered: Vec<&mut Expr> = match &mut query.order_by {
         Some(OrderBy {
             kind: OrderByKind::Expressions(ordered),
             ..
-        }) => ordered.iter().map(|ordered| &ordered.expr).collect(),
-        _ => Vec::new(),
-    };
-    let is_named = |name: &str| {
-        let column = |expression: &&Expr| matches!(expression, Expr::CompoundIdentifier(parts) if parts.last().map(folded).as_deref() == Some(name));
-        let bare = |expression: &&Expr| matches!(expression, Expr::Identifier(ident) if folded(ident) == name);
-        ordered.iter().any(column) && !ordered.iter().any(bare)
+        }) => ordered
+            .iter_mut()
+            .map(|ordered| &mut ordered.expr)
+            .collect(),
+        _ => return,
     };
     match query.body.as_mut() {
         SetExpr::Query(inner) => set_apart(inner),
         SetExpr::Select(select) => {
             for item in &mut select.projection {
-                if let SelectItem::ExprWithAlias { expr, alias } = item
-                    && !matches!(expr, Expr::CompoundIdentifier(_))
-                    && is_named(&folded(alias))
-                {
-                    *alias = Ident::with_quote('"', format!("{}{MARK}0", folded(alias)));
+                let SelectItem::ExprWithAlias { expr, alias } = item else {
+                    continue;
+                };
+                let name = folded(alias);
+                let is_bare =
+                    |by: &Expr| matches!(by, Expr::Identifier(ident) if folded(ident) == name);
+                let is_column = |by: &Expr| matches!(by, Expr::CompoundIdentifier(parts) if parts.last().map(folded).as_deref() == Some(&name));
+                let bare = ordered.iter().any(|by| is_bare(by));
+                let of_a_table = !matches!(expr, Expr::CompoundIdentifier(_))
+                    && !bare
+                    && ordered.iter().any(|by| is_column(by));
+                // The relation has such a column, for the item is made of it.
+                let of_an_expression = !is_bare(expr)
+                    && mentions(expr, &name)
+                    && ordered.iter().any(|by| !is_bare(by) && mentions(by, &name));
+                if of_a_table || of_an_expression {
+                    *alias = Ident::with_quote('"', format!("{name}{MARK}0"));
+                    for by in ordered.iter_mut().filter(|by| is_bare(by)) {
+                        **by = Expr::Identifier(alias.clone());
+                    }
                 }
             }
         }
         _ => {}
     }
+}
+
+/// Whether a column that is written without its relation is named in an expression, outside of queries in it.
+fn mentions(expression: &Expr, name: &str) -> bool {
+    struct Mentions<'a> {
+        name: &'a str,
+        queries: usize,
+    }
+    impl Visitor for Mentions<'_> {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            self.queries += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            self.queries -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            match expression {
+                Expr::Identifier(ident) if self.queries == 0 && folded(ident) == self.name => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    let mut mentions = Mentions { name, queries: 0 };
+    expression.visit(&mut mentions).is_break()
 }
 
 fn give_body(body: &mut SetExpr) {

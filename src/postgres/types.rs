@@ -107,6 +107,9 @@ const fn ty(name: &'static str, oid: u32, array_oid: u32, storage: Storage) -> P
     }
 }
 
+/// `timestamptz`
+pub const INSTANT: PgType = ty("timestamptz", 1184, 1185, Storage::Instant);
+
 /// The types that a value can have here. OIDs as in `pg_type` of PostgreSQL 15.
 #[rustfmt::skip]
 pub const TYPES: &[PgType] = &[
@@ -124,7 +127,7 @@ pub const TYPES: &[PgType] = &[
     ty("aclitem", 1033, 1034, Storage::Text), ty("bpchar", 1042, 1014, Storage::Text),
     ty("varchar", 1043, 1015, Storage::Text), ty("date", 1082, 1182, Storage::Date),
     ty("time", 1083, 1183, Storage::Time), ty("timestamp", 1114, 1115, Storage::Timestamp),
-    ty("timestamptz", 1184, 1185, Storage::Instant), ty("interval", 1186, 1187, Storage::Interval),
+    INSTANT, ty("interval", 1186, 1187, Storage::Interval),
     ty("timetz", 1266, 1270, Storage::Time), ty("bit", 1560, 1561, Storage::Text),
     ty("varbit", 1562, 1563, Storage::Text), ty("numeric", 1700, 1231, Storage::Numeric),
     ty("refcursor", 1790, 2201, Storage::Text), ty("regprocedure", 2202, 2207, Storage::Int4),

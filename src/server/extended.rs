@@ -14,12 +14,11 @@ use pgwire::messages::response::EmptyQueryResponse;
 
 use super::connection::{Connection, Started, rows_tag};
 use super::failure::Failure;
-use super::parameters::{self, Parameter};
+use super::parameters::{self, Client, Parameter};
 use super::rows::{self, Rows};
 use super::watch::Ticket;
 use crate::engine::{Described, Prepared};
 use crate::error::Error;
-use crate::postgres::encoding::Encoding;
 
 /// A statement that the client has parsed.
 #[derive(Debug)]
@@ -128,7 +127,10 @@ impl Connection {
             message.parameters,
             &message.parameter_format_codes,
             statement_name,
-            self.socket.encoding(),
+            Client {
+                encoding: self.socket.encoding(),
+                zone: &self.session.zone(),
+            },
         )?;
         let formats = message.result_column_format_codes;
         check_formats(&formats)?;
@@ -351,7 +353,7 @@ fn read_values(
     values: Vec<Option<Bytes>>,
     formats: &[i16],
     statement: &str,
-    encoding: &Encoding,
+    client: Client<'_>,
 ) -> Result<Vec<ScalarValue>, Failure> {
     if values.len() != parameters.len() {
         return Err(Failure::Protocol(format!(
@@ -374,7 +376,7 @@ fn read_values(
         codes => codes.get(at).copied().unwrap_or(0),
     };
     let read = |(at, (parameter, value)): (usize, (&Parameter, Option<Bytes>))| {
-        parameter.read(at + 1, value, format(at) == 1, encoding)
+        parameter.read(at + 1, value, format(at) == 1, client)
     };
     parameters
         .iter()
@@ -406,7 +408,11 @@ mod tests {
         let parameters = [DataType::Utf8, DataType::Utf8]
             .map(|kind| Parameter::new(None, &parameter_field(kind)));
         let values = vec![Some(Bytes::from_static(b"x")); count];
-        read_values(&parameters, values, formats, "", UTF8)
+        let client = Client {
+            encoding: UTF8,
+            zone: "UTC",
+        };
+        read_values(&parameters, values, formats, "", client)
             .err()
             .map(|failure| failure.code())
     }

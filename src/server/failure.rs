@@ -38,14 +38,6 @@ pub enum Failure {
     /// A portal whose statement has run and returns no rows.
     #[error("portal \"{0}\" cannot be run")]
     FinishedPortal(String),
-    /// A parameter's text that isn't of its type.
-    #[error("invalid input syntax for type {expected}: \"{text}\"")]
-    ParameterText {
-        /// The type.
-        expected: String,
-        /// The text.
-        text: String,
-    },
     /// A parameter's bytes that aren't of its type.
     #[error("incorrect binary data format in bind parameter {0}")]
     ParameterBytes(usize),
@@ -81,7 +73,6 @@ impl Failure {
             Failure::UnknownPortal(_) => "34000",
             Failure::DuplicatePortal(_) => "42P03",
             Failure::FinishedPortal(_) => "55000",
-            Failure::ParameterText { .. } => "22P02",
             Failure::ParameterBytes(_) => "22P03",
             Failure::UserMissing => "28000",
             Failure::Refused { code, .. } => code,

@@ -19,8 +19,9 @@ use uuid::Uuid;
 use super::failure::Failure;
 use super::texts;
 use crate::engine::{numeric_text, parameter_field};
+use crate::error::Error;
 use crate::postgres::encoding::{Encoding, UTF8};
-use crate::postgres::types;
+use crate::postgres::{casts, types};
 
 /// A parameter's type on both sides.
 #[derive(Debug, Clone)]
@@ -54,16 +55,16 @@ impl Parameter {
         }
     }
 
-    /// Reads a value, whose texts are in the client's encoding; `number` is the parameter's, from 1.
+    /// Reads a value, whose texts are in the client's encoding and time zone; `number` is the parameter's, from 1.
     ///
     /// # Errors
-    /// 22P02 and 22P03 for a value that isn't of the type, 22021 and 22P05 for bytes that are no text.
+    /// 22P02, 22P03 and their kin for a value that isn't of the type, 22021 and 22P05 for bytes that are no text.
     pub fn read(
         &self,
         number: usize,
         value: Option<Bytes>,
         binary: bool,
-        encoding: &Encoding,
+        client: Client<'_>,
     ) -> Result<ScalarValue, Failure> {
         let Some(value) = value else {
             let null = self
@@ -78,44 +79,36 @@ impl Parameter {
             FieldFormat::Text
         };
         let read = match texts::is_text(&self.wire, format) {
-            true => texts::decode(encoding, &value)?,
-            false if texts::is_text_list(&self.wire) => texts::decode_list(encoding, &value)?,
+            true => texts::decode(client.encoding, &value)?,
+            false if texts::is_text_list(&self.wire) => {
+                texts::decode_list(client.encoding, &value)?
+            }
             false => Cow::Borrowed(value.as_ref()),
         };
+        let invalid = || Failure::ParameterBytes(number);
+        if !binary {
+            return self.read_text(&read, client.zone);
+        }
         let value = match read {
             Cow::Borrowed(_) => value,
             Cow::Owned(read) => Bytes::from(read),
         };
-        let invalid = || match binary {
-            true => Failure::ParameterBytes(number),
-            false => Failure::ParameterText {
-                expected: name(&self.wire),
-                text: String::from_utf8_lossy(&value).into_owned(),
-            },
-        };
-        if let (true, Kind::Array(element)) = (binary, self.wire.kind())
+        if let Kind::Array(element) = self.wire.kind()
             && !LISTS.contains(element)
         {
             return self.read_list(number, element, &value).ok_or_else(invalid);
         }
-        let (value, binary) = match binary && is_read_as_text(&self.wire) {
-            true => {
-                let text = text_of(&self.wire, &value).ok_or_else(invalid)?;
-                (Bytes::from(text.into_owned()), false)
-            }
-            false => (value.clone(), binary),
-        };
+        if is_read_as_text(&self.wire) {
+            let text = text_of(&self.wire, &value).ok_or_else(invalid)?;
+            return self.read_text(&text, client.zone).map_err(|_| invalid());
+        }
         // arrow-pg reads a portal's parameters; this one has a single parameter, so that a fault is its own.
-        let format = vec![i16::from(binary)];
-        let bind = Bind::new(None, None, format, vec![Some(value)], Vec::new());
-        let wire = self.readable(binary).clone();
-        let declared = StoredStatement::new(String::new(), (), vec![Some(wire)]);
+        let bind = Bind::new(None, None, vec![1], vec![Some(value)], Vec::new());
+        let declared = StoredStatement::new(String::new(), (), vec![Some(self.readable())]);
         let portal = Portal::try_new(&bind, Arc::new(declared)).map_err(|_| invalid())?;
-        // A numeric has as many digits as were sent, whatever those beside it have.
-        let engine = self.engine.as_ref();
-        let engine = engine.filter(|engine| !engine.is_decimal());
-        let values = deserialize_parameters_with_server_types(&portal, &[engine], &[])
-            .map_err(|_| invalid())?;
+        let values =
+            deserialize_parameters_with_server_types(&portal, &[self.engine.as_ref()], &[])
+                .map_err(|_| invalid())?;
         match values {
             ParamValues::List(values) => values
                 .into_iter()
@@ -124,6 +117,21 @@ impl Parameter {
                 .ok_or_else(invalid),
             ParamValues::Map(_) => Err(invalid()),
         }
+    }
+
+    /// A text, as a literal is read that is cast to the type.
+    fn read_text(&self, text: &[u8], zone: &str) -> Result<ScalarValue, Failure> {
+        let text = String::from_utf8_lossy(text);
+        let kind = match self.wire {
+            Type::UNKNOWN => "text",
+            ref wire => wire.name(),
+        };
+        let read = casts::of_literal(&text, kind, zone).and_then(|read| match &self.engine {
+            // A numeric has as many digits as were sent, whatever those beside it have.
+            Some(engine) if !engine.is_decimal() => read.cast_to(engine),
+            _ => Ok(read),
+        });
+        Ok(read.map_err(|error| Error::from_engine(&error, ""))?)
     }
 
     /// An array in binary, each element by itself; nothing where one isn't of its type.
@@ -135,7 +143,7 @@ impl Parameter {
         let reader = Self::new(Some(element), &parameter_field(item.clone()));
         let values = texts::elements(value)?.into_iter().map(|value| {
             let value = value.map(Bytes::copy_from_slice);
-            let value = reader.read(number, value, true, UTF8).ok()?;
+            let value = reader.read(number, value, true, Client::UNSAID).ok()?;
             value.cast_to(&item).ok()
         });
         let values = values.collect::<Option<Vec<_>>>()?;
@@ -143,20 +151,31 @@ impl Parameter {
         Some(ScalarValue::List(list))
     }
 
-    /// A type that arrow-pg has no reader for is read as text, which is how such values are kept.
-    fn readable(&self, binary: bool) -> &Type {
-        let textual = matches!(
-            self.wire,
-            Type::UUID | Type::JSON | Type::JSONB | Type::NAME | Type::BPCHAR | Type::UNKNOWN
-        );
-        match self.wire.kind() {
-            // Their bytes are those of integers.
-            _ if self.wire == Type::OID_ARRAY => &Type::INT4_ARRAY,
-            _ if self.wire == Type::OID => &Type::INT4,
-            _ if textual && !binary => &Type::TEXT,
-            _ => &self.wire,
+    /// The type whose bytes are the same and that arrow-pg reads.
+    fn readable(&self) -> Type {
+        match self.wire {
+            Type::OID_ARRAY => Type::INT4_ARRAY,
+            Type::OID => Type::INT4,
+            ref wire => wire.clone(),
         }
     }
+}
+
+/// What a client's values are read with.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    /// The encoding of its texts.
+    pub encoding: &'static Encoding,
+    /// The session's time zone, in which times are that name none.
+    pub zone: &'a str,
+}
+
+impl Client<'_> {
+    /// For values that depend on neither.
+    const UNSAID: Client<'static> = Client {
+        encoding: UTF8,
+        zone: types::UTC,
+    };
 }
 
 /// The types whose arrays arrow-pg reads in binary.
@@ -232,28 +251,14 @@ pub fn engine_type(declared: &Type) -> Option<DataType> {
     })
 }
 
-/// The type's name as error messages have it.
-fn name(wire: &Type) -> String {
-    match *wire {
-        Type::BOOL => "boolean",
-        Type::INT2 => "smallint",
-        Type::INT4 => "integer",
-        Type::INT8 => "bigint",
-        Type::FLOAT4 => "real",
-        Type::FLOAT8 => "double precision",
-        Type::TIMESTAMPTZ => "timestamp with time zone",
-        ref other => other.name(),
-    }
-    .to_owned()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     fn text(parameter: &Parameter, text: &'static str) -> Result<ScalarValue, Failure> {
-        parameter.read(1, Some(Bytes::from_static(text.as_bytes())), false, UTF8)
+        let value = Bytes::from_static(text.as_bytes());
+        parameter.read(1, Some(value), false, Client::UNSAID)
     }
 
     #[test]
@@ -267,8 +272,40 @@ mod tests {
             "invalid input syntax for type bigint: \"four\""
         );
         assert_eq!(
-            count.read(1, None, false, UTF8).unwrap(),
+            count.read(1, None, false, Client::UNSAID).unwrap(),
             ScalarValue::Int64(None)
+        );
+    }
+
+    /// Expected: PostgreSQL 15.18.
+    #[test]
+    fn a_moment_is_read_as_a_literal_is() {
+        let of = |wire: Type| {
+            let engine = parameter_field(engine_type(&wire).unwrap());
+            Parameter::new(Some(&wire), &engine)
+        };
+        let parameter = of(Type::TIMESTAMP);
+        let midnight = ScalarValue::TimestampMicrosecond(Some(1_767_225_600_000_000), None);
+        for written in ["2026-01-01", "2026-01-01 00:00", "2026-01-01T00:00:00.000Z"] {
+            assert_eq!(text(&parameter, written).unwrap(), midnight, "{written}");
+        }
+        let failure = text(&parameter, "2026-13-01").unwrap_err();
+        assert_eq!(failure.code(), "22008");
+        let instant = of(Type::TIMESTAMPTZ);
+        let shanghai = Client {
+            encoding: UTF8,
+            zone: "Asia/Shanghai",
+        };
+        let read = instant.read(
+            1,
+            Some(Bytes::from_static(b"2026-01-01 08:00")),
+            false,
+            shanghai,
+        );
+        let midnight = 1_767_225_600_000_000;
+        assert_eq!(
+            read.unwrap(),
+            ScalarValue::TimestampMicrosecond(Some(midnight), Some("UTC".into()))
         );
     }
 
@@ -277,11 +314,11 @@ mod tests {
         let declared = declared(Type::INT2.oid());
         let parameter = Parameter::new(declared.as_ref(), &parameter_field(DataType::Int16));
         let value = parameter
-            .read(1, Some(Bytes::from_static(&[0, 7])), true, UTF8)
+            .read(1, Some(Bytes::from_static(&[0, 7])), true, Client::UNSAID)
             .unwrap();
         assert_eq!(value, ScalarValue::Int16(Some(7)));
         let failure = parameter
-            .read(1, Some(Bytes::from_static(&[7])), true, UTF8)
+            .read(1, Some(Bytes::from_static(&[7])), true, Client::UNSAID)
             .unwrap_err();
         assert_eq!(failure.code(), "22P03");
     }
@@ -291,18 +328,18 @@ mod tests {
         let parameter = Parameter::new(Some(&Type::NUMERIC), &parameter_field(DataType::Utf8));
         assert_eq!(
             text(&parameter, "12.50").unwrap(),
-            ScalarValue::Decimal128(Some(1250), 4, 2)
+            ScalarValue::Decimal128(Some(1250), 38, 2)
         );
         let beside = parameter_field(DataType::Decimal128(10, 0));
         assert_eq!(
             text(&Parameter::new(None, &beside), "1.255").unwrap(),
-            ScalarValue::Decimal128(Some(1255), 4, 3)
+            ScalarValue::Decimal128(Some(1255), 38, 3)
         );
     }
 
     #[test]
     fn text_like_types_are_text() {
-        for wire in [Type::UUID, Type::JSON, Type::VARCHAR, Type::NAME] {
+        for wire in [Type::TEXT, Type::BPCHAR, Type::VARCHAR, Type::NAME] {
             let parameter = Parameter::new(Some(&wire), &parameter_field(DataType::Utf8));
             assert_eq!(
                 text(&parameter, "漏斗").unwrap(),

@@ -21,7 +21,7 @@ use crate::engine::with_postgres_texts;
 use crate::error::{Error, Fault, Result};
 use crate::postgres::encoding::{Encoding, UTF8};
 use crate::postgres::names_of_objects::Names;
-use crate::postgres::{names, types};
+use crate::postgres::{names, origins, types};
 
 /// How many rows are encoded before they are sent; as many as DataFusion puts into a batch.
 pub const CHUNK_ROWS: usize = 8192;
@@ -193,7 +193,8 @@ fn fields(schema: &Schema, formats: &[i16]) -> Result<Vec<FieldInfo>, Failure> {
             })?,
         };
         let name = names::shown(column.name()).to_owned();
-        let field = FieldInfo::new(name, None, None, kind, format.format_for(at));
+        let (relation, number) = origins::origin_of(column).unzip();
+        let field = FieldInfo::new(name, relation, number, kind, format.format_for(at));
         Ok(sized(field, types::modifier(column)))
     };
     schema.fields().iter().enumerate().map(field).collect()

@@ -488,6 +488,69 @@ async fn tables_are_there_after_a_restart_with_all_that_was_said_of_them() {
     assert_eq!(folders, 2, "one table, and the folder of transactions");
 }
 
+/// As in Postgres: what reads a table goes on reading it, whatever it is called.
+#[tokio::test(flavor = "multi_thread")]
+async fn views_and_funnels_follow_a_table_that_is_renamed() {
+    let folder = TempDir::new().unwrap();
+    let engine = open(folder.path()).await;
+    let session = engine.session("funnelsql");
+    session
+        .run(
+            "CREATE SCHEMA crm; CREATE SCHEMA old;
+             CREATE TABLE crm.leads (id int, step text, at timestamp);
+             INSERT INTO crm.leads VALUES (1, '线索', '2026-01-01'), (1, '成交', '2026-01-02'), (2, '线索', '2026-01-01');
+             CREATE VIEW won AS SELECT leads.id FROM crm.leads WHERE step = '成交';
+             CREATE VIEW counted AS SELECT count(*) AS n FROM won;
+             CREATE FUNNEL f ON crm.leads (ENTITY id, TIME at, STAGE 线索 WHEN step = '线索', STAGE 成交 WHEN step = '成交');
+             CREATE FUNNEL g ON (SELECT l.* FROM crm.leads AS l) (ENTITY id, TIME at, STAGE a WHEN step = '线索', STAGE b WHEN step = '成交');
+             ALTER TABLE crm.leads RENAME TO \"线索\";
+             CREATE TABLE crm.leads (id int, step text, at timestamp)",
+        )
+        .await
+        .unwrap();
+    let questions = [
+        "SELECT * FROM won",
+        "SELECT * FROM counted",
+        "SELECT entered, passed FROM stage_conversion('f') WHERE stage_no = 1",
+        "SELECT entered, passed FROM stage_conversion('g') WHERE stage_no = 1",
+    ];
+    let expected = ["1", "1", "2|1", "2|1"];
+    async fn check(engine: &Arc<Engine>, questions: &[&str], expected: &[&str]) {
+        for (question, expected) in questions.iter().zip(expected) {
+            assert_eq!(first(engine, question).await, [*expected], "{question}");
+        }
+    }
+    check(&engine, &questions, &expected).await;
+    // The table under the old name is nobody's.
+    session.run("DROP TABLE crm.leads").await.unwrap();
+    let error = session.run("DROP TABLE crm.\"线索\"").await.unwrap_err();
+    assert_eq!(error.code(), "2BP01", "{error}");
+    session
+        .run("ALTER TABLE crm.\"线索\" SET SCHEMA old; ALTER VIEW won RENAME TO deals")
+        .await
+        .unwrap();
+    let questions = [
+        "SELECT * FROM deals",
+        questions[1],
+        questions[2],
+        questions[3],
+    ];
+    check(&engine, &questions, &expected).await;
+    drop(session);
+    drop(engine);
+    let engine = open(folder.path()).await;
+    check(&engine, &questions, &expected).await;
+    let session = engine.session("funnelsql");
+    session
+        .run("DROP TABLE old.\"线索\" CASCADE")
+        .await
+        .unwrap();
+    assert_eq!(
+        session.run("SELECT * FROM deals").await.unwrap_err().code(),
+        "42P01"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_small_inserts_become_few_files() {
     let folder = TempDir::new().unwrap();

@@ -146,6 +146,94 @@ async fn parameters_in_text_are_read_as_their_types() {
     assert_eq!(error(&messages).field('M').as_deref(), Some(expected));
 }
 
+/// Programs send texts for values of all types, as literals are written.
+#[tokio::test]
+async fn a_text_is_read_as_the_parameters_type() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    client.query("SET TimeZone = 'Asia/Shanghai'").await;
+    client
+        .parse("SELECT $1::timestamp, $2::timestamptz, $3::date, $4::bool, $5::interval, $6::int[], $7::uuid")
+        .await;
+    let values = [
+        "2026-01-01",
+        "2026-01-01 08:00",
+        "2026-1-1",
+        "yes",
+        "1 day",
+        "{1,NULL}",
+        "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+    ];
+    client.bind(&values.map(Some), &[]).await;
+    client.execute(0).await;
+    let messages = client.sync().await;
+    let expected = [
+        "2026-01-01 00:00:00",
+        "2026-01-01 08:00:00+08",
+        "2026-01-01",
+        "t",
+        "1 day",
+        "{1,NULL}",
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+    ];
+    assert_eq!(
+        rows(&messages),
+        [expected.map(|text| Some(text.to_owned()))]
+    );
+    for (kind, text, code) in [
+        ("timestamp", "2026-02-30", "22008"),
+        ("date", "soon", "22007"),
+        ("uuid", "1", "22P02"),
+        ("int2", "70000", "22003"),
+    ] {
+        client.parse(&format!("SELECT $1::{kind}")).await;
+        client.bind(&[Some(text)], &[]).await;
+        let messages = client.sync().await;
+        assert_eq!(error(&messages).field('C').as_deref(), Some(code), "{kind}");
+    }
+}
+
+/// Grids that are edited, and drivers that ask whether a column can be NULL, look its table up.
+#[tokio::test]
+async fn a_column_names_the_table_that_it_is_of() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    client
+        .batch_execute(
+            "CREATE SCHEMA \"销售\"; CREATE TABLE \"销售\".t (id int PRIMARY KEY, name text);
+             CREATE TABLE u (id int, note text); CREATE VIEW v AS SELECT id, upper(note) AS loud FROM u",
+        )
+        .await
+        .unwrap();
+    for (sql, expected) in [
+        (
+            "SELECT name, id AS x, id + 1, 5 FROM \"销售\".t",
+            "\"销售\".t 2, \"销售\".t 1, -, -",
+        ),
+        (
+            "SELECT a.*, b.note FROM \"销售\".t a JOIN u b USING (id) WHERE a.id = $1 ORDER BY 1 LIMIT 3",
+            "\"销售\".t 1, \"销售\".t 2, u 2",
+        ),
+        ("SELECT loud, id FROM v", "v 2, v 1"),
+        ("SELECT id, count(*) FROM u GROUP BY id", "u 1, -"),
+        ("SELECT id FROM u UNION SELECT id FROM \"销售\".t", "-"),
+        ("SELECT n FROM (SELECT id + 1 AS n FROM u) AS q", "-"),
+    ] {
+        let statement = client.prepare(sql).await.unwrap();
+        let mut found = Vec::new();
+        for column in statement.columns() {
+            found.push(match column.table_oid().zip(column.column_id()) {
+                None => "-".to_owned(),
+                Some((oid, number)) => {
+                    let name = format!("SELECT {oid}::regclass::text");
+                    format!("{} {number}", text(&client, &name).await.unwrap())
+                }
+            });
+        }
+        assert_eq!(found.join(", "), expected, "{sql}");
+    }
+}
+
 /// A value as a client sends it in binary.
 #[derive(Debug)]
 struct Bytes(Vec<u8>);

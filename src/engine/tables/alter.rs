@@ -46,7 +46,7 @@ impl Session {
             Err(error) => return Err(error),
         };
         let Some(mut target) = self.target_of(&provider)? else {
-            return self.declare_keys(alter);
+            return self.declare_keys(alter).await;
         };
         self.check_superuser_to("run ALTER TABLE")?;
         let staged = lock(&self.block)

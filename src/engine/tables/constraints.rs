@@ -465,7 +465,7 @@ impl Session {
 
     /// Keys of a relation that isn't durable are told to those who ask the catalogs, and not enforced; nothing for any other
     /// statement.
-    pub(super) fn declare_keys(&self, alter: &ast::AlterTable) -> Result<Option<Outcome>> {
+    pub(super) async fn declare_keys(&self, alter: &ast::AlterTable) -> Result<Option<Outcome>> {
         let mut annotations = Vec::new();
         let relation = parts(&alter.name);
         let table = relation.last().cloned().unwrap_or_default();
@@ -500,7 +500,7 @@ impl Session {
             if !self.is_of_own(annotation) {
                 self.check_superuser_to("change a relation that isn't yours")?;
             }
-            done = Some(self.annotate(annotation)?);
+            done = Some(Box::pin(self.annotate(annotation)).await?);
         }
         Ok(done)
     }

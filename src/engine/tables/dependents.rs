@@ -12,13 +12,12 @@ use datafusion_funnel::table::JOURNEYS_SCHEMA;
 use futures::FutureExt;
 
 use super::parts;
-use crate::catalog::{FUNNEL_SCHEMA, is_system_schema};
+use crate::catalog::roles::OWNER;
+use crate::catalog::{FUNNEL_SCHEMA, is_system_schema, relation_key};
 use crate::engine::session::Session;
 use crate::engine::{DATABASE, DEFAULT_SCHEMA};
 use crate::error::{ChangeFault, Result};
-
-/// A relation's schema and name.
-type Relation = (String, String);
+use crate::sql::{Relation, StatementKind, renamed};
 
 impl Session {
     /// The views that read a relation, by themselves or through other views.
@@ -48,6 +47,36 @@ impl Session {
             }
         }
         views
+    }
+
+    /// Views and funnels over a relation read it under its new name.
+    pub(in crate::engine) async fn follow(
+        &self,
+        views: &[Relation],
+        from: &Relation,
+        to: &Relation,
+    ) -> Result<()> {
+        let catalog = &self.engine.catalog;
+        catalog.rename_in_funnels(from, to)?;
+        let session = self.engine.session_for_kept(OWNER);
+        for kept in catalog.kept_statements() {
+            if !views
+                .iter()
+                .any(|(schema, name)| kept.name == relation_key(schema, name))
+            {
+                continue;
+            }
+            for mut statement in session.parse(&renamed(&kept.sql, from, to)?)? {
+                if let StatementKind::Engine(definition) = &mut statement.kind
+                    && let EngineStatement::Statement(definition) = definition.as_mut()
+                    && let ast::Statement::CreateView(create) = definition.as_mut()
+                {
+                    create.or_replace = true;
+                }
+                Box::pin(session.execute_statement(statement)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Refuses to drop what views read, and drops the views first where that was said.

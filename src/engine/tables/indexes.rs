@@ -102,7 +102,7 @@ impl Session {
             false => None,
         };
         let Some(target) = target else {
-            return self.annotate(&annotation);
+            return Box::pin(self.annotate(&annotation)).await;
         };
         let (base, _held) = self.begin_alone(&target).await?;
         let before = target.table.shape();

@@ -257,6 +257,11 @@ impl Arithmetic {
         let is_sum = matches!(self.op, Operator::Plus | Operator::Minus);
         Ok(match (class(left), class(right)) {
             (C::Integer, C::Integer) => plain(wider(left, right)),
+            (C::Float, C::Float | C::Integer | C::Decimal)
+            | (C::Integer | C::Decimal, C::Float) => match (left, right) {
+                (DataType::Float32, DataType::Float32) => plain(DataType::Float32),
+                _ => plain(DataType::Float64),
+            },
             (C::Decimal | C::Integer, C::Decimal | C::Integer) => {
                 let scale = self.scale(scale_of(left), scale_of(right));
                 let field = plain(DataType::Decimal128(38, scale));

@@ -47,11 +47,6 @@ pub fn all() -> Vec<ScalarUDF> {
             or_empty,
         ),
         function(
-            "pg_read_as",
-            Returns::Of(|fields, _| Ok(read_as_field(fields))),
-            read_as,
-        ),
-        function(
             "pg_ordinals",
             Returns::Of(|_, _| Ok(list_field(DataType::Int64))),
             ordinals,
@@ -251,25 +246,6 @@ fn lists(call: &Call, at: usize) -> Result<GenericListArray<i32>> {
                 types::natural(other).unwrap_or_default()
             ),
         ),
-    }
-}
-
-/// The type of the second argument, where that is an array; a text otherwise.
-fn read_as_field(fields: &[FieldRef]) -> Field {
-    match fields.get(1).map(|field| field.data_type()) {
-        Some(kind @ DataType::List(_)) => Field::new("", kind.clone(), true),
-        _ => Field::new("", DataType::Utf8, true),
-    }
-}
-
-/// The first argument as an array like the second.
-fn read_as(call: &Call) -> Result<ArrayRef> {
-    match call.returns.data_type() {
-        DataType::List(_) => Ok(cast(
-            &(Arc::new(lists(call, 0)?) as ArrayRef),
-            call.returns.data_type(),
-        )?),
-        _ => Ok(Arc::new(call.texts(0)?)),
     }
 }
 

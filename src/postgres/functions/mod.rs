@@ -14,6 +14,7 @@ mod json_changes;
 mod numbers;
 mod ordered_sets;
 mod periods;
+mod read_as;
 mod records;
 mod sleep;
 mod texts;
@@ -82,6 +83,7 @@ pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
     functions.extend(json_changes::all());
     functions.extend(ordered_sets::all());
     functions.extend(periods::all());
+    functions.push(read_as::read_as());
     functions.extend(records::all());
     functions.push(sleep::pg_sleep());
     functions.extend(documents::all());

@@ -13,6 +13,7 @@ use datafusion_funnel::definition::text::folded;
 
 use super::{Scope, aggregates, chains, last_name, relations, syntax};
 use crate::postgres::functions::{OVERRIDDEN, regex_of};
+use crate::postgres::mixed_types::ONE_TYPE;
 use crate::postgres::{datetime, rows, types};
 
 /// Rewrites an expression whose parts are rewritten already.
@@ -30,6 +31,16 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => distinct(expression),
         Expr::Collate { expr, .. } => *expression = syntax::take(expr),
         Expr::BinaryOp { .. } => binary(expression),
+        Expr::IsNull(inner) => {
+            if let Some(fields) = row(inner) {
+                *expression = rows_null(fields, true);
+            }
+        }
+        Expr::IsNotNull(inner) => {
+            if let Some(fields) = row(inner) {
+                *expression = rows_null(fields, false);
+            }
+        }
         Expr::UnaryOp { .. } => unary(expression),
         Expr::AnyOp { .. } | Expr::AllOp { .. } => any_or_all(expression),
         // `LIKE ALL (array)`, which sqlparser reads as a function.
@@ -577,21 +588,8 @@ fn function(expression: &mut Expr) {
         *expression = syntax::call("pg_quotient", vec![average]);
         return;
     }
-    if name == "coalesce"
-        && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args
-        && let [
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(first)),
-            rest @ ..,
-        ] = args.as_mut_slice()
-    {
-        let first = first.clone();
-        for argument in rest {
-            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument
-                && is_array_text(value)
-            {
-                *value = syntax::call("pg_read_as", vec![syntax::take(value), first.clone()]);
-            }
-        }
+    if ONE_TYPE.contains(&name.as_str()) {
+        read_texts(function);
         return;
     }
     if let Some(known) = renamed(&name) {
@@ -703,6 +701,29 @@ fn empty_query() -> Query {
     })
 }
 
+/// The texts among a function's arguments as what stands beside them.
+fn read_texts(function: &mut Function) {
+    let values = arguments_of(function).into_iter();
+    let mut others = values.filter(|value| !matches!(value, Expr::Value(_)));
+    let Some(beside) = others.next().cloned() else {
+        return;
+    };
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    for argument in &mut list.args {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument
+            && is_text(value)
+        {
+            *value = syntax::call("pg_read_as", vec![syntax::take(value), beside.clone()]);
+        }
+    }
+}
+
+fn is_text(value: &Expr) -> bool {
+    matches!(value, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+}
+
 /// `'{}'`, which beside an array is one.
 fn is_array_text(value: &Expr) -> bool {
     let Expr::Value(value) = value else {
@@ -752,6 +773,60 @@ fn is_array(query: &Query) -> bool {
     )
 }
 
+/// The fields of a row that is written as one: `(1, 2)`, `ROW(1, 2)`.
+fn row(expression: &Expr) -> Option<Vec<Expr>> {
+    match expression {
+        Expr::Tuple(fields) => Some(fields.clone()),
+        Expr::Nested(inner) => row(inner),
+        Expr::Function(function)
+            if matches!(last_name(&function.name).as_str(), "row" | "pg_row") =>
+        {
+            Some(arguments_of(function).into_iter().cloned().collect())
+        }
+        _ => None,
+    }
+}
+
+/// Rows are equal where all of their fields are, with the three values of SQL's logic.
+fn rows_compared(left: Vec<Expr>, op: BinaryOperator, right: Vec<Expr>) -> Expr {
+    let all = match op {
+        BinaryOperator::NotEq => BinaryOperator::Or,
+        _ => BinaryOperator::And,
+    };
+    let fields = left.into_iter().zip(right).map(|(left, right)| {
+        let mut compared = Expr::BinaryOp {
+            left: Box::new(left),
+            op: op.clone(),
+            right: Box::new(right),
+        };
+        // A row in a row.
+        binary(&mut compared);
+        compared
+    });
+    joined(fields, all)
+}
+
+/// A row is NULL where all of its fields are, and NOT NULL where none of them is.
+fn rows_null(fields: Vec<Expr>, null: bool) -> Expr {
+    let fields = fields.into_iter().map(|field| match null {
+        true => Expr::IsNull(Box::new(field)),
+        false => Expr::IsNotNull(Box::new(field)),
+    });
+    joined(fields, BinaryOperator::And)
+}
+
+fn joined(conditions: impl Iterator<Item = Expr>, op: BinaryOperator) -> Expr {
+    let all = conditions.reduce(|left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: op.clone(),
+        right: Box::new(right),
+    });
+    all.map_or_else(
+        || Expr::value(Value::Boolean(true)),
+        |all| Expr::Nested(Box::new(all)),
+    )
+}
+
 fn binary(expression: &mut Expr) {
     let Expr::BinaryOp { left, op, right } = expression else {
         return;
@@ -762,6 +837,12 @@ fn binary(expression: &mut Expr) {
         *op = plain;
     }
     use BinaryOperator as O;
+    if let (O::Eq | O::NotEq, Some(left), Some(right)) = (&*op, row(left), row(right))
+        && left.len() == right.len()
+    {
+        *expression = rows_compared(left, op.clone(), right);
+        return;
+    }
     if matches!(
         op,
         O::PGRegexMatch | O::PGRegexIMatch | O::PGRegexNotMatch | O::PGRegexNotIMatch

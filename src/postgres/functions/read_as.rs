@@ -1,0 +1,110 @@
+//! A text of the statement read as what stands beside it: `coalesce(closed_on, '2026-12-31')`, `array || '{a,b}'`.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::error::Fault;
+use crate::postgres::function::{Result, fault};
+use crate::postgres::{casts, types};
+
+/// `pg_read_as(text, value)`: the text as a value of the other's type.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ReadAs {
+    signature: Signature,
+}
+
+/// The function.
+pub fn read_as() -> ScalarUDF {
+    ScalarUDF::from(ReadAs {
+        signature: Signature::any(2, Volatility::Stable),
+    })
+}
+
+/// The field of a value beside a field; nothing where a text stays one.
+fn field_beside(beside: &Field) -> Option<Field> {
+    match beside.data_type() {
+        kind if kind.is_string() || kind.is_null() => None,
+        DataType::Decimal128(_, scale) => {
+            Some(Field::new("", DataType::Decimal128(38, *scale), true))
+        }
+        kind => Some(Field::new("", kind.clone(), true).with_metadata(beside.metadata().clone())),
+    }
+}
+
+impl ScalarUDFImpl for ReadAs {
+    fn name(&self) -> &'static str {
+        "pg_read_as"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Err(DataFusionError::Internal(
+            "what a text is read as depends on a field".to_owned(),
+        ))
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        let Some(beside) = arguments.arg_fields.get(1) else {
+            return fault(Fault::Semantic, "nothing stands beside the text");
+        };
+        let field = field_beside(beside).unwrap_or_else(|| {
+            Field::new("", DataType::Utf8, true).with_metadata(beside.metadata().clone())
+        });
+        Ok(Arc::new(field.with_name(self.name())))
+    }
+
+    fn simplify(&self, arguments: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        let [text, beside] = arguments.as_slice() else {
+            return Ok(ExprSimplifyResult::Original(arguments));
+        };
+        let (_, field) = beside.to_field(info.schema())?;
+        let Some(target) = field_beside(&field) else {
+            return Ok(ExprSimplifyResult::Simplified(text.clone()));
+        };
+        let Expr::Literal(value, _) = text else {
+            return Ok(ExprSimplifyResult::Original(arguments));
+        };
+        let zone = types::session_zone(info.config_options());
+        let metadata = (!target.metadata().is_empty()).then(|| target.metadata().clone().into());
+        let read = Expr::Literal(read(value, &target, zone)?, metadata);
+        Ok(ExprSimplifyResult::Simplified(read))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let Some(ColumnarValue::Scalar(text)) = arguments.args.first() else {
+            return fault(
+                Fault::Semantic,
+                "only a text of the statement is read as another type",
+            );
+        };
+        let zone = types::session_zone(&arguments.config_options);
+        let value = match arguments.return_field.data_type().is_string() {
+            true => text.cast_to(&DataType::Utf8)?,
+            false => read(text, &arguments.return_field, zone)?,
+        };
+        Ok(ColumnarValue::Scalar(value))
+    }
+}
+
+fn read(text: &ScalarValue, target: &Field, zone: &str) -> Result<ScalarValue> {
+    let texts = cast(&text.to_array()?, &DataType::Utf8)?;
+    let values = casts::from_texts(texts.as_string::<i32>(), target, zone)?;
+    let values = match values.data_type() == target.data_type() {
+        true => values,
+        false => cast(&values, target.data_type())?,
+    };
+    ScalarValue::try_from_array(&values, 0)
+}
