@@ -889,7 +889,10 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
                 message: message.clone(),
                 hint: hint.clone(),
             },
-            _ => query(Fault::Internal, error.to_string()),
+            _ => match invalid_regex(&error.to_string()) {
+                Some(message) => query(Fault::InvalidRegex, message),
+                None => query(Fault::Internal, error.to_string()),
+            },
         },
         DataFusionError::Internal(_)
         | DataFusionError::ExecutionJoin(_)
@@ -1045,13 +1048,26 @@ fn from_arrow(error: &ArrowError, position: Option<usize>) -> Error {
                 hint: None,
             };
         }
-        other => (Fault::Internal, other.to_string()),
+        other => match invalid_regex(&other.to_string()) {
+            Some(message) => (Fault::InvalidRegex, message),
+            None => (Fault::Internal, other.to_string()),
+        },
     };
     Error::Query {
         fault,
         message,
         position,
     }
+}
+
+/// What is wrong with a regular expression, where that is what an error's text says.
+fn invalid_regex(text: &str) -> Option<String> {
+    let (_, told) = text.split_once("regex parse error:")?;
+    let reason = told.lines().find_map(|line| line.strip_prefix("error: "));
+    Some(format!(
+        "invalid regular expression: {}",
+        reason.unwrap_or("it can't be read")
+    ))
 }
 
 /// DataFusion has one variant for most faults of planning, so that their kind shows only in the text.
@@ -1096,7 +1112,9 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
         };
     }
     let lower = message.to_lowercase();
-    let fault = if lower.contains("group by") && lower.contains("must") {
+    let fault = if lower.starts_with("select distinct on expressions must match") {
+        Fault::InvalidColumnReference
+    } else if lower.contains("group by") && lower.contains("must") {
         Fault::Grouping
     } else if lower.contains("returned more than one row") || lower.contains("more than one row") {
         Fault::Cardinality

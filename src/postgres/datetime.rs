@@ -697,6 +697,24 @@ fn iso_interval(text: &str) -> Option<IntervalMonthDayNano> {
         .then(|| IntervalMonthDayNano::new(months, days, sum.microseconds * 1000))
 }
 
+/// An instant and an interval: days and months are those of the time zone, where there is one; nothing beyond what an instant can
+/// be.
+pub fn add_in_zone(
+    instant_us: i64,
+    interval: &IntervalMonthDayNano,
+    zone: Option<&str>,
+) -> Result<Option<i64>> {
+    match zone {
+        Some(zone) if interval.months != 0 || interval.days != 0 => {
+            let days = IntervalMonthDayNano::new(interval.months, interval.days, 0);
+            let moved = add(local_us(instant_us, zone)?, &days);
+            let moved = moved.map(|local| utc_us(local, zone)).transpose()?;
+            Ok(moved.and_then(|moment| moment.checked_add(interval.nanoseconds / 1000)))
+        }
+        _ => Ok(add(instant_us, interval)),
+    }
+}
+
 /// A date and time some intervals later; days that a month doesn't have are its last.
 pub fn add(local_us: i64, interval: &IntervalMonthDayNano) -> Option<i64> {
     let moment = DateTime::<Utc>::from_timestamp_micros(local_us)?.naive_utc();

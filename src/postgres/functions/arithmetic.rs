@@ -495,26 +495,15 @@ impl Arithmetic {
         )?;
         let shifts = intervals_of(shifts)?;
         let negative = self.op == Operator::Minus;
+        let days_of = zone.as_ref().map(|_| session_zone);
+        let days_of = days_of.filter(|zone| *zone != types::UTC);
         let shift =
             |(moment, by): (Option<i64>, Option<IntervalMonthDayNano>)| -> Result<Option<i64>> {
                 let (Some(moment), Some(by)) = (moment, by) else {
                     return Ok(None);
                 };
                 let by = if negative { negated(by) } else { by };
-                let is_local = zone.is_some() && session_zone != types::UTC;
-                let moved = match is_local && (by.months != 0 || by.days != 0) {
-                    false => datetime::add(moment, &by),
-                    true => {
-                        let local = datetime::local_us(moment, session_zone)?;
-                        let days = IntervalMonthDayNano::new(by.months, by.days, 0);
-                        let moved = datetime::add(local, &days);
-                        let moved = moved.map(|local| datetime::utc_us(local, session_zone));
-                        moved
-                            .transpose()?
-                            .and_then(|moment| moment.checked_add(by.nanoseconds / 1000))
-                    }
-                };
-                match moved {
+                match datetime::add_in_zone(moment, &by, days_of)? {
                     Some(moment) => Ok(Some(moment)),
                     None => fault(Fault::DatetimeOverflow, "timestamp out of range"),
                 }
@@ -583,11 +572,12 @@ impl Arithmetic {
     }
 }
 
+/// So many times an interval.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "parts of an interval that are too large saturate"
 )]
-fn times(interval: &IntervalMonthDayNano, factor: f64) -> IntervalMonthDayNano {
+pub fn times(interval: &IntervalMonthDayNano, factor: f64) -> IntervalMonthDayNano {
     let months = f64::from(interval.months) * factor;
     let days = f64::from(interval.days) * factor + months.fract() * 30.0;
     // Days that are whole but for the last digits of a double are whole.

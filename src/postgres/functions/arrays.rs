@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, GenericListArray, Int32Array, Int64Array, Int64Builder,
-    ListBuilder, StringArray, StringBuilder, StructArray, UInt64Array, new_null_array,
+    ListBuilder, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray, UInt64Array,
+    new_null_array,
 };
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::kernels::cmp;
@@ -696,12 +697,42 @@ fn series(call: &Call) -> Result<ArrayRef> {
     )?))
 }
 
+/// An end of a series of times. What says no zone is of the session's.
+fn end(call: &Call, at: usize, element: &DataType) -> Result<TimestampMicrosecondArray> {
+    let values = &call.arrays[at];
+    let is_instant = matches!(element, DataType::Timestamp(_, Some(_)));
+    let ends = match values.data_type() {
+        kind if kind.is_string() => {
+            let texts = call.texts(at)?;
+            match is_instant {
+                true => datetime::instants(&texts, call.zone())?,
+                false => datetime::timestamps(&texts, call.zone())?,
+            }
+        }
+        DataType::Date32 | DataType::Timestamp(_, None) if is_instant => {
+            types::in_zone(&local_times(values, call.zone())?, types::UTC)?
+        }
+        _ => cast(values, element)?,
+    };
+    let ends = cast(&ends, element)?;
+    Ok(ends.as_primitive::<TimestampMicrosecondType>().clone())
+}
+
+/// Local times as instants of a time zone.
+fn local_times(values: &ArrayRef, zone: &str) -> Result<ArrayRef> {
+    let local = cast(values, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    let local = local.as_primitive::<TimestampMicrosecondType>();
+    let instants = local
+        .iter()
+        .map(|local| local.map(|local| datetime::utc_us(local, zone)).transpose());
+    let instants = instants.collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(Arc::new(instants.with_timezone(types::UTC)))
+}
+
 fn moments(call: &Call, element: &DataType) -> Result<ArrayRef> {
-    let ends = [
-        cast(&call.arrays[0], element)?,
-        cast(&call.arrays[1], element)?,
-    ];
-    let [from, to] = ends.map(|end| end.as_primitive::<TimestampMicrosecondType>().clone());
+    let (from, to) = (end(call, 0, element)?, end(call, 1, element)?);
+    let is_instant = matches!(element, DataType::Timestamp(_, Some(_)));
+    let days_of = (is_instant && call.zone() != types::UTC).then(|| call.zone());
     let steps = match call.arrays.get(2) {
         Some(steps) if *steps.data_type() == DataType::Utf8 => {
             datetime::intervals(steps.as_string::<i32>())?
@@ -719,7 +750,7 @@ fn moments(call: &Call, element: &DataType) -> Result<ArrayRef> {
         let before = values.len();
         if from.is_valid(row) && to.is_valid(row) && steps.is_valid(row) {
             let (mut moment, last, step) = (from.value(row), to.value(row), steps.value(row));
-            let Some(next) = datetime::add(moment, &step) else {
+            let Some(next) = datetime::add_in_zone(moment, &step, days_of)? else {
                 return fault(Fault::DatetimeOverflow, "timestamp out of range");
             };
             if next == moment {
@@ -735,7 +766,7 @@ fn moments(call: &Call, element: &DataType) -> Result<ArrayRef> {
                     return fault(Fault::OutOfMemory, "a series of a row is too long");
                 }
                 values.push(moment);
-                let Some(next) = datetime::add(moment, &step) else {
+                let Some(next) = datetime::add_in_zone(moment, &step, days_of)? else {
                     break;
                 };
                 moment = next;
@@ -743,9 +774,7 @@ fn moments(call: &Call, element: &DataType) -> Result<ArrayRef> {
         }
         lengths.push(values.len() - before);
     }
-    let values: ArrayRef = Arc::new(datafusion::arrow::array::TimestampMicrosecondArray::from(
-        values,
-    ));
+    let values: ArrayRef = Arc::new(TimestampMicrosecondArray::from(values));
     let values = cast(&values, element)?;
     let item = Arc::new(Field::new_list_field(element.clone(), true));
     Ok(Arc::new(GenericListArray::<i32>::try_new(

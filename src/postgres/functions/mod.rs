@@ -6,6 +6,7 @@
 mod arithmetic;
 mod array_agg;
 mod arrays;
+mod average;
 mod chain;
 mod date_trunc;
 mod dates;
@@ -93,9 +94,14 @@ pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
     for function in functions {
         context.register_udf(function);
     }
-    if let Some(array_agg) = context.state().aggregate_functions().get("array_agg") {
+    let state = context.state();
+    let aggregates = state.aggregate_functions();
+    if let Some(array_agg) = aggregates.get("array_agg") {
         context.register_udaf(AggregateUDF::from(array_agg::PgArrayAgg::new(Arc::clone(
             array_agg,
         ))));
+    }
+    if let Some(avg) = aggregates.get("avg") {
+        context.register_udaf(AggregateUDF::from(average::PgAverage::new(Arc::clone(avg))));
     }
 }

@@ -35,12 +35,12 @@ const ROMAN: [&str; 12] = [
 ];
 
 /// The words of a template, longer ones before those that they begin with.
-const WORDS: [&str; 59] = [
+const WORDS: [&str; 60] = [
     "HH24", "HH12", "SSSSS", "SSSS", "IYYY", "Y,YYY", "YYYY", "MONTH", "Month", "month", "DAY",
     "Day", "day", "IDDD", "A.M.", "P.M.", "a.m.", "p.m.", "B.C.", "A.D.", "b.c.", "a.d.", "DDD",
     "MON", "Mon", "mon", "IYY", "YYY", "TZH", "TZM", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6",
     "HH", "MI", "SS", "MS", "US", "IY", "YY", "MM", "DY", "Dy", "dy", "DD", "ID", "IW", "WW", "AM",
-    "PM", "am", "pm", "CC", "TZ", "tz", "RM",
+    "PM", "am", "pm", "CC", "TZ", "tz", "rm", "RM",
 ];
 const LETTERS: [&str; 11] = ["BC", "AD", "bc", "ad", "OF", "I", "Y", "D", "W", "Q", "J"];
 
@@ -218,6 +218,7 @@ fn word_text(moment: &NaiveDateTime, offset: i32, zone: &str, word: &str, fill: 
         "mon" => month[..3].to_lowercase(),
         "MM" => number(i64::from(moment.month()), 2),
         "RM" => named(ROMAN[moment.month0() as usize], 4),
+        "rm" => named(&ROMAN[moment.month0() as usize].to_lowercase(), 4),
         "DAY" => named(&day.to_uppercase(), 9),
         "Day" => named(day, 9),
         "day" => named(&day.to_lowercase(), 9),
@@ -499,8 +500,48 @@ fn scientific(number: &str, mantissa: &str) -> String {
     format!("{sign}{written}e{mark}{:02}", exponent.abs())
 }
 
-/// A number by a template such as `FM999,990.00`.
+/// What stands for the first of a template's texts, and the next for the second; nobody writes it.
+const QUOTED: u32 = 0xe000;
+
+/// A template without the texts in it, `"元"`, and those texts.
+fn without_texts(template: &str) -> (String, Vec<&str>) {
+    let mut plain = String::with_capacity(template.len());
+    let mut texts = Vec::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('"') {
+        plain.push_str(before);
+        let (text, after) = after.split_once('"').unwrap_or((after, ""));
+        let mark = u32::try_from(texts.len())
+            .ok()
+            .and_then(|at| char::from_u32(QUOTED + at));
+        plain.extend(mark);
+        texts.push(text);
+        rest = after;
+    }
+    plain.push_str(rest);
+    (plain, texts)
+}
+
+/// A number by a template such as `FM999,990.00"元"`.
 pub fn number_text(number: &str, template: &str) -> String {
+    let (plain, texts) = without_texts(template);
+    let written = plain_number_text(number, &plain);
+    if texts.is_empty() {
+        return written;
+    }
+    let mut result = String::with_capacity(written.len());
+    for character in written.chars() {
+        let at = u32::from(character).checked_sub(QUOTED);
+        let text = at.and_then(|at| texts.get(usize::try_from(at).ok()?));
+        match text {
+            Some(text) => result.push_str(text),
+            None => result.push(character),
+        }
+    }
+    result
+}
+
+fn plain_number_text(number: &str, template: &str) -> String {
     let upper = template.to_uppercase();
     let fill = !upper.contains("FM");
     let plain = upper.replace("FM", "");
@@ -535,13 +576,20 @@ pub fn number_text(number: &str, template: &str) -> String {
         .collect();
     let rounded = rounded(digits, behind);
     let (whole, part) = rounded.split_once('.').unwrap_or((&rounded, ""));
-    let whole = whole.trim_start_matches('0');
-    if whole.len() > before.len() {
-        return plain
-            .chars()
-            .map(|c| if matches!(c, '9' | '0') { '#' } else { c })
-            .collect();
-    }
+    let is_zero = !rounded.contains(|digit| matches!(digit, '1'..='9'));
+    let negative = negative && !is_zero;
+    let too_large = whole.trim_start_matches('0').len() > before.len();
+    let hashes = |length: usize| "#".repeat(length);
+    let (whole, part) = match too_large {
+        true => (hashes(before.len()), hashes(behind)),
+        false => (whole.trim_start_matches('0').to_owned(), part.to_owned()),
+    };
+    // A number below one has a zero before its point only where nothing else would be left.
+    let whole =
+        match whole.is_empty() && !before.is_empty() && (point.is_none() || is_zero && !fill) {
+            true => "0".to_owned(),
+            false => whole,
+        };
     let first_zero = before
         .iter()
         .position(|c| *c == '0')
@@ -556,6 +604,7 @@ pub fn number_text(number: &str, template: &str) -> String {
     let mut started = false;
     let mut in_part = false;
     let mut sign_place = None;
+    let mut number_place = None;
     // The last digit that a part without filling keeps.
     let kept = part.trim_end_matches('0').len();
     let mut part_at = 0;
@@ -571,6 +620,9 @@ pub fn number_text(number: &str, template: &str) -> String {
     });
     let mut characters = plain.chars().peekable();
     while let Some(character) = characters.next() {
+        if matches!(character, '9' | '0' | '.' | 'D') {
+            number_place.get_or_insert(result.len());
+        }
         match character {
             '9' | '0' if in_part => {
                 let digit = parts.next().unwrap_or('0');
@@ -588,7 +640,6 @@ pub fn number_text(number: &str, template: &str) -> String {
                 } else {
                     digit
                 };
-                // A number below one has a zero before its point only where the template says so.
                 if shown != ' ' && !started {
                     started = true;
                     sign_place.get_or_insert(result.len());
@@ -640,7 +691,7 @@ pub fn number_text(number: &str, template: &str) -> String {
             }
             'T' if characters.peek() == Some(&'H') => {
                 characters.next();
-                let ending = ordinal_ending(whole, template.contains("TH"));
+                let ending = ordinal_ending(&whole, template.contains("TH"));
                 result.push_str(ending);
             }
             other => result.push(other),
@@ -654,7 +705,7 @@ pub fn number_text(number: &str, template: &str) -> String {
     }
     match (negative, fill) {
         (true, _) => result.insert(sign_place.unwrap_or(0), '-'),
-        (false, true) => result.insert(0, ' '),
+        (false, true) => result.insert(number_place.unwrap_or(0), ' '),
         (false, false) => {}
     }
     result

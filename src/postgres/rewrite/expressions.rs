@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
-    Query, SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, UnaryOperator, Value,
-    VisitMut, VisitorMut,
+    Query, Select, SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, UnaryOperator,
+    Value, VisitMut, VisitorMut,
 };
 use datafusion_funnel::definition::text::folded;
 
@@ -43,6 +43,17 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         }
         Expr::UnaryOp { .. } => unary(expression),
         Expr::AnyOp { .. } | Expr::AllOp { .. } => any_or_all(expression),
+        Expr::InSubquery {
+            expr,
+            subquery,
+            negated,
+        } => {
+            if let Some(fields) = row(expr)
+                && let Some(exists) = row_in(fields, subquery.as_ref().clone(), *negated)
+            {
+                *expression = exists;
+            }
+        }
         // `LIKE ALL (array)`, which sqlparser reads as a function.
         Expr::Like {
             negated,
@@ -291,6 +302,52 @@ fn distinct(expression: &mut Expr) {
         false => Expr::IsNotDistinctFrom(left, operand),
     };
     *expression = whole;
+}
+
+/// `x IN (query)` as a column.
+pub fn lists_in_columns(select: &mut Select) {
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expression)
+        | SelectItem::ExprWithAlias {
+            expr: expression, ..
+        } = item
+        {
+            let _ = expression.visit(&mut ListsInCase { queries: 0 });
+        }
+    }
+}
+
+/// `(a, b) IN (query)` as the question whether the query has such a row. `NOT IN` is true where no row may be equal.
+fn row_in(fields: Vec<Expr>, query: Query, negated: bool) -> Option<Expr> {
+    let names = (1..=fields.len()).map(|at| format!("\u{1f}c{at}"));
+    let names: Vec<Ident> = names.map(|name| Ident::with_quote('"', name)).collect();
+    let alias = TableAlias {
+        explicit: true,
+        name: Ident::with_quote('"', "\u{1f}rows"),
+        columns: names
+            .iter()
+            .map(|name| TableAliasColumnDef {
+                name: name.clone(),
+                data_type: None,
+            })
+            .collect(),
+        at: None,
+    };
+    let columns = names.into_iter().map(Expr::Identifier).collect();
+    let same = rows_compared(fields, BinaryOperator::Eq, columns);
+    let condition = match negated {
+        true => Expr::IsNotFalse(Box::new(same)),
+        false => same,
+    };
+    let mut query = syntax::over("SELECT 1", query, alias)?;
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return None;
+    };
+    select.selection = Some(condition);
+    Some(Expr::Exists {
+        subquery: Box::new(query),
+        negated,
+    })
 }
 
 /// `x IN (query)` in a `CASE`, where DataFusion can't join with the query: `x` is looked for in the array of its rows.
@@ -584,6 +641,7 @@ fn function(expression: &mut Expr) {
     {
         // A numeric's average has as many digits as a quotient.
         *value = syntax::call("pg_summand", vec![syntax::take(value)]);
+        function.name = ObjectName::from(vec![Ident::new("pg_avg")]);
         let average = syntax::take(expression);
         *expression = syntax::call("pg_quotient", vec![average]);
         return;
