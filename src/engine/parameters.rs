@@ -16,6 +16,8 @@ pub type ParameterTypes = HashMap<String, FieldRef>;
 
 /// `-`
 const MINUS: &str = "pg_minus";
+/// What a text is read by as what stands beside it.
+const READ_AS: &str = "pg_read_as";
 /// The operators whose operands are of one type, where one of them says nothing of its own.
 const OPERATORS: [&str; 5] = ["pg_plus", MINUS, "pg_times", "pg_over", "pg_mod"];
 
@@ -66,7 +68,8 @@ fn note_array(expression: &Expr, node: &LogicalPlan, types: &mut ParameterTypes)
     }
 }
 
-/// `n * $1`: beside a number, the parameter is one of the same type; what is taken from a moment is one, too.
+/// `n * $1`: beside a number, the parameter is one of the same type; what is taken from a moment is one, too. `coalesce(day, $1)`: it
+/// is of the type that it stands beside.
 fn note_operand(expression: &Expr, node: &LogicalPlan, types: &mut ParameterTypes) {
     let Expr::ScalarFunction(function) = expression else {
         return;
@@ -88,15 +91,19 @@ fn note_operand(expression: &Expr, node: &LogicalPlan, types: &mut ParameterType
         return;
     };
     let takes = match field.data_type() {
+        kind if name == READ_AS => !kind.is_null(),
         kind if kind.is_numeric() => OPERATORS.contains(&name),
         DataType::Date32 | DataType::Timestamp(..) => name == MINUS,
         _ => false,
     };
     if takes {
-        let field = parameter_field(field.data_type().clone());
-        types
-            .entry(parameter.id.clone())
-            .or_insert_with(|| Arc::new(field));
+        types.entry(parameter.id.clone()).or_insert_with(|| {
+            let kind = parameter_field(field.data_type().clone());
+            Arc::new(match name {
+                READ_AS => kind.with_metadata(field.metadata().clone()),
+                _ => kind,
+            })
+        });
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, RecordBatch, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::common::{DFSchemaRef, ParamValues, ScalarValue};
+use datafusion::common::{DFSchemaRef, ParamValues, ScalarValue, TableReference};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
@@ -261,6 +261,15 @@ impl Session {
     }
 
     pub(super) fn describe_plan(&self, plan: &LogicalPlan) -> Described {
+        self.describe_plan_of(plan, None)
+    }
+
+    /// The same of a query over rows of one relation, whatever it calls them.
+    pub(super) fn describe_plan_of(
+        &self,
+        plan: &LogicalPlan,
+        rows_of: Option<&TableReference>,
+    ) -> Described {
         match plan {
             LogicalPlan::Ddl(_)
             | LogicalPlan::Dml(_)
@@ -268,17 +277,23 @@ impl Session {
             | LogicalPlan::Statement(_) => Described::Nothing,
             plan => {
                 let schema = self.settled_schema(plan);
-                let marked = self.result_schema(plan, schema.as_arrow());
+                let marked = self.result_schema(plan, schema.as_arrow(), rows_of);
                 Described::Rows(output::zoned_schema(&marked, &self.zone()))
             }
         }
     }
 
     /// The columns of a plan's rows with their Postgres types, and the columns of relations that they are.
-    fn result_schema(&self, plan: &LogicalPlan, schema: &Schema) -> SchemaRef {
+    pub(super) fn result_schema(
+        &self,
+        plan: &LogicalPlan,
+        schema: &Schema,
+        rows_of: Option<&TableReference>,
+    ) -> SchemaRef {
         let names = self.names();
         let marked = columns::marked(plan, schema);
         origins::with_origins(&marked, plan, |relation| {
+            let relation = rows_of.unwrap_or(relation);
             names.oid("regclass", &relation.to_quoted_string())
         })
     }
@@ -315,7 +330,7 @@ impl Session {
         plan: &LogicalPlan,
         stream: SendableRecordBatchStream,
     ) -> Outcome {
-        let marked = self.result_schema(plan, plan.schema().as_arrow());
+        let marked = self.result_schema(plan, plan.schema().as_arrow(), None);
         Outcome::Rows {
             tag,
             stream: output::in_zone(output::with_marks(stream, &marked), &self.zone()),

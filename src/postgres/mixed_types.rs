@@ -113,7 +113,10 @@ impl MixedTypes {
             }
             node => node,
         };
-        let schema = merge_schema(&node.inputs());
+        let schema = match node.inputs().as_slice() {
+            [input] => Arc::clone(input.schema()),
+            inputs => Arc::new(merge_schema(inputs)),
+        };
         let names = NamePreserver::new(&node);
         let node = node.map_expressions(|expression| {
             let name = names.save(&expression);

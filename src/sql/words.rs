@@ -6,12 +6,24 @@
 //! | `TABLE t` for a query | `SELECT * FROM t` |
 //! | `TRIM(LEADING FROM x)` | `TRIM(LEADING ' ' FROM x)` |
 //! | `top` | `"top"`, for names that other dialects keep for themselves |
+//! | `pg_catalog.substring(x, 2)` | `pg_catalog."substring"(x, 2)` |
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 /// What are names like any other in Postgres.
 const NAMES: [Keyword; 3] = [Keyword::TOP, Keyword::SAMPLE, Keyword::QUALIFY];
+
+/// Functions whose arguments have words between them, unless a schema is named.
+const SYNTAXES: [Keyword; 7] = [
+    Keyword::CEIL,
+    Keyword::EXTRACT,
+    Keyword::FLOOR,
+    Keyword::OVERLAY,
+    Keyword::POSITION,
+    Keyword::SUBSTRING,
+    Keyword::TRIM,
+];
 
 /// Writes them so.
 pub fn replace(tokens: &mut Vec<TokenWithSpan>) {
@@ -36,7 +48,7 @@ pub fn replace(tokens: &mut Vec<TokenWithSpan>) {
                     [Token::SingleQuotedString(" ".to_owned())],
                 );
             }
-            Some(name) if NAMES.contains(&name) => {
+            Some(name) if NAMES.contains(&name) || is_qualified_call(tokens, at, name) => {
                 let quoted = Token::Word(Word {
                     value: tokens[at].token.to_string().to_lowercase(),
                     quote_style: Some('"'),
@@ -48,6 +60,14 @@ pub fn replace(tokens: &mut Vec<TokenWithSpan>) {
         }
         at += 1;
     }
+}
+
+/// `pg_catalog.substring(x, 2)`: with a schema before it, a function of a syntax of its own is called as any other.
+fn is_qualified_call(tokens: &[TokenWithSpan], at: usize, name: Keyword) -> bool {
+    let before = at.checked_sub(1).and_then(|at| tokens.get(at));
+    SYNTAXES.contains(&name)
+        && before.is_some_and(|token| token.token == Token::Period)
+        && following(tokens, at).is_some_and(|token| token.token == Token::LParen)
 }
 
 /// `TABLE t` where a query can begin: `CREATE TABLE`, `ON TABLE` and the like are something else.
@@ -120,6 +140,7 @@ mod tests {
     fn words_of_postgres_are_read_at_their_places() {
         for sql in [
             "TABLE owners",
+            "SELECT pg_catalog.substring('abc', 'b'), pg_catalog.floor(1.5), substring('abc' FROM 2)",
             "(TABLE owners) UNION ALL TABLE owners ORDER BY 1",
             "SELECT trim(LEADING FROM '  a'), trim(both from x)",
             "SELECT top.n FROM (SELECT 1 AS n) top",

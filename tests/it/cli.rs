@@ -242,6 +242,28 @@ fn stdin_is_read_where_no_other_source_is_given_and_for_a_dash() {
 }
 
 #[test]
+fn a_configuration_of_the_servers_says_where_the_data_are_and_how_they_are_read() {
+    let place = Place::new();
+    place.write(
+        "server.toml",
+        "data_dir = \"data\"\n[settings]\nTimeZone = \"Asia/Shanghai\"\n",
+    );
+    let config = ["--config", "server.toml"];
+    let sql = "SELECT count(*), timestamptz '2026-01-01 00:00+00' FROM crm.leads";
+    let run = [&["sql"], &config[..], &["--format", "csv", "-c", sql]].concat();
+    let expected = "count,timestamptz\n3,2026-01-01 08:00:00+08\n";
+    check(&place.run(&run, ""), 0, expected, "");
+    place.write("deals.csv", "id,amount\n1,￥12\n2,3 元\n");
+    let import = [&["import", "deals.csv", "--into", "crm.deals"], &config[..]].concat();
+    let imported = place.run(&import, "");
+    assert_eq!(imported.code, 0, "{}", imported.stderr);
+    let summed = place.sql(&["--format", "csv", "-c", "SELECT sum(amount) FROM crm.deals"]);
+    check(&summed, 0, "sum\n15\n", "");
+    let missing = place.run(&["sql", "--config", "none.toml", "-c", "SELECT 1"], "");
+    assert_eq!(missing.code, 2, "{}", missing.stderr);
+}
+
+#[test]
 fn a_script_has_variables_with_defaults() {
     let place = Place::new();
     place.write(

@@ -214,6 +214,10 @@ async fn a_column_names_the_table_that_it_is_of() {
             "SELECT a.*, b.note FROM \"销售\".t a JOIN u b USING (id) WHERE a.id = $1 ORDER BY 1 LIMIT 3",
             "\"销售\".t 1, \"销售\".t 2, u 2",
         ),
+        (
+            "INSERT INTO u VALUES (1, 'x') RETURNING note, id + 1",
+            "u 2, -",
+        ),
         ("SELECT loud, id FROM v", "v 2, v 1"),
         ("SELECT id, count(*) FROM u GROUP BY id", "u 1, -"),
         ("SELECT id FROM u UNION SELECT id FROM \"销售\".t", "-"),

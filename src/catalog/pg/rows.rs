@@ -48,6 +48,8 @@ pub struct Source<'a> {
 
 /// `pg_class`, the relation that tables, views and indexes belong to.
 const PG_CLASS_OID: i32 = 1259;
+/// `pg_rewrite`
+const PG_REWRITE_OID: i32 = 2618;
 /// `pg_namespace`
 const PG_NAMESPACE_OID: i32 = 2615;
 /// `pg_proc`
@@ -137,11 +139,15 @@ fn is_view(kind: &str) -> bool {
 }
 
 /// What makes a relation a view, in Postgres' eyes. What the rule does is its definition.
+fn rule_oid(view: &Relation) -> i32 {
+    let name = format!("{}.{}", view.schema, view.name);
+    named_oid("rule", &name, 0x3000_0000)
+}
+
 fn view_rule(relation: &Relation) -> Option<Row> {
-    let name = format!("{}.{}", relation.schema, relation.name);
     is_view(relation.kind).then(|| {
         row! {
-            "oid": named_oid("rule", &name, 0x3000_0000), "rulename": "_RETURN", "ev_class": relation.oid, "ev_type": "1",
+            "oid": rule_oid(relation), "rulename": "_RETURN", "ev_class": relation.oid, "ev_type": "1",
             "ev_enabled": "O", "is_instead": true, "ev_qual": "<>", "ev_action": "<>",
         }
     })
@@ -565,8 +571,24 @@ fn dependencies(snapshot: &Snapshot) -> Vec<Row> {
             "refobjid": table.oid, "refobjsubid": i32::try_from(at + 1).unwrap_or(0), "deptype": kind,
         })
     };
+    // A view depends on what it reads by its rule, which is a part of it.
+    let rules = |relation: &Relation| {
+        let rule = rule_oid(relation);
+        let depends = |oid: i32, kind: &'static str| {
+            row! {
+                "classid": PG_REWRITE_OID, "objid": rule, "objsubid": 0, "refclassid": PG_CLASS_OID,
+                "refobjid": oid, "refobjsubid": 0, "deptype": kind,
+            }
+        };
+        let own = is_view(relation.kind).then(|| depends(relation.oid, "i"));
+        let reads = relation.reads.iter();
+        let reads = reads.filter(|oid| snapshot.relation(**oid).is_some());
+        let rows = own.into_iter().chain(reads.map(|oid| depends(*oid, "n")));
+        rows.collect::<Vec<_>>()
+    };
     let keys = snapshot.relations.iter().flat_map(of);
     keys.chain(snapshot.relations.iter().filter_map(owned))
+        .chain(snapshot.relations.iter().flat_map(rules))
         .collect()
 }
 

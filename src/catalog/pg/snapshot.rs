@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProviderList, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Constraint, Constraints};
-use datafusion::logical_expr::TableType;
+use datafusion::logical_expr::{LogicalPlan, TableType};
 use futures::FutureExt;
 
 use super::super::annotations::{Annotations, ForeignKey, RelationNotes};
@@ -55,6 +56,8 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// What a view was defined as.
     pub definition: Option<String>,
+    /// The relations that a view reads, by their OIDs. A query in its `FROM` may be called as another relation is.
+    pub reads: Vec<i32>,
     /// Its keys.
     pub keys: Vec<Key>,
     /// What no row may violate.
@@ -345,11 +348,41 @@ fn relation(
         populated: view.is_none_or(|view| view.current().is_some()),
         columns,
         definition,
+        reads: match kind {
+            "v" => reads(origin.as_ref()),
+            _ => Vec::new(),
+        },
         keys,
         checks,
         foreign_keys: notes.foreign_keys.clone(),
         notes,
     }
+}
+
+/// The relations that a view's query names.
+fn reads(view: &dyn TableProvider) -> Vec<i32> {
+    let mut reads = Vec::new();
+    let Some(plan) = view.get_logical_plan() else {
+        return reads;
+    };
+    // Nothing in it fails.
+    let _ = plan.apply_with_subqueries(|node| {
+        let (name, is_view) = match node {
+            LogicalPlan::TableScan(scan) => (&scan.table_name, false),
+            // The query of a view stands in the place of its name.
+            LogicalPlan::SubqueryAlias(alias) => (&alias.alias, alias.alias.schema().is_some()),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        let oid = relation_oid(name.schema().unwrap_or(DEFAULT_SCHEMA), name.table());
+        if !reads.contains(&oid) {
+            reads.push(oid);
+        }
+        Ok(match is_view {
+            true => TreeNodeRecursion::Jump,
+            false => TreeNodeRecursion::Continue,
+        })
+    });
+    reads
 }
 
 /// What stands behind the first AS.

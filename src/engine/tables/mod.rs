@@ -27,7 +27,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::MemTable;
-use datafusion::common::{DFSchema, ParamValues, ScalarValue};
+use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
@@ -42,7 +42,6 @@ use super::{output, parameters};
 use crate::catalog::access::Privilege;
 use crate::catalog::plan_expression;
 use crate::error::{Error, Result};
-use crate::postgres::columns;
 use crate::sql::{Statement, StatementKind};
 use crate::tables::DurableTable;
 use apply::{Changes, Deed};
@@ -346,7 +345,7 @@ impl Session {
                     "UPDATE" => "UPDATE",
                     _ => "DELETE",
                 };
-                self.rows_of_query(statement, query, &local, values, tag)
+                self.rows_of_query(statement, query, &local, values, (tag, &target.reference()))
                     .await
             }
         }
@@ -570,12 +569,12 @@ impl Session {
         query: ast::Query,
         local: &Local,
         values: &[ScalarValue],
-        tag: &'static str,
+        (tag, rows_of): (&'static str, &TableReference),
     ) -> Result<Outcome> {
         let plan = self
             .plan_of_query(statement, query, local, Some(values))
             .await?;
-        let marked = columns::marked(&plan, plan.schema().as_arrow());
+        let marked = self.result_schema(&plan, plan.schema().as_arrow(), Some(rows_of));
         let stream = self.stream(plan, &statement.sql).await?;
         Ok(Outcome::Rows {
             tag,
@@ -641,7 +640,8 @@ impl Session {
             Some(items) => {
                 let (query, local) = self.returning(change, items, Vec::new())?;
                 let plan = self.plan_of_query(statement, query, &local, None).await?;
-                self.describe_plan(&parameters::assume(plan, &parameters)?)
+                let plan = parameters::assume(plan, &parameters)?;
+                self.describe_plan_of(&plan, Some(&change.target.reference()))
             }
         };
         Ok(Prepared {

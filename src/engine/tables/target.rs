@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -87,6 +88,12 @@ pub fn parts(name: &ObjectName) -> Vec<String> {
 }
 
 impl Target {
+    /// Its schema and name.
+    pub fn reference(&self) -> TableReference {
+        let definition = &self.shape.definition;
+        TableReference::partial(definition.schema.clone(), definition.name.clone())
+    }
+
     /// The table's name without its schema.
     pub fn name(&self) -> &str {
         &self.shape.definition.name

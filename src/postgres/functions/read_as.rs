@@ -41,6 +41,11 @@ fn field_beside(beside: &Field) -> Option<Field> {
     }
 }
 
+/// Whether a value may be one of another type: a parameter that has a type is what it is.
+fn is_to_be_read(kind: &DataType) -> bool {
+    kind.is_string() || kind.is_null()
+}
+
 impl ScalarUDFImpl for ReadAs {
     fn name(&self) -> &'static str {
         "pg_read_as"
@@ -57,9 +62,12 @@ impl ScalarUDFImpl for ReadAs {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
-        let Some(beside) = arguments.arg_fields.get(1) else {
+        let [text, beside] = arguments.arg_fields else {
             return fault(Fault::Semantic, "nothing stands beside the text");
         };
+        if !is_to_be_read(text.data_type()) {
+            return Ok(Arc::clone(text));
+        }
         let field = field_beside(beside).unwrap_or_else(|| {
             Field::new("", DataType::Utf8, true).with_metadata(beside.metadata().clone())
         });
@@ -70,6 +78,9 @@ impl ScalarUDFImpl for ReadAs {
         let [text, beside] = arguments.as_slice() else {
             return Ok(ExprSimplifyResult::Original(arguments));
         };
+        if !is_to_be_read(&text.get_type(info.schema())?) {
+            return Ok(ExprSimplifyResult::Simplified(text.clone()));
+        }
         let (_, field) = beside.to_field(info.schema())?;
         let Some(target) = field_beside(&field) else {
             return Ok(ExprSimplifyResult::Simplified(text.clone()));
@@ -91,9 +102,10 @@ impl ScalarUDFImpl for ReadAs {
             );
         };
         let zone = types::session_zone(&arguments.config_options);
-        let value = match arguments.return_field.data_type().is_string() {
-            true => text.cast_to(&DataType::Utf8)?,
-            false => read(text, &arguments.return_field, zone)?,
+        let target = &arguments.return_field;
+        let value = match is_to_be_read(&text.data_type()) && !target.data_type().is_string() {
+            true => read(text, target, zone)?,
+            false => text.cast_to(target.data_type())?,
         };
         Ok(ColumnarValue::Scalar(value))
     }

@@ -334,7 +334,7 @@ fn row_in(fields: Vec<Expr>, query: Query, negated: bool) -> Option<Expr> {
         at: None,
     };
     let columns = names.into_iter().map(Expr::Identifier).collect();
-    let same = rows_compared(fields, BinaryOperator::Eq, columns);
+    let same = rows_compared(fields, &BinaryOperator::Eq, columns);
     let condition = match negated {
         true => Expr::IsNotFalse(Box::new(same)),
         false => same,
@@ -778,8 +778,9 @@ fn read_texts(function: &mut Function) {
     }
 }
 
+/// Whether a value is a text of the statement, or a parameter, which may be one.
 fn is_text(value: &Expr) -> bool {
-    matches!(value, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+    matches!(value, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_) | Value::Placeholder(_)))
 }
 
 /// `'{}'`, which beside an array is one.
@@ -846,7 +847,7 @@ fn row(expression: &Expr) -> Option<Vec<Expr>> {
 }
 
 /// Rows are equal where all of their fields are, with the three values of SQL's logic.
-fn rows_compared(left: Vec<Expr>, op: BinaryOperator, right: Vec<Expr>) -> Expr {
+fn rows_compared(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Expr {
     let all = match op {
         BinaryOperator::NotEq => BinaryOperator::Or,
         _ => BinaryOperator::And,
@@ -861,7 +862,7 @@ fn rows_compared(left: Vec<Expr>, op: BinaryOperator, right: Vec<Expr>) -> Expr 
         binary(&mut compared);
         compared
     });
-    joined(fields, all)
+    joined(fields, &all)
 }
 
 /// A row is NULL where all of its fields are, and NOT NULL where none of them is.
@@ -870,10 +871,10 @@ fn rows_null(fields: Vec<Expr>, null: bool) -> Expr {
         true => Expr::IsNull(Box::new(field)),
         false => Expr::IsNotNull(Box::new(field)),
     });
-    joined(fields, BinaryOperator::And)
+    joined(fields, &BinaryOperator::And)
 }
 
-fn joined(conditions: impl Iterator<Item = Expr>, op: BinaryOperator) -> Expr {
+fn joined(conditions: impl Iterator<Item = Expr>, op: &BinaryOperator) -> Expr {
     let all = conditions.reduce(|left, right| Expr::BinaryOp {
         left: Box::new(left),
         op: op.clone(),
@@ -898,7 +899,7 @@ fn binary(expression: &mut Expr) {
     if let (O::Eq | O::NotEq, Some(left), Some(right)) = (&*op, row(left), row(right))
         && left.len() == right.len()
     {
-        *expression = rows_compared(left, op.clone(), right);
+        *expression = rows_compared(left, op, right);
         return;
     }
     if matches!(
