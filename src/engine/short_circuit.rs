@@ -167,15 +167,7 @@ fn guarded(expression: &Arc<dyn PhysicalExpr>) -> Result<Transformed<Arc<dyn Phy
         if !may_fail(binary.right())? {
             return Ok(Transformed::no(node));
         }
-        let guard = Guarded {
-            decisive,
-            used: collect_columns(binary.right())
-                .into_iter()
-                .map(|column| column.index())
-                .collect(),
-            left: Arc::clone(binary.left()),
-            right: Arc::clone(binary.right()),
-        };
+        let guard = Guarded::new(decisive, binary.left(), binary.right());
         Ok(Transformed::yes(Arc::new(guard)))
     })
 }
@@ -227,6 +219,16 @@ impl Hash for Guarded {
 }
 
 impl Guarded {
+    fn new(decisive: bool, left: &Arc<dyn PhysicalExpr>, right: &Arc<dyn PhysicalExpr>) -> Self {
+        let used = collect_columns(right);
+        Self {
+            decisive,
+            used: used.iter().map(|column| column.index()).collect(),
+            left: Arc::clone(left),
+            right: Arc::clone(right),
+        }
+    }
+
     fn word(&self) -> &'static str {
         match self.decisive {
             true => "OR",
@@ -317,15 +319,7 @@ impl PhysicalExpr for Guarded {
         let [left, right] = children.as_slice() else {
             return Ok(self);
         };
-        Ok(Arc::new(Self {
-            decisive: self.decisive,
-            used: collect_columns(right)
-                .into_iter()
-                .map(|column| column.index())
-                .collect(),
-            left: Arc::clone(left),
-            right: Arc::clone(right),
-        }))
+        Ok(Arc::new(Self::new(self.decisive, left, right)))
     }
 
     fn fmt_sql(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

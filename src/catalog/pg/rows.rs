@@ -138,12 +138,13 @@ fn is_view(kind: &str) -> bool {
     kind == "v" || kind == "m"
 }
 
-/// What makes a relation a view, in Postgres' eyes. What the rule does is its definition.
+/// The OID of a view's rule.
 fn rule_oid(view: &Relation) -> i32 {
     let name = format!("{}.{}", view.schema, view.name);
     named_oid("rule", &name, 0x3000_0000)
 }
 
+/// What makes a relation a view, in Postgres' eyes. What the rule does is its definition.
 fn view_rule(relation: &Relation) -> Option<Row> {
     is_view(relation.kind).then(|| {
         row! {
