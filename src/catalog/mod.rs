@@ -31,6 +31,7 @@ pub mod roles;
 mod schemas;
 mod servers;
 mod store;
+mod views;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,7 @@ pub use pg::{
 };
 pub use schemas::{FUNNEL_SCHEMA, register_schemas};
 pub use servers::{Mapping, Server, Servers};
+pub use views::{Depth, read_by};
 
 /// The funnels and objects of a data directory.
 ///

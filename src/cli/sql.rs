@@ -152,8 +152,9 @@ impl Runner {
                     for notice in &notices {
                         write_notice(&mut io::stderr(), &source.place(line), notice)?;
                     }
-                    let names = self.session.names();
-                    format::write_rows(self.format, stream, sql, &names, &mut self.out).await?;
+                    let (names, style) = (self.session.names(), self.session.style());
+                    let out = &mut self.out;
+                    format::write_rows(self.format, stream, sql, &names, style, out).await?;
                 }
                 Outcome::Done { tag, notices, .. } => {
                     self.out.flush()?;

@@ -164,17 +164,10 @@ impl Session {
         if_exists: bool,
         tag: &'static str,
     ) -> Result<Outcome> {
-        let (schema, provider, name) = match self.relation(relation) {
-            Ok(found) => found,
-            Err(_) if if_exists => {
-                let message = format!(
-                    "relation \"{}\" does not exist, skipping",
-                    relation.join(".")
-                );
-                return Ok(Outcome::noted(tag, Notice::plain(message)));
-            }
-            Err(error) => return Err(error),
-        };
+        if let Some(skipped) = self.skipped(relation, if_exists, tag) {
+            return Ok(skipped);
+        }
+        let (schema, provider, name) = self.relation(relation)?;
         let sequences = self.engine.tables().sequences();
         if let Some(sequence) = sequences.named(&schema, &name) {
             self.move_sequence(&sequence, &schema, to)?;
@@ -210,19 +203,21 @@ impl Session {
         Ok(Outcome::done(tag))
     }
 
+    /// What is said of a relation that there isn't, where that is no fault.
+    fn skipped(&self, relation: &[String], if_exists: bool, tag: &'static str) -> Option<Outcome> {
+        (if_exists && self.relation(relation).is_err()).then(|| {
+            let name = relation.join(".");
+            let message = format!("relation \"{name}\" does not exist, skipping");
+            Outcome::noted(tag, Notice::plain(message))
+        })
+    }
+
     /// A durable table is in another schema from now on.
     async fn set_schema(&self, relation: &[String], to: &str, if_exists: bool) -> Result<Outcome> {
-        let (schema, provider, name) = match self.relation(relation) {
-            Ok(found) => found,
-            Err(_) if if_exists => {
-                let message = format!(
-                    "relation \"{}\" does not exist, skipping",
-                    relation.join(".")
-                );
-                return Ok(Outcome::noted("ALTER TABLE", Notice::plain(message)));
-            }
-            Err(error) => return Err(error),
-        };
+        if let Some(skipped) = self.skipped(relation, if_exists, "ALTER TABLE") {
+            return Ok(skipped);
+        }
+        let (schema, provider, name) = self.relation(relation)?;
         let tables = self.engine.tables();
         let Some(table) = tables.named(&schema, &name) else {
             return Err(Error::Unsupported {

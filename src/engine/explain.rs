@@ -80,6 +80,9 @@ impl Session {
             true => lines,
             false => lines.iter().map(|line| without_files(line)).collect(),
         };
+        // Columns of the engine's own are called so that no column of a table is.
+        let plainly = |line: String| line.replace('\u{1f}', "");
+        let lines: Vec<String> = lines.into_iter().map(plainly).collect();
         let lines = match options.json {
             true => vec![as_json(&lines)],
             false => lines,

@@ -17,6 +17,7 @@ use super::search_path::SearchPath;
 use super::session::lock;
 use super::settings::Settings;
 use crate::catalog::{CatalogNames, TEMPORARY};
+use crate::postgres::style::Style;
 use crate::tables::View;
 
 /// Who somebody is to the engine.
@@ -263,6 +264,11 @@ impl SessionInfo {
     /// Its next statement sees this of durable tables.
     pub fn set_view(&self, view: View) {
         *lock(&self.view) = Some(Arc::new(view));
+    }
+
+    /// How it reads and writes values.
+    pub fn style(&self) -> Style {
+        Style::of(&lock(&self.settings))
     }
 
     /// The encoding of what the client sends and gets.

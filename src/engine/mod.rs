@@ -56,7 +56,9 @@ use crate::error::Result;
 use crate::external::{ConfiguredStore, Stores};
 use crate::federation::PushAggregates;
 use crate::postgres::input_order::InputOrder;
+use crate::postgres::interval_order::IntervalOrder;
 use crate::postgres::mixed_types::MixedTypes;
+use crate::postgres::zones;
 use crate::storage::{Place, Storage};
 use crate::tables::{DurableTable, Table, Tables};
 use memory::{EnginePool, SessionPool};
@@ -427,7 +429,7 @@ fn base_state(
     // Positions in error messages.
     settings.sql_parser.collect_spans = true;
     let zone = defaults.get("timezone").map_or("UTC", String::as_str);
-    settings.execution.time_zone = Some(zone.to_owned());
+    settings.execution.time_zone = zones::of_setting(zone);
     // Each sort keeps as much back to merge what it has written; a small limit would be nothing but that.
     let smallest = options.session_memory_limit.or(options.memory_limit);
     let kept_back = &mut settings.execution.sort_spill_reservation_bytes;
@@ -451,6 +453,7 @@ fn base_state(
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(MixedTypes::default()));
+    rules.insert(1, Arc::new(IntervalOrder::default()));
     rules.push(Arc::new(InputOrder));
     rules.push(Arc::new(keys::ForgetKeys));
     rules

@@ -17,6 +17,7 @@ use pgwire::api::portal::Format;
 
 use crate::error::{Error, Fault, Result};
 use crate::postgres::names_of_objects::{Names, NoNames};
+use crate::postgres::style::Style;
 use crate::postgres::text::texts;
 use crate::postgres::types;
 
@@ -112,13 +113,14 @@ fn rezone(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFu
 pub fn with_postgres_texts(
     batch: &RecordBatch,
     names: &dyn Names,
+    style: Style,
     is_text: impl Fn(usize) -> bool,
 ) -> Result<RecordBatch, DataFusionError> {
     let mut fields: Vec<FieldRef> = batch.schema().fields().iter().map(Arc::clone).collect();
     let mut columns = batch.columns().to_vec();
     for at in 0..columns.len() {
         let converted: Option<ArrayRef> = match is_text(at) {
-            true => Some(Arc::new(texts(&columns[at], &fields[at], names)?)),
+            true => Some(Arc::new(texts(&columns[at], &fields[at], names, style)?)),
             false => binary(&columns[at], &fields[at])?,
         };
         if let Some(converted) = converted {
@@ -221,20 +223,24 @@ fn moments(column: &ArrayRef) -> Option<BinaryArray> {
 /// # Errors
 /// XX000 for a type that has no Postgres text.
 pub fn text_rows(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
-    named_text_rows(batch, &NoNames)
+    named_text_rows(batch, &NoNames, Style::default())
 }
 
-/// The same, with an OID of a named kind as `names` has it.
+/// The same in a style, with an OID of a named kind as `names` has it.
 ///
 /// # Errors
 /// As [`text_rows`].
-pub fn named_text_rows(batch: &RecordBatch, names: &dyn Names) -> Result<Vec<Vec<Option<String>>>> {
+pub fn named_text_rows(
+    batch: &RecordBatch,
+    names: &dyn Names,
+    style: Style,
+) -> Result<Vec<Vec<Option<String>>>> {
     let internal = |message: String| Error::Query {
         fault: Fault::Internal,
         message,
         position: None,
     };
-    let texts = with_postgres_texts(batch, names, |_| true)?;
+    let texts = with_postgres_texts(batch, names, style, |_| true)?;
     let fields = arrow_schema_to_pg_fields(&texts.schema(), &Format::UnifiedText, None)
         .map_err(|error| internal(error.to_string()))?;
     encode_recordbatch(Arc::new(fields), texts)

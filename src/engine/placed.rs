@@ -12,7 +12,6 @@ use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{
     self, Ident, ObjectName, ObjectNamePart, ObjectType, VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::tokenizer::Location;
 use datafusion_funnel::definition::model::Source;
 use datafusion_funnel::definition::text::{folded, identifier};
 
@@ -23,8 +22,8 @@ use crate::catalog;
 use crate::error::{Error, Fault, Result};
 use crate::postgres::rewrite::own_names;
 use crate::sql::{
-    self, ForeignStatement, IndexStatement, MaterializedStatement, SequenceStatement, Statement,
-    StatementKind,
+    self, ForeignStatement, IndexStatement, MaterializedStatement, Piece, SequenceStatement,
+    Statement, StatementKind, splice,
 };
 
 impl Session {
@@ -167,32 +166,11 @@ impl Session {
                 missing.extend(self.place(&mut statement, creation)?);
             }
         }
-        missing.sort_by_key(|(location, _)| (location.line, location.column));
-        let mut placed = String::with_capacity(text.len());
-        let mut missing = missing.into_iter().peekable();
-        let (mut line, mut column) = (1, 1);
-        for character in text.chars() {
-            while let Some((_, schema)) =
-                missing.next_if(|(at, _)| (at.line, at.column) == (line, column))
-            {
-                placed.push_str(&identifier(&schema));
-                placed.push('.');
-            }
-            placed.push(character);
-            match character {
-                '\n' => (line, column) = (line + 1, 1),
-                _ => column += 1,
-            }
-        }
-        Ok(placed)
+        Ok(splice(text, missing))
     }
 
-    /// Gives the relations of a statement their schemas; returns which, and where they belong in its text.
-    fn place(
-        &self,
-        statement: &mut EngineStatement,
-        creation: Option<&str>,
-    ) -> Result<Vec<(Location, String)>> {
+    /// Gives the relations of a statement their schemas; returns what is missing in its text.
+    fn place(&self, statement: &mut EngineStatement, creation: Option<&str>) -> Result<Vec<Piece>> {
         let mut placing = Placing {
             session: self,
             own: HashSet::new(),
@@ -258,7 +236,7 @@ struct Placing<'a> {
     /// The names that mean something else in the statement.
     own: HashSet<String>,
     /// The schemas that were given, and where the names that got them begin.
-    missing: Vec<(Location, String)>,
+    missing: Vec<Piece>,
 }
 
 impl Placing<'_> {
@@ -272,7 +250,11 @@ impl Placing<'_> {
 
     fn give(&mut self, name: &mut ObjectName, schema: String) {
         if let Some(first) = name.0.first().and_then(ObjectNamePart::as_ident) {
-            self.missing.push((first.span.start, schema.clone()));
+            self.missing.push(Piece {
+                start: first.span.start,
+                end: first.span.start,
+                text: format!("{}.", identifier(&schema)),
+            });
         }
         let schema = Ident::with_quote('"', schema);
         name.0.insert(0, ObjectNamePart::Identifier(schema));

@@ -28,6 +28,7 @@ use super::plans::KeptPlan;
 use super::session::lock;
 use crate::catalog::Catalog;
 use crate::error::Error;
+use crate::postgres::names;
 
 /// A plan, and what the user should know beside its rows.
 pub struct Planned {
@@ -65,12 +66,26 @@ pub async fn plan(
     mut state: SessionState,
     catalog: &Catalog,
     role: &str,
-    statement: EngineStatement,
+    mut statement: EngineStatement,
     parameters: Option<&[ScalarValue]>,
 ) -> Result<Planned, DataFusionError> {
     let scope = Arc::new(StatementScope::new(&state, catalog, role, &statement, parameters).await);
     state.register_relation_planner(Arc::new(FunnelPlanner::new(Arc::clone(&scope) as _)))?;
-    let plan = state.statement_to_plan(statement).await?;
+    let plan = match state.statement_to_plan(statement.clone()).await {
+        // Perhaps a column only has the name of one that `*` has.
+        Err(error) => {
+            let set_apart = match inner_mut(&mut statement) {
+                Some(Statement::Query(query)) => names::set_beside_wildcards(query),
+                _ => false,
+            };
+            if !set_apart {
+                return Err(error);
+            }
+            let plan = state.statement_to_plan(statement).await;
+            plan.map_err(|_| error)?
+        }
+        Ok(plan) => plan,
+    };
     let notices = std::mem::take(&mut *lock(&scope.notices));
     Ok(Planned::once(plan, notices))
 }

@@ -24,6 +24,7 @@ use super::{definitions, output, parameters, plan, tables};
 use crate::catalog::{self, Change, Target, check_files};
 use crate::error::{Error, Result};
 use crate::postgres::rewrite::{Scope, rewrite};
+use crate::postgres::style::Locale;
 use crate::postgres::{apply, columns, origins};
 use crate::sql::Statement;
 
@@ -298,10 +299,12 @@ impl Session {
         })
     }
 
-    /// The session's time zone.
-    pub fn zone(&self) -> String {
-        self.setting("timezone")
-            .unwrap_or_else(|_| "UTC".to_owned())
+    /// What the session reads texts by.
+    pub fn locale(&self) -> Locale {
+        Locale {
+            zone: self.zone(),
+            style: self.style(),
+        }
     }
 
     /// Runs what was planned, with the values of its parameters.

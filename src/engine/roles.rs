@@ -172,8 +172,8 @@ impl Session {
 
     /// A time as `VALID UNTIL` takes it, in microseconds; nothing for `infinity`.
     fn end_of_password(&self, text: &str) -> Result<Option<i64>> {
-        let zone = self.setting("timezone")?;
-        let time = datetime::instant(text, &zone).map_err(|_| {
+        let locale = self.locale();
+        let time = datetime::instant(text, &locale).map_err(|_| {
             let hint = "Write a time such as '2027-01-01' or '2027-01-01 18:00+08', or 'infinity'.";
             let message = format!("invalid time for VALID UNTIL: \"{text}\"");
             RoleFault::Invalid.error(message, Some(hint.to_owned()))

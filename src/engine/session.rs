@@ -29,6 +29,7 @@ use datafusion_funnel::definition::text::literal;
 use crate::error::{Error, Result};
 use crate::postgres::encoding::{Encoding, UTF8};
 use crate::postgres::names_of_objects::Names;
+use crate::postgres::style::Style;
 use crate::sql::{self, CreateMetric, Statement, StatementKind};
 use crate::tables::Block;
 
@@ -121,6 +122,16 @@ impl Session {
     /// The names that OIDs stand for.
     pub fn names(&self) -> Arc<dyn Names> {
         Arc::clone(self.info.names()) as Arc<dyn Names>
+    }
+
+    /// Its time zone, as Arrow knows it.
+    pub fn zone(&self) -> String {
+        lock(&self.settings).zone()
+    }
+
+    /// How it reads and writes values.
+    pub fn style(&self) -> Style {
+        self.info.style()
     }
 
     /// Who asks.
@@ -552,8 +563,8 @@ impl Session {
             .into_iter()
             .filter(|setting| !before.contains(setting))
             .collect();
-        if let Some((_, zone)) = reported.iter().find(|(name, _)| *name == "TimeZone") {
-            self.set_engine_option("datafusion.execution.time_zone", Some(zone))
+        if reported.iter().any(|(name, _)| *name == "TimeZone") {
+            self.set_engine_option("datafusion.execution.time_zone", Some(&self.zone()))
                 .await?;
         }
         Ok(Outcome::Done {

@@ -7,7 +7,9 @@ use std::sync::{Arc, LazyLock};
 
 use crate::error::{Error, Result};
 use crate::postgres::casts::boolean;
+use crate::postgres::datetime::interval;
 use crate::postgres::encoding::Encoding;
+use crate::postgres::zones;
 
 /// The version of Postgres whose behaviour is the model. Clients choose their catalog queries by it.
 pub const POSTGRES_VERSION: &str = "15.18";
@@ -139,6 +141,12 @@ impl Settings {
         Ok(find(name)?.shown_default())
     }
 
+    /// The session's time zone, as Arrow knows it.
+    pub fn zone(&self) -> String {
+        let zone = self.get("TimeZone").unwrap_or_default();
+        zones::of_setting(&zone).unwrap_or_else(|| "UTC".to_owned())
+    }
+
     /// Sets a setting; `None` gives it back its default. Returns its name as clients know it when they
     /// have to be told.
     ///
@@ -156,10 +164,13 @@ impl Settings {
             (Err(_), value) if is_custom(name) => (value.map(str::to_owned), None),
             (Err(error), _) => return Err(error),
             (Ok(definition), value) => {
+                let current = self.get(name)?;
                 if let Some(value) = value {
-                    check_context(definition, value, &self.get(name)?)?;
+                    check_context(definition, value, &current)?;
                 }
-                let value = value.map(|value| check(definition, value)).transpose()?;
+                let value = value
+                    .map(|value| check(definition, value, &current))
+                    .transpose()?;
                 (
                     value,
                     REPORTED
@@ -285,7 +296,10 @@ pub fn defaults(wanted: &BTreeMap<String, String>) -> Result<BTreeMap<String, St
                 definition.name
             )));
         }
-        Ok((name.to_lowercase(), check(definition, value)?))
+        Ok((
+            name.to_lowercase(),
+            check(definition, value, definition.default)?,
+        ))
     };
     wanted.iter().map(checked).collect()
 }
@@ -335,7 +349,8 @@ fn check_context(definition: &Definition, value: &str, current: &str) -> Result<
     }
 }
 
-fn check(definition: &Definition, value: &str) -> Result<String> {
+/// A value as it is kept; one that says a part keeps the rest of the current one.
+fn check(definition: &Definition, value: &str, current: &str) -> Result<String> {
     let name = definition.name;
     let invalid = |hint: Option<&str>| Error::InvalidSetting {
         message: format!("invalid value for parameter \"{name}\": \"{value}\""),
@@ -343,11 +358,8 @@ fn check(definition: &Definition, value: &str) -> Result<String> {
     };
     match name {
         "TimeZone" => {
-            let zone = time_zone(value);
-            let hint = "Write a name such as Asia/Shanghai, or an offset such as +08:00.";
-            zone.parse::<datafusion::arrow::array::timezone::Tz>()
-                .map_err(|_| invalid(Some(hint)))?;
-            return Ok(zone);
+            let hint = "Write a name such as Asia/Shanghai, or an offset in hours such as 8.";
+            return time_zone(value).ok_or_else(|| invalid(Some(hint)));
         }
         "client_encoding" => {
             let encoding = Encoding::named(value).ok_or_else(|| invalid(None))?;
@@ -362,7 +374,7 @@ fn check(definition: &Definition, value: &str) -> Result<String> {
                 }),
             };
         }
-        "DateStyle" => return date_style(value).ok_or_else(|| invalid(None)),
+        "DateStyle" => return date_style(value, current).ok_or_else(|| invalid(None)),
         _ => {}
     }
     match definition.kind {
@@ -428,42 +440,68 @@ fn check(definition: &Definition, value: &str) -> Result<String> {
 }
 
 /// `ISO, MDY`: a format and an order, either of which may be left out.
-fn date_style(value: &str) -> Option<String> {
-    let (mut format, mut order) = ("ISO", "MDY");
+fn date_style(value: &str, current: &str) -> Option<String> {
+    let (mut format, mut order) = (None, None);
+    // A word says it once more, or nothing else.
+    fn say<'a>(said: &mut Option<&'a str>, word: &'a str) -> Option<()> {
+        (*said.get_or_insert(word) == word).then_some(())
+    }
     for word in value.split(',') {
         match word.trim().to_lowercase().as_str() {
-            "iso" => format = "ISO",
-            "default" => {}
-            "postgres" => format = "Postgres",
-            "sql" => format = "SQL",
-            "german" => (format, order) = ("German", "DMY"),
-            "mdy" | "us" | "noneuropean" | "noneuro" => order = "MDY",
-            "dmy" | "european" | "euro" => order = "DMY",
-            "ymd" => order = "YMD",
+            "iso" => say(&mut format, "ISO")?,
+            "default" => {
+                format.get_or_insert("ISO");
+                order.get_or_insert("MDY");
+            }
+            "postgres" => say(&mut format, "Postgres")?,
+            "sql" => say(&mut format, "SQL")?,
+            "german" => {
+                say(&mut format, "German")?;
+                order.get_or_insert("DMY");
+            }
+            "mdy" | "us" | "noneuropean" | "noneuro" => say(&mut order, "MDY")?,
+            "dmy" | "european" | "euro" => say(&mut order, "DMY")?,
+            "ymd" => say(&mut order, "YMD")?,
             _ => return None,
         }
     }
+    let (current_format, current_order) = current.split_once(", ")?;
+    let (format, order) = (
+        format.unwrap_or(current_format),
+        order.unwrap_or(current_order),
+    );
     Some(format!("{format}, {order}"))
 }
 
-/// `utc` and `z` as arrow knows them; a number as an offset in hours; everything else as it is.
-fn time_zone(value: &str) -> String {
-    match value.to_lowercase().as_str() {
-        "utc" | "z" | "zulu" | "gmt" => return "UTC".to_owned(),
-        _ => {}
+/// A time zone as it is shown: `Asia/Shanghai` as it is called, an offset in hours as POSIX writes it, `<+08>-08`.
+fn time_zone(value: &str) -> Option<String> {
+    let value = value.trim();
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the seconds of some hours are few"
+    )]
+    let seconds = match value.parse::<f64>() {
+        Ok(hours) if hours.abs() < 16.0 => Some((hours * 3600.0).round() as i32),
+        Ok(_) => return None,
+        Err(_) => offset_of_interval(value),
+    };
+    if let Some(seconds) = seconds {
+        return Some(zones::shown(seconds));
     }
-    match value.parse::<f64>() {
-        Ok(hours) if hours.abs() < 16.0 => {
-            let sign = if hours < 0.0 { '-' } else { '+' };
-            let minutes = (hours.abs() * 60.0).round();
-            format!(
-                "{sign}{:02}:{:02}",
-                (minutes / 60.0).floor(),
-                minutes % 60.0
-            )
-        }
-        _ => value.to_owned(),
-    }
+    let zone = zones::of_setting(value)?;
+    // What POSIX writes is kept as it was written.
+    let is_offset = zone.starts_with(['+', '-']);
+    Some(if is_offset { value.to_owned() } else { zone })
+}
+
+/// The seconds of `INTERVAL '+08:00' HOUR TO MINUTE`, as `SET TIME ZONE` takes them.
+fn offset_of_interval(value: &str) -> Option<i32> {
+    let (word, rest) = value.split_once('\'')?;
+    word.trim().eq_ignore_ascii_case("interval").then_some(())?;
+    let (text, _) = rest.split_once('\'')?;
+    let interval = interval(text)?;
+    let seconds = i32::try_from(interval.nanoseconds / 1_000_000_000).ok()?;
+    (interval.months == 0 && interval.days == 0 && seconds.abs() < 16 * 3600).then_some(seconds)
 }
 
 const TIMES: [(&str, i64); 6] = [
@@ -586,6 +624,10 @@ mod tests {
             ("extra_float_digits", "3", "3"),
             ("enable_seqscan", "false", "off"),
             ("DateStyle", "iso, dmy", "ISO, DMY"),
+            ("DateStyle", "sql", "SQL, DMY"),
+            ("DateStyle", "us", "SQL, MDY"),
+            ("DateStyle", "german", "German, DMY"),
+            ("DateStyle", "default", "ISO, MDY"),
         ] {
             settings.set(name, Some(value), false).unwrap();
             assert_eq!(settings.get(name).unwrap(), expected, "{name} {value}");

@@ -11,7 +11,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
@@ -121,10 +121,26 @@ fn aggregate(wrapper: Wrapper, query: &Query, call: &AggregateFunctionExpr) -> O
     let [argument] = arguments.as_slice() else {
         return None;
     };
-    let name = call.fun().name();
+    let name = match call.fun().name() {
+        "pg_sum" => "sum",
+        name => name,
+    };
     if let Some(literal) = argument.downcast_ref::<Literal>() {
         return (name == "count" && !literal.value().is_null()).then(|| "count(*)".to_owned());
     }
+    // Bigints are added up as numerics, as the other database does.
+    let argument = match argument.downcast_ref::<CastExpr>() {
+        Some(cast)
+            if name == "sum"
+                && matches!(
+                    cast.cast_type(),
+                    DataType::Int64 | DataType::Decimal128(_, 0)
+                ) =>
+        {
+            cast.expr()
+        }
+        _ => argument,
+    };
     let column = column(query, argument.downcast_ref::<Column>()?)?;
     let written = column.read(wrapper);
     let kind = column.field.data_type();

@@ -5,18 +5,7 @@ use std::borrow::Cow;
 use chrono::{NaiveDate, NaiveTime};
 
 use crate::postgres::datetime::MONTHS;
-
-/// How a date whose parts are all numbers is read where the column doesn't tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DateOrder {
-    /// Month, day, year; Postgres' default.
-    #[default]
-    Mdy,
-    /// Day, month, year.
-    Dmy,
-    /// Year, month, day.
-    Ymd,
-}
+pub use crate::postgres::style::DateOrder;
 
 /// What is written between the digits of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

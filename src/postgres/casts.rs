@@ -26,6 +26,7 @@ use datafusion::logical_expr::{
 
 use super::function::{Result, fault};
 use super::names_of_objects::{Names, NoNames};
+use super::style::Locale;
 use super::types::{self, PgType, Storage};
 use super::{datetime, json, text};
 use crate::error::Fault;
@@ -130,7 +131,7 @@ impl ScalarUDFImpl for CastAs {
         let seen = self.names.seen_by(&arguments.config_options);
         let context = Context {
             names: seen.as_ref().unwrap_or(&self.names).as_ref(),
-            zone,
+            locale: &Locale::of_session(&arguments.config_options),
         };
         let result = match self.array {
             true => context.array(&values, source, &arguments.return_field, self.kind)?,
@@ -173,7 +174,7 @@ impl ScalarUDFImpl for CastAs {
             // A scan can be told of a moment, and can't of a call. What can't be read is an error when it is run.
             let context = Context {
                 names: &NoNames,
-                zone,
+                locale: &Locale::of_session(info.config_options()),
             };
             let values = types::in_zone(&literal.to_array()?, zone)?;
             let read = context.value(&values, &source, &target, self.kind);
@@ -211,7 +212,7 @@ pub fn of_texts(texts: &StringArray, target: &Field) -> Result<ArrayRef> {
     let name = types::type_of(target);
     let context = Context {
         names: &NoNames,
-        zone: "UTC",
+        locale: &Locale::default(),
     };
     if let Some(element) = name.strip_prefix('_').and_then(types::by_name) {
         let source = Field::new("", DataType::Utf8, true);
@@ -327,11 +328,11 @@ fn numeric_field(source: &Field, literal: Option<&ScalarValue>, modifiers: &[i64
     }
 }
 
-/// A text as a value of the type of that name, as `'12'::integer` reads it, in a time zone.
+/// A text as a value of the type of that name, as `'12'::integer` reads it.
 ///
 /// # Errors
 /// As [`from_texts`].
-pub fn of_literal(text: &str, kind: &str, zone: &str) -> Result<ScalarValue> {
+pub fn of_literal(text: &str, kind: &str, locale: &Locale) -> Result<ScalarValue> {
     let target = match kind {
         "numeric" => {
             let written = ScalarValue::from(text);
@@ -339,27 +340,40 @@ pub fn of_literal(text: &str, kind: &str, zone: &str) -> Result<ScalarValue> {
         }
         kind => types::field("", kind),
     };
-    let read = from_texts(&StringArray::from(vec![text]), &target, zone)?;
+    let read = from_texts(&StringArray::from(vec![text]), &target, locale)?;
     ScalarValue::try_from_array(&read, 0)
 }
 
-/// Texts as values of a column's type, as `'12'::integer` reads them, in a time zone.
+/// Texts as values of a column's type, as `'12'::integer` reads them.
 ///
 /// # Errors
 /// 22P02 and its kin for a text that is no value of the type; 0A000 for a type that has no texts.
-pub fn from_texts(texts: &StringArray, target: &Field, zone: &str) -> Result<ArrayRef> {
+pub fn from_texts(texts: &StringArray, target: &Field, locale: &Locale) -> Result<ArrayRef> {
+    let values: ArrayRef = Arc::new(texts.clone());
+    let source = Field::new("", DataType::Utf8, true);
+    from_values(&values, &source, target, locale)
+}
+
+/// Values of one type as those of another, as a cast makes them.
+///
+/// # Errors
+/// The cast's; 0A000 for a type that has no texts.
+pub fn from_values(
+    values: &ArrayRef,
+    source: &Field,
+    target: &Field,
+    locale: &Locale,
+) -> Result<ArrayRef> {
     let names = super::function::no_names();
     let context = Context {
         names: names.as_ref(),
-        zone,
+        locale,
     };
     let kind = types::type_of(target);
-    let values: ArrayRef = Arc::new(texts.clone());
-    let source = Field::new("", DataType::Utf8, true);
     let read = match types::by_name(&kind) {
-        Some(kind) => context.value(&values, &source, target, kind)?,
+        Some(kind) => context.value(values, source, target, kind)?,
         None => match kind.strip_prefix('_').and_then(types::by_name) {
-            Some(element) => context.array(&values, &source, target, element)?,
+            Some(element) => context.array(values, source, target, element)?,
             None => {
                 return Err(DataFusionError::NotImplemented(format!(
                     "type {kind} can't be read from text"
@@ -417,7 +431,7 @@ fn of_floats(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
 /// What a cast needs beside its values.
 struct Context<'a> {
     names: &'a dyn Names,
-    zone: &'a str,
+    locale: &'a Locale,
 }
 
 impl Context<'_> {
@@ -482,7 +496,7 @@ impl Context<'_> {
                 DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(_, None)
             );
         let to_instant = is_temporal(from) && !is_instant(from) && is_instant(target);
-        if self.zone == types::UTC || !(to_local || to_instant) {
+        if self.locale.zone == types::UTC || !(to_local || to_instant) {
             return Ok(Arc::clone(values));
         }
         let zone = to_local.then(|| types::UTC.into());
@@ -491,8 +505,8 @@ impl Context<'_> {
         let moved = |us: i64| match us {
             // Infinity is everywhere the same.
             i64::MIN | i64::MAX => Ok(us),
-            us if to_local => datetime::local_us(us, self.zone),
-            us => datetime::utc_us(us, self.zone),
+            us if to_local => datetime::local_us(us, &self.locale.zone),
+            us => datetime::utc_us(us, &self.locale.zone),
         };
         let moved = moments.iter().map(|us| us.map(moved).transpose());
         let moved = moved.collect::<Result<TimestampMicrosecondArray>>()?;
@@ -510,7 +524,7 @@ impl Context<'_> {
         target: &Field,
         kind: &PgType,
     ) -> Result<ArrayRef> {
-        let mut texts = text::texts(values, source, self.names)?;
+        let mut texts = text::texts(values, source, self.names, self.locale.style)?;
         if *values.data_type() == DataType::Boolean {
             let word = |text: &str| if text == "t" { "true" } else { "false" };
             texts = texts.iter().map(|text| text.map(word)).collect();
@@ -602,11 +616,11 @@ impl Context<'_> {
                         .collect::<datafusion::arrow::array::BinaryArray>(),
                 )
             }
-            Storage::Date => datetime::dates(texts, self.zone)?,
+            Storage::Date => datetime::dates(texts, self.locale)?,
             Storage::Time => datetime::times(texts)?,
-            Storage::Timestamp => datetime::timestamps(texts, self.zone)?,
-            Storage::Instant => datetime::instants(texts, self.zone)?,
-            Storage::Interval => datetime::intervals(texts)?,
+            Storage::Timestamp => datetime::timestamps(texts, self.locale)?,
+            Storage::Instant => datetime::instants(texts, self.locale)?,
+            Storage::Interval => datetime::intervals(texts, self.locale.style)?,
             Storage::Int2Vector | Storage::OidVector => {
                 let words = |text: &str| {
                     Ok(text

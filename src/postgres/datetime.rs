@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
-use datafusion::arrow::array::timezone::Tz;
+use chrono::{
+    DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc,
+};
 use datafusion::arrow::array::{
     ArrayRef, Date32Array, IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray,
     TimestampMicrosecondArray,
@@ -12,6 +13,8 @@ use datafusion::arrow::datatypes::IntervalMonthDayNano;
 
 use super::casts::invalid;
 use super::function::{Result, fault};
+use super::style::{DateOrder, IntervalFormat, Locale, Style};
+use super::zones::{self, Zone};
 use crate::error::Fault;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -29,24 +32,25 @@ pub struct Moment {
 }
 
 /// Texts as days.
-pub fn dates(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
-    let read =
-        |text: &str| -> Result<i32> {
-            let moment = moment("date", text, zone)?;
-            match moment.endless {
-                Some(i64::MAX) => return Ok(i32::MAX),
-                Some(_) => return Ok(i32::MIN),
-                None => {}
-            }
-            match moment.date {
-                Some(date) => Ok(days(date)),
-                None => match moment.instant_us {
-                    Some(instant) => Ok(i32::try_from(local_us(instant, zone)?.div_euclid(DAY_US))
-                        .unwrap_or(i32::MAX)),
-                    None => invalid("date", text),
-                },
-            }
-        };
+pub fn dates(texts: &StringArray, locale: &Locale) -> Result<ArrayRef> {
+    let read = |text: &str| -> Result<i32> {
+        let moment = moment("date", text, locale)?;
+        match moment.endless {
+            Some(i64::MAX) => return Ok(i32::MAX),
+            Some(_) => return Ok(i32::MIN),
+            None => {}
+        }
+        match moment.date {
+            Some(date) => Ok(days(date)),
+            None => match moment.instant_us {
+                Some(instant) => Ok(i32::try_from(
+                    local_us(instant, &locale.zone)?.div_euclid(DAY_US),
+                )
+                .unwrap_or(i32::MAX)),
+                None => invalid("date", text),
+            },
+        }
+    };
     let days = texts.iter().map(|text| text.map(read).transpose());
     Ok(Arc::new(days.collect::<Result<Date32Array>>()?))
 }
@@ -54,7 +58,7 @@ pub fn dates(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
 /// Texts as times of a day.
 pub fn times(texts: &StringArray) -> Result<ArrayRef> {
     let read = |text: &str| -> Result<i64> {
-        match moment("time", text, "UTC")?.time_us {
+        match moment("time", text, &Locale::default())?.time_us {
             Some(time) => Ok(time),
             None => invalid("time", text),
         }
@@ -64,12 +68,12 @@ pub fn times(texts: &StringArray) -> Result<ArrayRef> {
 }
 
 /// Texts as times without a zone; one that is written is passed over.
-pub fn timestamps(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
+pub fn timestamps(texts: &StringArray, locale: &Locale) -> Result<ArrayRef> {
     let read = |text: &str| -> Result<i64> {
-        let moment = moment("timestamp", text, zone)?;
+        let moment = moment("timestamp", text, locale)?;
         match (moment.endless, moment.instant_us, moment.date) {
             (Some(endless), ..) => Ok(endless),
-            (_, Some(instant), _) => local_us(instant, zone),
+            (_, Some(instant), _) => local_us(instant, &locale.zone),
             (.., Some(date)) => Ok(i64::from(days(date)) * DAY_US + moment.time_us.unwrap_or(0)),
             _ => invalid("timestamp", text),
         }
@@ -81,32 +85,32 @@ pub fn timestamps(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
 }
 
 /// A text as an instant, in microseconds since 1970 UTC; `infinity` is the greatest, `-infinity` the least there is.
-pub fn instant(text: &str, zone: &str) -> Result<i64> {
+pub fn instant(text: &str, locale: &Locale) -> Result<i64> {
     let kind = "timestamp with time zone";
-    let moment = moment(kind, text, zone)?;
+    let moment = moment(kind, text, locale)?;
     match (moment.endless, moment.instant_us, moment.date) {
         (Some(endless), ..) => Ok(endless),
         (_, Some(instant), _) => Ok(instant),
         (.., Some(date)) => {
             let local = i64::from(days(date)) * DAY_US + moment.time_us.unwrap_or(0);
-            utc_us(local, moment.zone.as_deref().unwrap_or(zone))
+            utc_us(local, moment.zone.as_deref().unwrap_or(&locale.zone))
         }
         _ => invalid(kind, text),
     }
 }
 
 /// Texts as instants; without a zone they lie in the session's.
-pub fn instants(texts: &StringArray, zone: &str) -> Result<ArrayRef> {
+pub fn instants(texts: &StringArray, locale: &Locale) -> Result<ArrayRef> {
     let values = texts
         .iter()
-        .map(|text| text.map(|text| instant(text, zone)).transpose());
+        .map(|text| text.map(|text| instant(text, locale)).transpose());
     let values = values.collect::<Result<TimestampMicrosecondArray>>()?;
     Ok(Arc::new(values.with_timezone("UTC")))
 }
 
 /// Texts as intervals.
-pub fn intervals(texts: &StringArray) -> Result<ArrayRef> {
-    let read = |text: &str| match interval(text) {
+pub fn intervals(texts: &StringArray, style: Style) -> Result<ArrayRef> {
+    let read = |text: &str| match interval_of(text, style.intervals) {
         Some(value) => Ok(value),
         None => fault(
             Fault::InvalidDatetime,
@@ -124,102 +128,21 @@ pub fn days(date: NaiveDate) -> i32 {
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).unwrap_or(i32::MAX)
 }
 
-/// The zone of that name: `Asia/Shanghai`, `utc`, `+08`, `UTC+3`.
-pub fn zone_of(name: &str) -> Option<Tz> {
-    let name = name.trim();
-    if let Ok(zone) = name.parse::<Tz>() {
-        return Some(zone);
-    }
-    let known = match name.to_lowercase().as_str() {
-        "utc" | "z" | "zulu" | "gmt" | "etc/utc" => Some("UTC"),
-        "est" => Some("-05:00"),
-        "edt" | "cst6" => Some("-04:00"),
-        "cst" => Some("-06:00"),
-        "cdt" => Some("-05:00"),
-        "mst" => Some("-07:00"),
-        "mdt" => Some("-06:00"),
-        "pst" => Some("-08:00"),
-        "pdt" => Some("-07:00"),
-        "cet" => Some("+01:00"),
-        "cest" => Some("+02:00"),
-        "msk" => Some("+03:00"),
-        "jst" => Some("+09:00"),
-        _ => None,
-    };
-    if let Some(known) = known {
-        return known.parse().ok();
-    }
-    if let Some(offset) = offset_seconds(name) {
-        let sign = if offset < 0 { '-' } else { '+' };
-        let offset = offset.unsigned_abs();
-        return format!("{sign}{:02}:{:02}", offset / 3600, offset / 60 % 60)
-            .parse()
-            .ok();
-    }
-    // Cities in any letters: Postgres compares names without regard to case.
-    let capitalized: Vec<String> = name
-        .split('/')
-        .map(|part| {
-            part.split('_')
-                .map(|word| {
-                    let mut letters = word.chars();
-                    letters.next().map_or(String::new(), |first| {
-                        first
-                            .to_uppercase()
-                            .chain(letters.flat_map(char::to_lowercase))
-                            .collect()
-                    })
-                })
-                .collect::<Vec<_>>()
-                .join("_")
-        })
-        .collect();
-    capitalized.join("/").parse().ok()
-}
-
-/// `+08`, `-0330`, `+05:30`, in seconds.
-fn offset_seconds(text: &str) -> Option<i32> {
-    let sign = match text.chars().next()? {
-        '+' => 1,
-        '-' => -1,
-        _ => return None,
-    };
-    let digits: Vec<&str> = text[1..].split(':').collect();
-    let (hours, minutes): (i32, i32) = match digits.as_slice() {
-        [hours] if hours.len() <= 2 => (hours.parse().ok()?, 0),
-        [both] if both.len() == 4 => (both[..2].parse().ok()?, both[2..].parse().ok()?),
-        [hours, minutes, ..] => (hours.parse().ok()?, minutes.parse().ok()?),
-        _ => return None,
-    };
-    (hours < 16 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
-}
-
 /// The local time, in microseconds, of an instant in a zone.
 pub fn local_us(instant_us: i64, zone: &str) -> Result<i64> {
-    let (Some(tz), Some(utc)) = (
-        zone_of(zone),
-        DateTime::<Utc>::from_timestamp_micros(instant_us),
-    ) else {
-        return fault(
-            Fault::InvalidArgument,
-            format!("time zone \"{zone}\" not recognized"),
-        );
+    let Some(utc) = DateTime::<Utc>::from_timestamp_micros(instant_us) else {
+        return fault(Fault::DatetimeOverflow, "timestamp out of range");
     };
-    let local = tz.from_utc_datetime(&utc.naive_utc()).naive_local();
-    Ok(local.and_utc().timestamp_micros())
+    let offset = Zone::new(zone)?.offset(&utc.naive_utc());
+    Ok(instant_us + i64::from(offset) * 1_000_000)
 }
 
 /// The instant, in microseconds, of a local time in a zone. One that a change of clocks left out is taken an
 /// hour later, one that it brought twice is the first after the change, as in Postgres.
 pub fn utc_us(local_us: i64, zone: &str) -> Result<i64> {
-    let (Some(tz), Some(local)) = (
-        zone_of(zone),
-        DateTime::<Utc>::from_timestamp_micros(local_us),
-    ) else {
-        return fault(
-            Fault::InvalidArgument,
-            format!("time zone \"{zone}\" not recognized"),
-        );
+    let tz = Zone::new(zone)?.tz();
+    let Some(local) = DateTime::<Utc>::from_timestamp_micros(local_us) else {
+        return fault(Fault::DatetimeOverflow, "timestamp out of range");
     };
     let local = local.naive_utc();
     let instant = match tz.from_local_datetime(&local) {
@@ -236,7 +159,7 @@ pub fn utc_us(local_us: i64, zone: &str) -> Result<i64> {
 }
 
 /// Reads a date, a time, or both.
-pub fn moment(kind: &str, text: &str, zone: &str) -> Result<Moment> {
+pub fn moment(kind: &str, text: &str, locale: &Locale) -> Result<Moment> {
     let malformed = || {
         fault(
             Fault::InvalidDatetime,
@@ -251,7 +174,7 @@ pub fn moment(kind: &str, text: &str, zone: &str) -> Result<Moment> {
     };
     let now = Utc::now();
     let today = |add: i64| -> Result<Moment> {
-        let local = local_us(now.timestamp_micros(), zone)?;
+        let local = local_us(now.timestamp_micros(), &locale.zone)?;
         let day = local.div_euclid(DAY_US) + add;
         let date = DateTime::<Utc>::from_timestamp(day * 86_400, 0).map(|day| day.date_naive());
         Ok(Moment {
@@ -309,32 +232,41 @@ pub fn moment(kind: &str, text: &str, zone: &str) -> Result<Moment> {
                 None => return malformed(),
             }
             if !offset.is_empty() {
-                moment.zone = Some(offset.to_owned());
+                match zones::of_literal(offset) {
+                    Some(zone) => moment.zone = Some(zone),
+                    None if offset.starts_with(['+', '-']) => return malformed(),
+                    None => return zones::unknown(offset),
+                }
             }
         } else {
             words.push(word);
         }
     }
     let mut pending: Vec<&str> = Vec::new();
+    let mut before_christ = false;
     for word in words {
         match word.to_lowercase().as_str() {
             "am" if moment.time_us.is_some_and(|time| time >= DAY_US / 2) => {
                 moment.time_us = moment.time_us.map(|time| time - DAY_US / 2);
             }
             "am" | "ad" | "at" => {}
+            "bc" => before_christ = true,
             "pm" if moment.time_us.is_some_and(|time| time < DAY_US / 2) => {
                 moment.time_us = moment.time_us.map(|time| time + DAY_US / 2);
             }
             "pm" => {}
             _ if weekday(word) => {}
-            _ => match (iso_date(word), moment.date) {
+            _ => match (iso_date(word, locale.style.order), moment.date) {
                 (Some(Some(date)), None) => moment.date = Some(date),
                 (Some(None), None) => return out(),
-                _ if zone_of(word).is_some()
-                    && (moment.date.is_some() || moment.time_us.is_some())
-                    && pending.is_empty() =>
+                // A zone stands behind a date that is whole.
+                _ if (moment.date.is_some() || moment.time_us.is_some())
+                    && matches!(pending.len(), 0 | 3) =>
                 {
-                    moment.zone = Some(word.to_owned());
+                    match zones::of_literal(word) {
+                        Some(zone) => moment.zone = Some(zone),
+                        None => pending.push(word),
+                    }
                 }
                 _ => pending.push(word),
             },
@@ -344,6 +276,14 @@ pub fn moment(kind: &str, text: &str, zone: &str) -> Result<Moment> {
         match (written_date(&pending), moment.date) {
             (Some(date), None) => moment.date = Some(date),
             _ => return malformed(),
+        }
+    }
+    if before_christ {
+        // There was no year 0.
+        let date = moment.date.filter(|date| date.year() > 0);
+        match date.and_then(|date| date.with_year(1 - date.year())) {
+            Some(date) => moment.date = Some(date),
+            None => return out(),
         }
     }
     match moment.date.is_some() || moment.time_us.is_some() {
@@ -402,7 +342,7 @@ fn fraction_us(digits: &str) -> Option<i64> {
 }
 
 /// A date in digits; `Some(None)` where it is one that there isn't.
-fn iso_date(word: &str) -> Option<Option<NaiveDate>> {
+fn iso_date(word: &str, order: DateOrder) -> Option<Option<NaiveDate>> {
     if word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(NaiveDate::from_ymd_opt(
             word[..4].parse().ok()?,
@@ -426,10 +366,10 @@ fn iso_date(word: &str) -> Option<Option<NaiveDate>> {
     {
         return None;
     }
-    // Years first, or the month as DateStyle MDY has it.
-    let (year, month, day) = match first.len() {
-        3.. => (*first, *second, *third),
-        _ => (*third, *first, *second),
+    let (year, month, day) = match (first.len(), order) {
+        (3.., _) | (_, DateOrder::Ymd) => (*first, *second, *third),
+        (_, DateOrder::Mdy) => (*third, *first, *second),
+        (_, DateOrder::Dmy) => (*third, *second, *first),
     };
     let short: i32 = year.parse().ok()?;
     let year = match year.len() {
@@ -504,6 +444,26 @@ fn weekday(word: &str) -> bool {
     let word = word.trim_end_matches(',').to_lowercase();
     DAYS.iter()
         .any(|day| *day == word || (word.len() == 3 && day.starts_with(&word)))
+}
+
+/// An interval as a session with that format reads it: to the standard, a minus in front is that of all parts.
+fn interval_of(text: &str, format: IntervalFormat) -> Option<IntervalMonthDayNano> {
+    let text = text.trim();
+    let is_signed = |rest: &str| {
+        let mut words = rest.split_whitespace();
+        words.any(|word| word.starts_with(['+', '-']))
+    };
+    match text.strip_prefix('-') {
+        Some(rest) if format == IntervalFormat::SqlStandard && !is_signed(rest) => {
+            let read = interval(rest)?;
+            Some(IntervalMonthDayNano::new(
+                read.months.checked_neg()?,
+                read.days.checked_neg()?,
+                read.nanoseconds.checked_neg()?,
+            ))
+        }
+        _ => interval(text),
+    }
 }
 
 /// Reads `1 day 02:00:00`, `90 minutes`, `1.5 hours ago`, `P1DT2H`.
@@ -760,7 +720,9 @@ mod tests {
             ("30", "00:00:30"),
         ] {
             assert_eq!(
-                interval(written).map(|i| interval_text(&i)).as_deref(),
+                interval(written)
+                    .map(|i| interval_text(&i, IntervalFormat::Postgres))
+                    .as_deref(),
                 Some(expected),
                 "{written}"
             );
@@ -783,17 +745,17 @@ mod tests {
             ("20240229", "2024-02-29 00:00:00+00"),
             ("02/29/2024", "2024-02-29 00:00:00+00"),
         ] {
-            let moment = moment("timestamp with time zone", written, "UTC").unwrap();
+            let moment = moment("timestamp with time zone", written, &Locale::default()).unwrap();
             let local =
                 i64::from(days(moment.date.unwrap())) * DAY_US + moment.time_us.unwrap_or(0);
             let instant = utc_us(local, moment.zone.as_deref().unwrap_or("UTC")).unwrap();
             assert_eq!(
-                instant_text(instant, "UTC".parse().ok()).as_deref(),
+                instant_text(instant, Zone::new("UTC").ok().as_ref(), Style::default()).as_deref(),
                 Some(expected),
                 "{written}"
             );
         }
-        assert!(moment("date", "2024-13-01", "UTC").is_err());
-        assert!(moment("date", "soon", "UTC").is_err());
+        assert!(moment("date", "2024-13-01", &Locale::default()).is_err());
+        assert!(moment("date", "soon", &Locale::default()).is_err());
     }
 }

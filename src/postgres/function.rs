@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
 use thiserror::Error;
 
 use super::names_of_objects::{Names, NoNames};
+use super::style::{Locale, Style};
 use super::{text, types};
 use crate::engine::{Asker, SessionInfo};
 use crate::error::Fault;
@@ -61,7 +62,15 @@ impl Call {
     /// The texts of an argument; NULLs where it is left out.
     pub fn texts(&self, at: usize) -> Result<StringArray> {
         match (self.arrays.get(at), self.fields.get(at)) {
-            (Some(values), Some(field)) => text::texts(values, field, &NoNames),
+            (Some(values), Some(field)) => text::texts(values, field, &NoNames, Style::default()),
+            _ => Ok(StringArray::new_null(self.rows)),
+        }
+    }
+
+    /// The same as the session writes them.
+    pub fn written(&self, at: usize) -> Result<StringArray> {
+        match (self.arrays.get(at), self.fields.get(at)) {
+            (Some(values), Some(field)) => text::texts(values, field, &NoNames, self.style()),
             _ => Ok(StringArray::new_null(self.rows)),
         }
     }
@@ -96,6 +105,16 @@ impl Call {
         types::session_zone(&self.options)
     }
 
+    /// The session's formats.
+    pub fn style(&self) -> Style {
+        Style::of_session(&self.options)
+    }
+
+    /// What the session reads texts by.
+    pub fn locale(&self) -> Locale {
+        Locale::of_session(&self.options)
+    }
+
     /// An answer for each row, a text made of the texts of the first `count` arguments; NULL where one of
     /// them is.
     pub fn map_texts(
@@ -103,8 +122,9 @@ impl Call {
         count: usize,
         answer: impl Fn(&[&str]) -> Result<Option<String>>,
     ) -> Result<ArrayRef> {
-        let columns: Vec<StringArray> =
-            (0..count).map(|at| self.texts(at)).collect::<Result<_>>()?;
+        let columns: Vec<StringArray> = (0..count)
+            .map(|at| self.written(at))
+            .collect::<Result<_>>()?;
         let mut row_texts = Vec::with_capacity(count);
         let mut answers = Vec::with_capacity(self.rows);
         for row in 0..self.rows {

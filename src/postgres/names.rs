@@ -9,10 +9,11 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType as SqlType, Expr, FunctionArguments, Ident, ObjectName,
     OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    Subscript, TrimWhereField, Value, Visit, Visitor,
+    Subscript, TrimWhereField, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion_funnel::definition::text::folded;
 
+use super::rewrite::joins;
 use super::types;
 
 /// Stands between a name and its number among columns of the same name; no keyboard has it.
@@ -70,6 +71,124 @@ pub fn set_apart(query: &mut Query) {
             }
         }
         _ => {}
+    }
+}
+
+/// `SELECT t.*, c`: whether `t` has a `c` is known when the query is planned. Where that failed, the columns beside a `*` get
+/// marks: those of the query that a client asks, and those of others that nobody else in it names. Says whether there are any.
+pub fn set_beside_wildcards(query: &mut Query) -> bool {
+    let mut apart = BesideWildcards {
+        named: Named::in_query(query),
+        depth: 0,
+        marked: false,
+    };
+    let _ = query.visit(&mut apart);
+    apart.marked
+}
+
+struct BesideWildcards {
+    named: Named,
+    depth: usize,
+    marked: bool,
+}
+
+impl VisitorMut for BesideWildcards {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let own = (self.depth > 0).then(|| Named::in_query(query));
+        self.depth += 1;
+        let mut ordered: Vec<&mut Expr> = match &mut query.order_by {
+            Some(OrderBy {
+                kind: OrderByKind::Expressions(ordered),
+                ..
+            }) => ordered.iter_mut().map(|by| &mut by.expr).collect(),
+            _ => Vec::new(),
+        };
+        let SetExpr::Select(select) = query.body.as_mut() else {
+            return ControlFlow::Continue(());
+        };
+        let is_wildcard = |item: &SelectItem| {
+            matches!(
+                item,
+                SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+            )
+        };
+        if select.distinct.is_some() || !select.projection.iter().any(is_wildcard) {
+            return ControlFlow::Continue(());
+        }
+        for (at, item) in select.projection.iter_mut().enumerate() {
+            let (expr, name, is_alias) = match item {
+                SelectItem::UnnamedExpr(expression) => {
+                    (expression.clone(), name_of(expression), false)
+                }
+                SelectItem::ExprWithAlias { expr, alias } if !alias.value.contains(MARK) => {
+                    (expr.clone(), folded(alias), true)
+                }
+                _ => continue,
+            };
+            if own
+                .as_ref()
+                .is_some_and(|own| self.named.count(&name) > own.count(&name))
+            {
+                continue;
+            }
+            let alias = Ident::with_quote('"', format!("{name}{MARK}{at}"));
+            let is_it = |by: &Expr| matches!(by, Expr::Identifier(by) if folded(by) == name);
+            for by in ordered.iter_mut().filter(|by| is_alias && is_it(by)) {
+                **by = Expr::Identifier(alias.clone());
+            }
+            *item = SelectItem::ExprWithAlias { expr, alias };
+            self.marked = true;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// How often columns are named, without their relations.
+#[derive(Default)]
+struct Named(HashMap<String, usize>);
+
+impl Named {
+    fn in_query(query: &Query) -> Self {
+        let mut named = Self::default();
+        let _ = query.visit(&mut named);
+        named
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, name: &Ident) {
+        *self.0.entry(folded(name)).or_default() += 1;
+    }
+}
+
+impl Visitor for Named {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        match expression {
+            Expr::Identifier(name) => self.add(name),
+            Expr::CompoundIdentifier(parts) => parts.iter().for_each(|part| self.add(part)),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            for column in joins::using(&join.join_operator).into_iter().flatten() {
+                self.add(&column);
+            }
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -401,6 +520,39 @@ mod tests {
             ("SELECT '{1}'::int[], a COLLATE \"C\", (1, 2)", "int4,a,row"),
         ] {
             assert_eq!(names(sql).join(","), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn columns_beside_wildcards_get_marks_where_nobody_names_them() {
+        for (sql, expected) in [
+            (
+                "SELECT t.*, c, d AS e FROM t JOIN u ORDER BY c, e",
+                "SELECT t.*, c AS \"c#1\", d AS \"e#2\" FROM t JOIN u ORDER BY c, \"e#2\"",
+            ),
+            (
+                "SELECT count(*) FROM (SELECT t.*, 1 AS a FROM t) AS q",
+                "SELECT count(*) FROM (SELECT t.*, 1 AS \"a#1\" FROM t) AS q",
+            ),
+            (
+                "WITH q AS (SELECT t.*, 1 AS a, 2 AS b FROM t) SELECT b FROM q",
+                "WITH q AS (SELECT t.*, 1 AS \"a#1\", 2 AS b FROM t) SELECT b FROM q",
+            ),
+            (
+                "SELECT * FROM (SELECT t.*, 1 AS a FROM t) AS q JOIN u USING(a)",
+                "SELECT * FROM (SELECT t.*, 1 AS a FROM t) AS q JOIN u USING(a)",
+            ),
+            (
+                "SELECT DISTINCT t.*, c FROM t",
+                "SELECT DISTINCT t.*, c FROM t",
+            ),
+        ] {
+            let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
+            let Statement::Query(query) = &mut statements[0] else {
+                panic!("{sql}")
+            };
+            assert_eq!(set_beside_wildcards(query), sql != expected, "{sql}");
+            assert_eq!(query.to_string().replace(MARK, "#"), expected);
         }
     }
 

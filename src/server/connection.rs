@@ -315,8 +315,9 @@ impl Connection {
                 notices,
             } => {
                 self.tell(&notices, Vec::new()).await?;
-                let names = self.session.names();
-                let rows = Rows::new(stream, formats, Arc::clone(&prepared.statement.sql), names)?;
+                let (names, style) = (self.session.names(), self.session.style());
+                let sql = Arc::clone(&prepared.statement.sql);
+                let rows = Rows::new(stream, formats, sql, names, style)?;
                 Ok(Started::Rows(tag, rows.written_in(self.socket.encoding())))
             }
             Outcome::Done {

@@ -129,7 +129,7 @@ impl Connection {
             statement_name,
             Client {
                 encoding: self.socket.encoding(),
-                zone: &self.session.zone(),
+                locale: &self.session.locale(),
             },
         )?;
         let formats = message.result_column_format_codes;
@@ -403,6 +403,7 @@ mod tests {
     use super::*;
     use crate::engine::parameter_field;
     use crate::postgres::encoding::UTF8;
+    use crate::postgres::style::Locale;
 
     fn code(count: usize, formats: &[i16]) -> Option<&'static str> {
         let parameters = [DataType::Utf8, DataType::Utf8]
@@ -410,7 +411,7 @@ mod tests {
         let values = vec![Some(Bytes::from_static(b"x")); count];
         let client = Client {
             encoding: UTF8,
-            zone: "UTC",
+            locale: &Locale::default(),
         };
         read_values(&parameters, values, formats, "", client)
             .err()

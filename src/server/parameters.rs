@@ -1,7 +1,7 @@
 //! Parameters of a prepared statement: their types, and their values as a client sends them.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow_pg::datatypes::df::deserialize_parameters_with_server_types;
 use arrow_pg::datatypes::into_pg_type;
@@ -21,6 +21,7 @@ use super::texts;
 use crate::engine::{numeric_text, parameter_field};
 use crate::error::Error;
 use crate::postgres::encoding::{Encoding, UTF8};
+use crate::postgres::style::Locale;
 use crate::postgres::{casts, types};
 
 /// A parameter's type on both sides.
@@ -87,7 +88,7 @@ impl Parameter {
         };
         let invalid = || Failure::ParameterBytes(number);
         if !binary {
-            return self.read_text(&read, client.zone);
+            return self.read_text(&read, client.locale);
         }
         let value = match read {
             Cow::Borrowed(_) => value,
@@ -100,7 +101,7 @@ impl Parameter {
         }
         if is_read_as_text(&self.wire) {
             let text = text_of(&self.wire, &value).ok_or_else(invalid)?;
-            return self.read_text(&text, client.zone).map_err(|_| invalid());
+            return self.read_text(&text, client.locale).map_err(|_| invalid());
         }
         // arrow-pg reads a portal's parameters; this one has a single parameter, so that a fault is its own.
         let bind = Bind::new(None, None, vec![1], vec![Some(value)], Vec::new());
@@ -120,13 +121,13 @@ impl Parameter {
     }
 
     /// A text, as a literal is read that is cast to the type.
-    fn read_text(&self, text: &[u8], zone: &str) -> Result<ScalarValue, Failure> {
+    fn read_text(&self, text: &[u8], locale: &Locale) -> Result<ScalarValue, Failure> {
         let text = String::from_utf8_lossy(text);
         let kind = match self.wire {
             Type::UNKNOWN => "text",
             ref wire => wire.name(),
         };
-        let read = casts::of_literal(&text, kind, zone).and_then(|read| match &self.engine {
+        let read = casts::of_literal(&text, kind, locale).and_then(|read| match &self.engine {
             // A numeric has as many digits as were sent, whatever those beside it have.
             Some(engine) if !engine.is_decimal() => read.cast_to(engine),
             _ => Ok(read),
@@ -143,7 +144,7 @@ impl Parameter {
         let reader = Self::new(Some(element), &parameter_field(item.clone()));
         let values = texts::elements(value)?.into_iter().map(|value| {
             let value = value.map(Bytes::copy_from_slice);
-            let value = reader.read(number, value, true, Client::UNSAID).ok()?;
+            let value = reader.read(number, value, true, Client::unsaid()).ok()?;
             value.cast_to(&item).ok()
         });
         let values = values.collect::<Option<Vec<_>>>()?;
@@ -166,16 +167,19 @@ impl Parameter {
 pub struct Client<'a> {
     /// The encoding of its texts.
     pub encoding: &'static Encoding,
-    /// The session's time zone, in which times are that name none.
-    pub zone: &'a str,
+    /// The session's time zone and formats.
+    pub locale: &'a Locale,
 }
 
 impl Client<'_> {
     /// For values that depend on neither.
-    const UNSAID: Client<'static> = Client {
-        encoding: UTF8,
-        zone: types::UTC,
-    };
+    fn unsaid() -> Client<'static> {
+        static LOCALE: LazyLock<Locale> = LazyLock::new(Locale::default);
+        Client {
+            encoding: UTF8,
+            locale: &LOCALE,
+        }
+    }
 }
 
 /// The types whose arrays arrow-pg reads in binary.
@@ -258,7 +262,7 @@ mod tests {
 
     fn text(parameter: &Parameter, text: &'static str) -> Result<ScalarValue, Failure> {
         let value = Bytes::from_static(text.as_bytes());
-        parameter.read(1, Some(value), false, Client::UNSAID)
+        parameter.read(1, Some(value), false, Client::unsaid())
     }
 
     #[test]
@@ -272,7 +276,7 @@ mod tests {
             "invalid input syntax for type bigint: \"four\""
         );
         assert_eq!(
-            count.read(1, None, false, Client::UNSAID).unwrap(),
+            count.read(1, None, false, Client::unsaid()).unwrap(),
             ScalarValue::Int64(None)
         );
     }
@@ -294,7 +298,10 @@ mod tests {
         let instant = of(Type::TIMESTAMPTZ);
         let shanghai = Client {
             encoding: UTF8,
-            zone: "Asia/Shanghai",
+            locale: &Locale {
+                zone: "Asia/Shanghai".to_owned(),
+                ..Locale::default()
+            },
         };
         let read = instant.read(
             1,
@@ -314,11 +321,11 @@ mod tests {
         let declared = declared(Type::INT2.oid());
         let parameter = Parameter::new(declared.as_ref(), &parameter_field(DataType::Int16));
         let value = parameter
-            .read(1, Some(Bytes::from_static(&[0, 7])), true, Client::UNSAID)
+            .read(1, Some(Bytes::from_static(&[0, 7])), true, Client::unsaid())
             .unwrap();
         assert_eq!(value, ScalarValue::Int16(Some(7)));
         let failure = parameter
-            .read(1, Some(Bytes::from_static(&[7])), true, Client::UNSAID)
+            .read(1, Some(Bytes::from_static(&[7])), true, Client::unsaid())
             .unwrap_err();
         assert_eq!(failure.code(), "22P03");
     }

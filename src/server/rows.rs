@@ -21,6 +21,7 @@ use crate::engine::with_postgres_texts;
 use crate::error::{Error, Fault, Result};
 use crate::postgres::encoding::{Encoding, UTF8};
 use crate::postgres::names_of_objects::Names;
+use crate::postgres::style::Style;
 use crate::postgres::{names, origins, types};
 
 /// How many rows are encoded before they are sent; as many as DataFusion puts into a batch.
@@ -38,6 +39,8 @@ pub struct Rows {
     sql: Arc<str>,
     /// What OIDs stand for.
     names: Arc<dyn Names>,
+    /// How values are written in text.
+    style: Style,
     /// The client's encoding of text.
     encoding: &'static Encoding,
 }
@@ -52,6 +55,7 @@ impl Rows {
         formats: &[i16],
         sql: Arc<str>,
         names: Arc<dyn Names>,
+        style: Style,
     ) -> Result<Self, Failure> {
         let fields = Arc::new(fields(&stream.schema(), formats)?);
         let encoded = |field: &FieldInfo| match field.format() {
@@ -72,6 +76,7 @@ impl Rows {
             batch: None,
             sql,
             names,
+            style,
             encoding: UTF8,
         })
     }
@@ -104,7 +109,12 @@ impl Rows {
             self.batch = Some(batch.slice(count, batch.num_rows() - count));
         }
         let is_text = |at: usize| self.fields[at].format() == FieldFormat::Text;
-        let texts = with_postgres_texts(&batch.slice(0, count), self.names.as_ref(), is_text)?;
+        let texts = with_postgres_texts(
+            &batch.slice(0, count),
+            self.names.as_ref(),
+            self.style,
+            is_text,
+        )?;
         let mut rows: Vec<DataRow> = encode_recordbatch(Arc::clone(&self.encoded), texts)
             .collect::<Result<_, _>>()
             .map_err(|error| encoding_error(&error))?;
@@ -295,6 +305,7 @@ mod tests {
             &[],
             "".into(),
             Arc::new(crate::postgres::names_of_objects::NoNames),
+            Style::default(),
         )
         .unwrap();
         let mut counts = Vec::new();

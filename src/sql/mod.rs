@@ -18,6 +18,7 @@ mod postgres;
 mod renamed;
 mod role;
 mod sequence;
+mod splice;
 mod unsupported;
 mod versions;
 mod words;
@@ -51,6 +52,7 @@ pub use postgres::{Annotation, Commented, CursorOptions, ExplainOptions, Mainten
 pub use renamed::{Relation, renamed};
 pub use role::{NamedRole, Password, RoleOptions, RoleStatement};
 pub use sequence::{IdentityChange, SequenceOptions, SequenceStatement};
+pub use splice::{Piece, splice};
 pub use versions::TABLE_AT;
 
 /// One statement of a text.

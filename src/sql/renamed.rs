@@ -1,13 +1,13 @@
 //! A statement that was kept, with another name for a relation that it reads.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, TableFactor, Visit, Visitor};
-use datafusion::sql::sqlparser::tokenizer::Location;
 use datafusion_funnel::definition::text::{folded, identifier};
 
-use super::{StatementKind, parse};
+use super::{Piece, StatementKind, parse, splice};
 use crate::engine::DEFAULT_SCHEMA;
 use crate::error::Result;
 use crate::postgres::rewrite::own_names;
@@ -28,54 +28,23 @@ pub fn renamed(text: &str, from: &Relation, to: &Relation) -> Result<String> {
         {
             let mut find = Find {
                 from,
-                own: own_names(&statement).into_iter().collect(),
+                to: format!("{}.{}", identifier(&to.0), identifier(&to.1)),
+                own: own_names(&statement),
                 places: Vec::new(),
             };
             let _ = statement.visit(&mut find);
             places.extend(find.places);
         }
     }
-    places.sort_by_key(|place| (place.start.line, place.start.column));
-    let name = format!("{}.{}", identifier(&to.0), identifier(&to.1));
-    let mut result = String::with_capacity(text.len());
-    let mut places = places.into_iter().peekable();
-    let (mut line, mut column) = (1, 1);
-    let mut inside: Option<Place> = None;
-    for character in text.chars() {
-        let here = |at: &Location| (at.line, at.column) == (line, column);
-        inside = inside.filter(|place| !here(&place.end));
-        if let Some(place) = places.next_if(|place| here(&place.start)) {
-            result.push_str(&name);
-            if !place.has_alias {
-                result.push_str(" AS ");
-                result.push_str(&identifier(&from.1));
-            }
-            inside = Some(place);
-        }
-        if inside.is_none() {
-            result.push(character);
-        }
-        match character {
-            '\n' => (line, column) = (line + 1, 1),
-            _ => column += 1,
-        }
-    }
-    Ok(result)
-}
-
-/// Where a relation is named.
-struct Place {
-    start: Location,
-    /// The place behind it.
-    end: Location,
-    has_alias: bool,
+    Ok(splice(text, places))
 }
 
 struct Find<'a> {
     from: &'a Relation,
+    to: String,
     /// Names that mean something else in the statement.
-    own: Vec<String>,
-    places: Vec<Place>,
+    own: HashSet<String>,
+    places: Vec<Piece>,
 }
 
 impl Find<'_> {
@@ -109,10 +78,14 @@ impl Visitor for Find<'_> {
             && let (Some(ObjectNamePart::Identifier(first)), Some(ObjectNamePart::Identifier(last))) =
                 (name.0.first(), name.0.last())
         {
-            self.places.push(Place {
+            let text = match alias {
+                Some(_) => self.to.clone(),
+                None => format!("{} AS {}", self.to, identifier(&self.from.1)),
+            };
+            self.places.push(Piece {
                 start: first.span.start,
                 end: last.span.end,
-                has_alias: alias.is_some(),
+                text,
             });
         }
         ControlFlow::Continue(())

@@ -73,6 +73,13 @@ pub fn check(parser: &mut Parser) -> Result<Option<StatementKind>> {
         ["do", ..] => {
             return unsupported("DO", "Send the statements themselves.");
         }
+        ["show", "create", kind @ ("table" | "view"), ..] => {
+            let hint = match *kind {
+                "table" => "Ask information_schema.columns, or \\d in psql.",
+                _ => "Ask pg_get_viewdef('name'::regclass), or \\sv in psql.",
+            };
+            return unsupported(&format!("SHOW CREATE {}", kind.to_uppercase()), hint);
+        }
         ["security", "label", ..] => {
             return unsupported("SECURITY LABEL", "Grant, or create a policy or mask.");
         }

@@ -16,6 +16,7 @@ use super::version::DataFile;
 use super::{Table, failed};
 use crate::error::{ChangeFault, Error, Fault, Result};
 use crate::postgres::names_of_objects::NoNames;
+use crate::postgres::style::Style;
 use crate::postgres::text;
 use crate::storage::Place;
 
@@ -197,7 +198,7 @@ pub fn texts(schema: &SchemaRef, rows: &RecordBatch, row: usize) -> Vec<String> 
     let columns = rows.columns().iter().zip(schema.fields());
     let texts = columns.map(|(column, field)| {
         let value = column.slice(row, 1);
-        let text = text::texts(&value, field, &NoNames).ok();
+        let text = text::texts(&value, field, &NoNames, Style::default()).ok();
         let text = text.filter(|text| text.is_valid(0));
         text.map_or_else(|| "null".to_owned(), |text| text.value(0).to_owned())
     });

@@ -240,6 +240,7 @@ fn converted(column: &ArrayRef, field: &Field) -> Result<ArrayRef, DataFusionErr
                 column,
                 field,
                 &crate::postgres::names_of_objects::NoNames,
+                crate::postgres::style::Style::default(),
             )?;
             Ok(Arc::new(texts))
         }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProviderList, TableProvider};
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Constraint, Constraints};
-use datafusion::logical_expr::{LogicalPlan, TableType};
+use datafusion::common::{Constraint, Constraints, TableReference};
+use datafusion::logical_expr::TableType;
 use futures::FutureExt;
 
 use super::super::annotations::{Annotations, ForeignKey, RelationNotes};
 use super::super::guard::unguarded;
 use super::super::materialized::MaterializedView;
+use super::super::views::{Depth, read_by};
 use super::dictionary::{RELATIONS, SCHEMAS};
 use crate::engine::{DATABASE, DEFAULT_SCHEMA};
 use crate::federation::{ForeignTable, Place};
@@ -56,7 +56,7 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// What a view was defined as.
     pub definition: Option<String>,
-    /// The relations that a view reads, by their OIDs. A query in its `FROM` may be called as another relation is.
+    /// The relations that a view reads, by their OIDs.
     pub reads: Vec<i32>,
     /// Its keys.
     pub keys: Vec<Key>,
@@ -349,7 +349,16 @@ fn relation(
         columns,
         definition,
         reads: match kind {
-            "v" => reads(origin.as_ref()),
+            "v" => {
+                let reads = read_by(origin.as_ref(), Depth::Named);
+                let oid = |name: &TableReference| {
+                    relation_oid(name.schema().unwrap_or(DEFAULT_SCHEMA), name.table())
+                };
+                let mut reads: Vec<i32> = reads.iter().map(oid).collect();
+                reads.sort_unstable();
+                reads.dedup();
+                reads
+            }
             _ => Vec::new(),
         },
         keys,
@@ -357,32 +366,6 @@ fn relation(
         foreign_keys: notes.foreign_keys.clone(),
         notes,
     }
-}
-
-/// The relations that a view's query names.
-fn reads(view: &dyn TableProvider) -> Vec<i32> {
-    let mut reads = Vec::new();
-    let Some(plan) = view.get_logical_plan() else {
-        return reads;
-    };
-    // Nothing in it fails.
-    let _ = plan.apply_with_subqueries(|node| {
-        let (name, is_view) = match node {
-            LogicalPlan::TableScan(scan) => (&scan.table_name, false),
-            // The query of a view stands in the place of its name.
-            LogicalPlan::SubqueryAlias(alias) => (&alias.alias, alias.alias.schema().is_some()),
-            _ => return Ok(TreeNodeRecursion::Continue),
-        };
-        let oid = relation_oid(name.schema().unwrap_or(DEFAULT_SCHEMA), name.table());
-        if !reads.contains(&oid) {
-            reads.push(oid);
-        }
-        Ok(match is_view {
-            true => TreeNodeRecursion::Jump,
-            false => TreeNodeRecursion::Continue,
-        })
-    });
-    reads
 }
 
 /// What stands behind the first AS.

@@ -9,26 +9,29 @@ use datafusion::arrow::datatypes::SchemaRef;
 use crate::cli::exit::Failure;
 use crate::engine::named_text_rows;
 use crate::postgres::names_of_objects::Names;
+use crate::postgres::style::Style;
 
 /// Writes one result, batch by batch.
 pub struct Writer {
     schema: SchemaRef,
     has_header: bool,
     names: Arc<dyn Names>,
+    style: Style,
 }
 
 impl Writer {
-    pub fn new(schema: &SchemaRef, names: Arc<dyn Names>) -> Self {
+    pub fn new(schema: &SchemaRef, names: Arc<dyn Names>, style: Style) -> Self {
         Self {
             schema: SchemaRef::clone(schema),
             has_header: false,
             names,
+            style,
         }
     }
 
     pub fn write(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
         self.header(out)?;
-        for row in named_text_rows(batch, self.names.as_ref())? {
+        for row in named_text_rows(batch, self.names.as_ref(), self.style)? {
             write_record(
                 row.iter().map(|value| value.as_deref().unwrap_or_default()),
                 out,

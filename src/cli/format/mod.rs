@@ -15,6 +15,7 @@ use futures::StreamExt;
 use super::exit::Failure;
 use crate::error::Error;
 use crate::postgres::names_of_objects::Names;
+use crate::postgres::style::Style;
 
 pub use width::{character_width, text_width};
 
@@ -30,7 +31,7 @@ pub enum Format {
     Json,
 }
 
-/// Writes the rows of a statement's result, OIDs by their `names`. CSV and JSON are written while rows are computed; a table
+/// Writes the rows of a statement's result, OIDs by their `names` and values in a style. CSV and JSON are written while rows are computed; a table
 /// needs its widest cell first.
 ///
 /// # Errors
@@ -40,11 +41,12 @@ pub async fn write_rows(
     mut rows: SendableRecordBatchStream,
     sql: &str,
     names: &Arc<dyn Names>,
+    style: Style,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
     let schema = rows.schema();
-    let mut table = table::Table::new(&schema, Arc::clone(names));
-    let mut csv = csv::Writer::new(&schema, Arc::clone(names));
+    let mut table = table::Table::new(&schema, Arc::clone(names), style);
+    let mut csv = csv::Writer::new(&schema, Arc::clone(names), style);
     let mut json = json::Writer::new(&schema);
     while let Some(batch) = rows.next().await {
         let batch = batch.map_err(|error| Error::from_engine(&error, sql))?;

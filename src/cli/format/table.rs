@@ -12,12 +12,14 @@ use super::width::{character_width, text_width};
 use crate::engine::named_text_rows;
 use crate::error::Result;
 use crate::postgres::names_of_objects::Names;
+use crate::postgres::style::Style;
 
 /// A result that is gathered until its widest cells are known.
 pub struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
     names: Arc<dyn Names>,
+    style: Style,
 }
 
 struct Column {
@@ -31,7 +33,7 @@ struct Column {
 struct Cell(Vec<(String, usize)>);
 
 impl Table {
-    pub fn new(schema: &SchemaRef, names: Arc<dyn Names>) -> Self {
+    pub fn new(schema: &SchemaRef, names: Arc<dyn Names>, style: Style) -> Self {
         let columns = schema
             .fields()
             .iter()
@@ -49,11 +51,12 @@ impl Table {
             columns,
             rows: Vec::new(),
             names,
+            style,
         }
     }
 
     pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        for row in named_text_rows(batch, self.names.as_ref())? {
+        for row in named_text_rows(batch, self.names.as_ref(), self.style)? {
             let cells: Vec<Cell> = row
                 .iter()
                 .map(|value| Cell::new(value.as_deref().unwrap_or_default()))
@@ -205,7 +208,7 @@ mod tests {
     fn written(columns: Vec<(&str, ArrayRef)>) -> String {
         let columns = columns.into_iter().map(|(name, array)| (name, array, true));
         let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
-        let mut table = Table::new(&batch.schema(), Arc::new(NoNames));
+        let mut table = Table::new(&batch.schema(), Arc::new(NoNames), Style::default());
         table.add(&batch).unwrap();
         let mut out = Vec::new();
         table.write(&mut out).unwrap();

@@ -12,6 +12,7 @@ use datafusion::arrow::datatypes::{
 
 use crate::engine::tables::read_texts;
 use crate::error::{ChangeFault, Error, Result};
+use crate::postgres::style::Locale;
 use crate::postgres::types;
 
 /// A value that its column can't have.
@@ -46,15 +47,15 @@ impl BadValue {
 pub fn converted(
     texts: &[StringArray],
     fields: &[Field],
-    zone: &str,
+    locale: &Locale,
 ) -> std::result::Result<Vec<ArrayRef>, BadValue> {
     let mut arrays = Vec::with_capacity(texts.len());
     let mut first: Option<BadValue> = None;
     for (at, (column, field)) in texts.iter().zip(fields).enumerate() {
-        match column_of(column, field, zone) {
+        match column_of(column, field, locale) {
             Ok(array) => arrays.push(array),
             Err(error) => {
-                let (row, error) = bad_row(column, field, zone).unwrap_or((0, error));
+                let (row, error) = bad_row(column, field, locale).unwrap_or((0, error));
                 if first.as_ref().is_none_or(|first| row < first.row) {
                     first = Some(BadValue {
                         row,
@@ -71,29 +72,29 @@ pub fn converted(
     }
 }
 
-fn column_of(texts: &StringArray, field: &Field, zone: &str) -> Result<ArrayRef> {
-    match plain(texts, field, zone) {
+fn column_of(texts: &StringArray, field: &Field, locale: &Locale) -> Result<ArrayRef> {
+    match plain(texts, field, locale) {
         Some(array) => Ok(array),
-        None => read_texts(texts, field, zone),
+        None => read_texts(texts, field, locale),
     }
 }
 
 /// The first value that can't be read: half of the rows have it, and half of those.
-fn bad_row(texts: &StringArray, field: &Field, zone: &str) -> Option<(usize, Error)> {
+fn bad_row(texts: &StringArray, field: &Field, locale: &Locale) -> Option<(usize, Error)> {
     let (mut start, mut end) = (0, texts.len());
     while end - start > 1 {
         let middle = start + (end - start) / 2;
-        match column_of(&texts.slice(start, middle - start), field, zone) {
+        match column_of(&texts.slice(start, middle - start), field, locale) {
             Ok(_) => start = middle,
             Err(_) => end = middle,
         }
     }
-    let error = column_of(&texts.slice(start, 1), field, zone).err()?;
+    let error = column_of(&texts.slice(start, 1), field, locale).err()?;
     Some((start, error))
 }
 
 /// Values that are written plainly; nothing where one of them isn't.
-fn plain(texts: &StringArray, field: &Field, zone: &str) -> Option<ArrayRef> {
+fn plain(texts: &StringArray, field: &Field, locale: &Locale) -> Option<ArrayRef> {
     match (field.data_type(), types::type_of(field).as_str()) {
         (DataType::Int16, "int2") => integers::<Int16Type>(texts),
         (DataType::Int32, "int4") => integers::<Int32Type>(texts),
@@ -135,7 +136,7 @@ fn plain(texts: &StringArray, field: &Field, zone: &str) -> Option<ArrayRef> {
             )?)))
         }
         (DataType::Timestamp(TimeUnit::Microsecond, Some(_)), "timestamptz") => {
-            let utc = zone.eq_ignore_ascii_case("utc");
+            let utc = locale.zone.eq_ignore_ascii_case("utc");
             let read = |text: &str| match utc {
                 true => timestamp(text, true).or_else(|| timestamp(text, false)),
                 false => timestamp(text, true),
@@ -313,8 +314,9 @@ mod tests {
 
     fn check(field: &Field, texts: &[&str]) {
         let array = StringArray::from(texts.to_vec());
-        let quick = plain(&array, field, "UTC").unwrap_or_else(|| unreachable!("{field}"));
-        let cast = read_texts(&array, field, "UTC").unwrap();
+        let quick =
+            plain(&array, field, &Locale::default()).unwrap_or_else(|| unreachable!("{field}"));
+        let cast = read_texts(&array, field, &Locale::default()).unwrap();
         assert_eq!(quick.as_ref(), cast.as_ref(), "{field}");
     }
 
@@ -332,7 +334,7 @@ mod tests {
         ] {
             let array = StringArray::from(vec![text]);
             assert!(
-                plain(&array, &types::field("x", kind), "UTC").is_none(),
+                plain(&array, &types::field("x", kind), &Locale::default()).is_none(),
                 "{kind} {text}"
             );
         }
@@ -354,7 +356,10 @@ mod tests {
             " 1",
         ] {
             let array = StringArray::from(vec![text]);
-            assert!(plain(&array, &field, "UTC").is_none(), "{text}");
+            assert!(
+                plain(&array, &field, &Locale::default()).is_none(),
+                "{text}"
+            );
         }
     }
 
@@ -366,7 +371,7 @@ mod tests {
         bad[900] = "y".to_owned();
         let fields = [types::field("a", "int4"), types::field("b", "int4")];
         let texts = [StringArray::from(good), StringArray::from(bad)];
-        let found = converted(&texts, &fields, "UTC").unwrap_err();
+        let found = converted(&texts, &fields, &Locale::default()).unwrap_err();
         assert_eq!((found.row, found.column), (700, 1));
         assert_eq!(found.error.code(), "22P02");
     }

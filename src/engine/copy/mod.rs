@@ -31,6 +31,7 @@ use super::tables::{Local, Target, default_of, durable_table, named, parts, quer
 use crate::catalog::access::Privilege;
 use crate::catalog::{GuardedTable, plan_expression};
 use crate::error::{ChangeFault, Error, Fault, Result};
+use crate::postgres::style::Locale;
 use crate::sql::{Copied, Copy, CopyFormat, CopyOptions, Statement};
 use crate::tables::{ColumnDefinition, NewRows, Writer, converted};
 use binary::BinaryReader;
@@ -91,7 +92,7 @@ struct Plan {
     places: Vec<usize>,
     options: CopyOptions,
     condition: Option<Arc<dyn PhysicalExpr>>,
-    zone: String,
+    locale: Locale,
     /// What others see of it.
     shown: Arc<CopyProgress>,
 }
@@ -190,7 +191,7 @@ impl Session {
             places,
             options: copy.options.clone(),
             condition,
-            zone: self.zone(),
+            locale: self.locale(),
             destination,
             shown: Arc::clone(&running.progress),
         };
@@ -421,7 +422,7 @@ impl Plan {
             mut lines,
         } = rows;
         loop {
-            let bad = match columns::converted(&texts, &fields, &self.zone) {
+            let bad = match columns::converted(&texts, &fields, &self.locale) {
                 Ok(columns) => return Ok((columns, lines, defaults)),
                 Err(bad) => bad,
             };

@@ -1,10 +1,7 @@
 //! The views over a relation: a view is a query over the relations as they were, which it doesn't survive when they go.
 
-use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::TableType;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast::{self, ObjectType};
 use datafusion_funnel::definition::text::identifier;
@@ -13,7 +10,7 @@ use futures::FutureExt;
 
 use super::parts;
 use crate::catalog::roles::OWNER;
-use crate::catalog::{FUNNEL_SCHEMA, is_system_schema, relation_key};
+use crate::catalog::{Depth, FUNNEL_SCHEMA, is_system_schema, read_by, relation_key};
 use crate::engine::session::Session;
 use crate::engine::{DATABASE, DEFAULT_SCHEMA};
 use crate::error::{ChangeFault, Result};
@@ -41,7 +38,12 @@ impl Session {
                 let Some(Ok(Some(table))) = found else {
                     continue;
                 };
-                if reads(table.as_ref(), schema, name) {
+                let reads = |read: &TableReference| {
+                    read.table() == name && read.schema().unwrap_or(DEFAULT_SCHEMA) == schema
+                };
+                if table.table_type() == TableType::View
+                    && read_by(table.as_ref(), Depth::Through).iter().any(reads)
+                {
                     views.push((schema_name.clone(), relation));
                 }
             }
@@ -147,33 +149,4 @@ fn shown(schema: &str, name: &str) -> String {
         DEFAULT_SCHEMA => name.to_owned(),
         _ => format!("{schema}.{name}"),
     }
-}
-
-/// Whether a relation is a view that reads another.
-fn reads(view: &dyn TableProvider, schema: &str, name: &str) -> bool {
-    if view.table_type() != TableType::View {
-        return false;
-    }
-    let Some(plan) = view.get_logical_plan() else {
-        return false;
-    };
-    let mut reads = false;
-    // Nothing in it fails.
-    let _ = plan.apply_with_subqueries(|node| {
-        reads |= match node {
-            LogicalPlan::TableScan(scan) => is_of(&scan.table_name, schema, name),
-            // A view's query stands in the place of its name.
-            LogicalPlan::SubqueryAlias(alias) => is_of(&alias.alias, schema, name),
-            _ => false,
-        };
-        Ok(match reads {
-            true => TreeNodeRecursion::Stop,
-            false => TreeNodeRecursion::Continue,
-        })
-    });
-    reads
-}
-
-fn is_of(reference: &TableReference, schema: &str, name: &str) -> bool {
-    reference.table() == name && reference.schema().unwrap_or(DEFAULT_SCHEMA) == schema
 }

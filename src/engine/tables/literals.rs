@@ -13,6 +13,7 @@ use crate::engine::parameters;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::postgres::casts::from_texts;
+use crate::postgres::style::Locale;
 use crate::postgres::types;
 
 /// A value that is written out.
@@ -84,7 +85,7 @@ impl Session {
         values: &ast::Values,
         bound: &[ScalarValue],
     ) -> Result<Option<RecordBatch>> {
-        let zone = self.zone();
+        let locale = self.locale();
         let count = values.rows.len();
         let mut columns: Vec<Vec<Cell>> =
             places.iter().map(|_| Vec::with_capacity(count)).collect();
@@ -114,7 +115,7 @@ impl Session {
                 arrays.push(new_null_array(field.data_type(), count));
                 continue;
             }
-            match array(target, at, field, cells, &zone)? {
+            match array(target, at, field, cells, &locale)? {
                 Some(array) => arrays.push(array),
                 None => return Ok(None),
             }
@@ -134,7 +135,7 @@ impl Session {
                     *cell = Cell::Text(number.to_string());
                 }
             }
-            match array(target, at, &fields[at], cells, &zone)? {
+            match array(target, at, &fields[at], cells, &locale)? {
                 Some(array) => arrays[at] = array,
                 None => return Ok(None),
             }
@@ -148,7 +149,7 @@ fn array(
     at: usize,
     field: &Field,
     cells: Vec<Cell>,
-    zone: &str,
+    locale: &Locale,
 ) -> Result<Option<ArrayRef>> {
     let integer = field.data_type().is_integer();
     let mut texts: Vec<Option<String>> = Vec::with_capacity(cells.len());
@@ -181,7 +182,7 @@ fn array(
     match (has_texts, has_bound) {
         (true, true) => Ok(None),
         (false, true) => Ok(Some(ScalarValue::iter_to_array(bound)?)),
-        _ => read(&texts, field, zone).map(Some),
+        _ => read(&texts, field, locale).map(Some),
     }
 }
 
@@ -197,22 +198,22 @@ fn fitting(value: ScalarValue, kind: &DataType) -> Option<ScalarValue> {
 }
 
 /// Texts as values of a column.
-fn read(texts: &[Option<String>], field: &Field, zone: &str) -> Result<ArrayRef> {
+fn read(texts: &[Option<String>], field: &Field, locale: &Locale) -> Result<ArrayRef> {
     let texts: StringArray = texts.iter().map(Option::as_deref).collect();
-    read_texts(&texts, field, zone)
+    read_texts(&texts, field, locale)
 }
 
 /// Texts as values of a column, as they are assigned to it.
 ///
 /// # Errors
 /// 22P02 and its kin, 22001 for a text that is too long.
-pub fn read_texts(texts: &StringArray, field: &Field, zone: &str) -> Result<ArrayRef> {
+pub fn read_texts(texts: &StringArray, field: &Field, locale: &Locale) -> Result<ArrayRef> {
     let kind = types::type_of(field);
     if kind == "text" || kind == "varchar" || kind == "bpchar" {
         let texts: ArrayRef = Arc::new(texts.clone());
         return fitted(&texts, field);
     }
-    from_texts(texts, field, zone).map_err(Error::from)
+    from_texts(texts, field, locale).map_err(Error::from)
 }
 
 /// A default that is written out; nothing for one that has to be computed.

@@ -200,7 +200,7 @@ impl Session {
             Moment::At => {
                 let field = types::field("at", "timestamptz");
                 let texts = StringArray::from(vec![text]);
-                let read = read_texts(&texts, &field, &self.zone())?;
+                let read = read_texts(&texts, &field, &self.locale())?;
                 let at = read.as_primitive::<TimestampMicrosecondType>();
                 let at = at.is_valid(0).then(|| at.value(0));
                 let at = at.and_then(DateTime::<Utc>::from_timestamp_micros);

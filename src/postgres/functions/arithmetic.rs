@@ -32,6 +32,7 @@ use super::json_changes::without;
 use crate::error::Fault;
 use crate::postgres::function::{Result, fault};
 use crate::postgres::names_of_objects::NoNames;
+use crate::postgres::style::Style;
 use crate::postgres::{datetime, text, types};
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
@@ -201,7 +202,7 @@ fn number(values: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
     let numbers = cast(values, kind)?;
     if class(values.data_type()) == Class::Text && numbers.null_count() > values.null_count() {
         let field = Field::new("", values.data_type().clone(), true);
-        let texts = text::texts(values, &field, &NoNames)?;
+        let texts = text::texts(values, &field, &NoNames, Style::default())?;
         let bad = (0..texts.len()).find(|row| texts.is_valid(*row) && numbers.is_null(*row));
         let name = types::sql_name(&types::natural(kind).unwrap_or_default(), -1);
         let text = bad.map_or("", |row| texts.value(row));
@@ -502,7 +503,10 @@ impl Arithmetic {
                 let (Some(moment), Some(by)) = (moment, by) else {
                     return Ok(None);
                 };
-                let by = if negative { negated(by) } else { by };
+                let by = match negative {
+                    true => minus(&IntervalMonthDayNano::ZERO, &by)?,
+                    false => by,
+                };
                 match datetime::add_in_zone(moment, &by, days_of)? {
                     Some(moment) => Ok(Some(moment)),
                     None => fault(Fault::DatetimeOverflow, "timestamp out of range"),
@@ -536,17 +540,15 @@ impl Arithmetic {
 
     fn intervals(&self, left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
         let negative = self.op == Operator::Minus;
-        let add = |(a, b): (Option<IntervalMonthDayNano>, Option<IntervalMonthDayNano>)| {
-            let (a, b) = (a?, if negative { negated(b?) } else { b? });
-            Some(IntervalMonthDayNano::new(
-                a.months + b.months,
-                a.days + b.days,
-                a.nanoseconds + b.nanoseconds,
-            ))
-        };
         let (left, right) = (intervals_of(left)?, intervals_of(right)?);
-        let sums = left.iter().zip(right.iter()).map(add);
-        Ok(Arc::new(sums.collect::<IntervalMonthDayNanoArray>()))
+        let sums = left.iter().zip(right.iter()).map(|values| match values {
+            (Some(a), Some(b)) if negative => minus(&a, &b).map(Some),
+            (Some(a), Some(b)) => plus(&a, &b).map(Some),
+            _ => Ok(None),
+        });
+        Ok(Arc::new(
+            sums.collect::<Result<IntervalMonthDayNanoArray>>()?,
+        ))
     }
 
     /// An interval times or through a number: parts of a month become days, parts of a day hours.
@@ -595,15 +597,42 @@ pub fn times(interval: &IntervalMonthDayNano, factor: f64) -> IntervalMonthDayNa
     )
 }
 
-fn negated(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
-    IntervalMonthDayNano::new(-interval.months, -interval.days, -interval.nanoseconds)
+/// Two intervals together.
+pub fn plus(a: &IntervalMonthDayNano, b: &IntervalMonthDayNano) -> Result<IntervalMonthDayNano> {
+    in_range(
+        a.months.checked_add(b.months),
+        a.days.checked_add(b.days),
+        a.nanoseconds.checked_add(b.nanoseconds),
+    )
+}
+
+/// How much longer an interval is.
+pub fn minus(a: &IntervalMonthDayNano, b: &IntervalMonthDayNano) -> Result<IntervalMonthDayNano> {
+    in_range(
+        a.months.checked_sub(b.months),
+        a.days.checked_sub(b.days),
+        a.nanoseconds.checked_sub(b.nanoseconds),
+    )
+}
+
+fn in_range(
+    months: Option<i32>,
+    days: Option<i32>,
+    nanoseconds: Option<i64>,
+) -> Result<IntervalMonthDayNano> {
+    match (months, days, nanoseconds) {
+        (Some(months), Some(days), Some(nanoseconds)) => {
+            Ok(IntervalMonthDayNano::new(months, days, nanoseconds))
+        }
+        _ => fault(Fault::DatetimeOverflow, "interval out of range"),
+    }
 }
 
 fn intervals_of(values: &ArrayRef) -> Result<IntervalMonthDayNanoArray> {
     match class(values.data_type()) {
         Class::Text => {
             let texts = cast(values, &DataType::Utf8)?;
-            let read = datetime::intervals(texts.as_string::<i32>())?;
+            let read = datetime::intervals(texts.as_string::<i32>(), Style::default())?;
             Ok(read.as_primitive::<IntervalMonthDayNanoType>().clone())
         }
         Class::Time => {

@@ -15,9 +15,10 @@ use datafusion::logical_expr::ScalarUDF;
 
 use super::texts::{like, regex};
 use crate::error::Fault;
-use crate::postgres::casts::array_elements;
+use crate::postgres::casts::{self, array_elements};
 use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::names_of_objects::NoNames;
+use crate::postgres::style::Style;
 use crate::postgres::{datetime, text, types};
 
 /// All of them.
@@ -333,7 +334,7 @@ fn compare(operator: &str, value: &ArrayRef, elements: &ArrayRef) -> Result<Bool
 
 fn plain_texts(values: &ArrayRef) -> Result<StringArray> {
     let field = Field::new("", values.data_type().clone(), true);
-    text::texts(values, &field, &NoNames)
+    text::texts(values, &field, &NoNames, Style::default())
 }
 
 /// Both as one type: a text is read as the other's.
@@ -575,7 +576,7 @@ fn to_string(call: &Call) -> Result<ArrayRef> {
         ),
         None => Field::new("", lists.values().data_type().clone(), true),
     };
-    let elements = text::texts(lists.values(), &item, &NoNames)?;
+    let elements = text::texts(lists.values(), &item, &NoNames, call.style())?;
     let (separators, nulls) = (call.texts(1)?, call.texts(2)?);
     let join = |row: usize| {
         if lists.is_null(row) || separators.is_null(row) {
@@ -699,34 +700,14 @@ fn series(call: &Call) -> Result<ArrayRef> {
 
 /// An end of a series of times. What says no zone is of the session's.
 fn end(call: &Call, at: usize, element: &DataType) -> Result<TimestampMicrosecondArray> {
-    let values = &call.arrays[at];
-    let is_instant = matches!(element, DataType::Timestamp(_, Some(_)));
-    let ends = match values.data_type() {
-        kind if kind.is_string() => {
-            let texts = call.texts(at)?;
-            match is_instant {
-                true => datetime::instants(&texts, call.zone())?,
-                false => datetime::timestamps(&texts, call.zone())?,
-            }
-        }
-        DataType::Date32 | DataType::Timestamp(_, None) if is_instant => {
-            types::in_zone(&local_times(values, call.zone())?, types::UTC)?
-        }
-        _ => cast(values, element)?,
+    let kind = match element {
+        DataType::Timestamp(_, Some(_)) => "timestamptz",
+        _ => "timestamp",
     };
+    let target = types::field("", kind);
+    let ends = casts::from_values(&call.arrays[at], &call.fields[at], &target, &call.locale())?;
     let ends = cast(&ends, element)?;
     Ok(ends.as_primitive::<TimestampMicrosecondType>().clone())
-}
-
-/// Local times as instants of a time zone.
-fn local_times(values: &ArrayRef, zone: &str) -> Result<ArrayRef> {
-    let local = cast(values, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
-    let local = local.as_primitive::<TimestampMicrosecondType>();
-    let instants = local
-        .iter()
-        .map(|local| local.map(|local| datetime::utc_us(local, zone)).transpose());
-    let instants = instants.collect::<Result<TimestampMicrosecondArray>>()?;
-    Ok(Arc::new(instants.with_timezone(types::UTC)))
 }
 
 fn moments(call: &Call, element: &DataType) -> Result<ArrayRef> {
@@ -735,7 +716,7 @@ fn moments(call: &Call, element: &DataType) -> Result<ArrayRef> {
     let days_of = (is_instant && call.zone() != types::UTC).then(|| call.zone());
     let steps = match call.arrays.get(2) {
         Some(steps) if *steps.data_type() == DataType::Utf8 => {
-            datetime::intervals(steps.as_string::<i32>())?
+            datetime::intervals(steps.as_string::<i32>(), call.style())?
         }
         Some(steps) => cast(
             steps,

@@ -102,7 +102,7 @@ fn moments(call: &Call) -> Result<ArrayRef> {
                     .with_timezone("UTC"),
             )
         }
-        _ => datetime::instants(&call.texts(1)?, call.zone())?,
+        _ => datetime::instants(&call.texts(1)?, &call.locale())?,
     })
 }
 

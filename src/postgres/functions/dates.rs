@@ -1,8 +1,9 @@
 //! Dates and times: parts of them, ages, zones, templates.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike, Utc};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
     IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
@@ -19,6 +20,7 @@ use datafusion::logical_expr::ScalarUDF;
 use super::to_char::{moment_of, moment_text, number_text};
 use crate::error::Fault;
 use crate::postgres::function::{Call, Result, Returns, fault, function};
+use crate::postgres::zones::{self, Zone};
 use crate::postgres::{datetime, types};
 
 const DAY_US: i64 = 86_400_000_000;
@@ -123,7 +125,7 @@ pub fn interval_length() -> ScalarUDF {
 fn interval_values(call: &Call) -> Result<ArrayRef> {
     match call.arrays[0].data_type() {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
-            datetime::intervals(&call.texts(0)?)
+            datetime::intervals(&call.texts(0)?, call.style())
         }
         _ => Ok(Arc::clone(&call.arrays[0])),
     }
@@ -149,16 +151,10 @@ fn locals(call: &Call, at: usize) -> Result<Vec<Option<Local>>> {
                 values,
                 &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             )?;
-            let zone = call.zone();
-            let Some(tz) = datetime::zone_of(zone) else {
-                return fault(
-                    Fault::InvalidArgument,
-                    format!("time zone \"{zone}\" not recognized"),
-                );
-            };
+            let zone = Zone::new(call.zone())?;
             let local = |us: i64| {
                 let utc = DateTime::<Utc>::from_timestamp_micros(us)?.naive_utc();
-                let offset = tz.offset_from_utc_datetime(&utc).fix().local_minus_utc();
+                let offset = zone.offset(&utc);
                 Some(Local {
                     us: us + i64::from(offset) * 1_000_000,
                     offset,
@@ -176,7 +172,7 @@ fn locals(call: &Call, at: usize) -> Result<Vec<Option<Local>>> {
                 .collect())
         }
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 | DataType::Null => {
-            let read = datetime::timestamps(&call.texts(at)?, call.zone())?;
+            let read = datetime::timestamps(&call.texts(at)?, &call.locale())?;
             let read = read.as_primitive::<TimestampMicrosecondType>();
             Ok(read
                 .iter()
@@ -208,7 +204,7 @@ fn locals(call: &Call, at: usize) -> Result<Vec<Option<Local>>> {
 
 fn intervals(call: &Call, at: usize) -> Result<IntervalMonthDayNanoArray> {
     let values = match call.arrays[at].data_type() {
-        DataType::Utf8 => datetime::intervals(call.arrays[at].as_string::<i32>())?,
+        DataType::Utf8 => datetime::intervals(call.arrays[at].as_string::<i32>(), call.style())?,
         _ => cast(&call.arrays[at], &INTERVAL)?,
     };
     Ok(values.as_primitive::<IntervalMonthDayNanoType>().clone())
@@ -251,13 +247,21 @@ fn to_char(call: &Call) -> Result<ArrayRef> {
         return Ok(Arc::new((0..call.rows).map(write).collect::<StringArray>()));
     }
     let zone = match kind {
-        DataType::Timestamp(_, Some(_)) => call.zone().to_owned(),
-        _ => String::new(),
+        DataType::Timestamp(_, Some(_)) => Some(Zone::new(call.zone())?),
+        _ => None,
     };
     let locals = locals(call, 0)?;
     let write = |(row, local): (usize, &Option<Local>)| {
         let local = local.as_ref()?;
-        moment_text(local.us, local.offset, &zone, template(row)?)
+        let template = template(row)?;
+        let name = match &zone {
+            Some(zone) if template.contains("TZ") || template.contains("tz") => {
+                let utc = local.us - i64::from(local.offset) * 1_000_000;
+                zone.short_name(&DateTime::<Utc>::from_timestamp_micros(utc)?.naive_utc())
+            }
+            _ => String::new(),
+        };
+        moment_text(local.us, local.offset, &name, template)
     };
     Ok(Arc::new(
         locals
@@ -317,7 +321,7 @@ fn to_timestamp(call: &Call) -> Result<ArrayRef> {
             }
             // DataFusion's own: a text or a time as an instant.
             _ => {
-                let read = datetime::instants(&call.texts(0)?, call.zone())?;
+                let read = datetime::instants(&call.texts(0)?, &call.locale())?;
                 Ok(read.as_primitive::<TimestampMicrosecondType>().clone())
             }
         },
@@ -492,10 +496,10 @@ fn zoned_field(fields: &[FieldRef]) -> Field {
 
 /// An instant's time in a zone, or the instant of a time in it.
 fn timezone(call: &Call) -> Result<ArrayRef> {
-    let zones = call.texts(0)?;
+    let names = call.texts(0)?;
     let to_local = matches!(call.returns.data_type(), DataType::Timestamp(_, None));
     let values = match call.arrays[1].data_type() {
-        DataType::Utf8 => datetime::instants(&call.texts(1)?, call.zone())?,
+        DataType::Utf8 => datetime::instants(&call.texts(1)?, &call.locale())?,
         _ => Arc::clone(&call.arrays[1]),
     };
     let kind = match (values.data_type(), to_local) {
@@ -504,19 +508,22 @@ fn timezone(call: &Call) -> Result<ArrayRef> {
     };
     let moments = cast(&values, &kind)?;
     let moments = moments.as_primitive::<TimestampMicrosecondType>();
+    let by_interval = is_interval(call.arrays[0].data_type());
+    let mut known = HashMap::new();
     let change = |row: usize| -> Result<Option<i64>> {
-        if moments.is_null(row) || zones.is_null(row) {
+        if moments.is_null(row) || names.is_null(row) {
             return Ok(None);
         }
-        let zone = zones.value(row);
-        // The offset of an interval is written as one.
-        let zone = match datetime::zone_of(zone) {
-            Some(_) => zone.to_owned(),
-            None => format!("+{zone}").replace("+-", "-"),
-        };
-        match to_local {
-            true => datetime::local_us(moments.value(row), &zone).map(Some),
-            false => datetime::utc_us(moments.value(row), &zone).map(Some),
+        let name = names.value(row);
+        // The offset of an interval is written as one, to the east.
+        let zone = known.entry(name).or_insert_with(|| match by_interval {
+            true => zones::of_literal(&format!("+{name}").replace("+-", "-")),
+            false => zones::of_function(name),
+        });
+        match (zone, to_local) {
+            (Some(zone), true) => datetime::local_us(moments.value(row), zone).map(Some),
+            (Some(zone), false) => datetime::utc_us(moments.value(row), zone).map(Some),
+            (None, _) => zones::unknown(name),
         }
     };
     let changed = (0..call.rows)
@@ -696,7 +703,7 @@ fn make_moment(call: &Call, zoned: bool) -> Result<ArrayRef> {
         .collect::<Result<Vec<_>>>()?;
     let seconds = cast(&call.arrays[5], &DataType::Float64)?;
     let seconds = seconds.as_primitive::<Float64Type>();
-    let zones = call.texts(6)?;
+    let names = call.texts(6)?;
     let make = |row: usize| -> Result<Option<i64>> {
         if whole.iter().any(|column| column.is_null(row)) || seconds.is_null(row) {
             return Ok(None);
@@ -711,15 +718,11 @@ fn make_moment(call: &Call, zoned: bool) -> Result<ArrayRef> {
         #[allow(clippy::cast_possible_truncation, reason = "seconds are few")]
         let local = start.and_utc().timestamp_micros() + (seconds.value(row) * 1e6).round() as i64;
         match zoned {
-            true => datetime::utc_us(
-                local,
-                if zones.is_valid(row) {
-                    zones.value(row)
-                } else {
-                    call.zone()
-                },
-            )
-            .map(Some),
+            true if names.is_valid(row) => match zones::of_function(names.value(row)) {
+                Some(zone) => datetime::utc_us(local, &zone).map(Some),
+                None => zones::unknown(names.value(row)),
+            },
+            true => datetime::utc_us(local, call.zone()).map(Some),
             false => Ok(Some(local)),
         }
     };

@@ -17,6 +17,7 @@ use crate::postgres::casts::{array_elements, invalid};
 use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::json::{contains, written};
 use crate::postgres::names_of_objects::NoNames;
+use crate::postgres::style::{DateFormat, Style};
 use crate::postgres::{text, types};
 
 /// All of them.
@@ -285,13 +286,18 @@ pub fn concat(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// A row's value as JSON.
-pub(super) fn value_of(values: &ArrayRef, field: &Field, row: usize) -> Result<Value> {
+/// A row's value as JSON; see [`style`].
+pub(super) fn value_of(
+    values: &ArrayRef,
+    field: &Field,
+    row: usize,
+    style: Style,
+) -> Result<Value> {
     if values.is_null(row) || *values.data_type() == DataType::Null {
         return Ok(Value::Null);
     }
     let one = values.slice(row, 1);
-    let texts = |one: &ArrayRef| text::texts(one, field, &NoNames);
+    let texts = |one: &ArrayRef| text::texts(one, field, &NoNames, style);
     Ok(match values.data_type() {
         DataType::Boolean => Value::Bool(one.as_boolean().value(0)),
         kind if kind.is_numeric() => {
@@ -305,7 +311,7 @@ pub(super) fn value_of(values: &ArrayRef, field: &Field, row: usize) -> Result<V
             let items = one.as_list::<i32>().value(0);
             Value::Array(
                 (0..items.len())
-                    .map(|at| value_of(&items, item, at))
+                    .map(|at| value_of(&items, item, at, style))
                     .collect::<Result<_>>()?,
             )
         }
@@ -313,7 +319,7 @@ pub(super) fn value_of(values: &ArrayRef, field: &Field, row: usize) -> Result<V
             let record = one.as_struct();
             let mut map = Map::new();
             for (column, field) in record.columns().iter().zip(fields) {
-                map.insert(field.name().clone(), value_of(column, field, 0)?);
+                map.insert(field.name().clone(), value_of(column, field, 0, style)?);
             }
             Value::Object(map)
         }
@@ -335,12 +341,21 @@ fn iso(text: &str) -> String {
     }
 }
 
+/// How a session's documents have values: as it writes them, but dates to ISO 8601.
+pub(super) fn style(call: &Call) -> Style {
+    Style {
+        dates: DateFormat::Iso,
+        ..call.style()
+    }
+}
+
 fn of_any(call: &Call, binary: bool) -> Result<ArrayRef> {
+    let style = style(call);
     let write = |row: usize| -> Result<Option<String>> {
         match call.arrays[0].is_null(row) {
             true => Ok(None),
             false => Ok(Some(shown(
-                &value_of(&call.arrays[0], &call.fields[0], row)?,
+                &value_of(&call.arrays[0], &call.fields[0], row, style)?,
                 binary,
             ))),
         }
@@ -361,6 +376,7 @@ fn build_object(call: &Call, binary: bool) -> Result<ArrayRef> {
         .step_by(2)
         .map(|at| call.texts(at))
         .collect::<Result<Vec<_>>>()?;
+    let style = style(call);
     let write = |row: usize| -> Result<Option<String>> {
         let mut pairs = Vec::with_capacity(keys.len());
         let mut map = Map::new();
@@ -368,7 +384,12 @@ fn build_object(call: &Call, binary: bool) -> Result<ArrayRef> {
             if key.is_null(row) {
                 return fault(Fault::InvalidArgument, "key must not be null");
             }
-            let value = value_of(&call.arrays[at * 2 + 1], &call.fields[at * 2 + 1], row)?;
+            let value = value_of(
+                &call.arrays[at * 2 + 1],
+                &call.fields[at * 2 + 1],
+                row,
+                style,
+            )?;
             match binary {
                 true => drop(map.insert(key.value(row).to_owned(), value)),
                 // json keeps the order of its keys, and writes a space around the colon.
@@ -386,12 +407,13 @@ fn build_object(call: &Call, binary: bool) -> Result<ArrayRef> {
 }
 
 fn build_array(call: &Call, binary: bool) -> Result<ArrayRef> {
+    let style = style(call);
     let write = |row: usize| -> Result<Option<String>> {
         let items: Vec<Value> = call
             .arrays
             .iter()
             .zip(&call.fields)
-            .map(|(values, field)| value_of(values, field, row))
+            .map(|(values, field)| value_of(values, field, row, style))
             .collect::<Result<_>>()?;
         let texts: Vec<String> = items.iter().map(|item| shown(item, binary)).collect();
         Ok(Some(format!("[{}]", texts.join(", "))))

@@ -6,7 +6,6 @@
 mod arithmetic;
 mod array_agg;
 mod arrays;
-mod average;
 mod chain;
 mod date_trunc;
 mod dates;
@@ -20,6 +19,7 @@ mod records;
 mod sleep;
 mod texts;
 mod to_char;
+mod totals;
 
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ pub use chain::{CHAIN, LINKS};
 pub use dates::interval_length;
 pub use records::{present_row, whole_row};
 pub use texts::regex_of;
+use totals::PgTotal;
 
 /// Functions of DataFusion's whose calls in a statement are ours.
 pub const OVERRIDDEN: [&str; 37] = [
@@ -87,6 +88,7 @@ pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
     functions.push(read_as::read_as());
     functions.extend(records::all());
     functions.push(sleep::pg_sleep());
+    functions.push(totals::addend());
     functions.extend(documents::all());
     functions.extend(numbers::all());
     functions.extend(texts::all());
@@ -102,6 +104,9 @@ pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
         ))));
     }
     if let Some(avg) = aggregates.get("avg") {
-        context.register_udaf(AggregateUDF::from(average::PgAverage::new(Arc::clone(avg))));
+        context.register_udaf(AggregateUDF::from(PgTotal::average(Arc::clone(avg))));
+    }
+    if let Some(sum) = aggregates.get("sum") {
+        context.register_udaf(AggregateUDF::from(PgTotal::sum(Arc::clone(sum))));
     }
 }

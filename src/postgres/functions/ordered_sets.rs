@@ -6,16 +6,20 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, ListArray, StringArray, UInt32Array, new_null_array,
+    Array, ArrayRef, AsArray, Float64Array, IntervalMonthDayNanoArray, ListArray, StringArray,
+    UInt32Array, new_null_array,
 };
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::{cast, concat, filter, is_not_null, take};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
+use datafusion::arrow::datatypes::{
+    DataType, Field, FieldRef, Float64Type, IntervalMonthDayNanoType, IntervalUnit,
+};
 use datafusion::logical_expr::ScalarUDF;
 use serde_json::Value;
 
+use super::arithmetic::{minus, plus, times};
 use super::arrays::element_field;
-use super::documents::{read, shown, value_of};
+use super::documents::{self, read, shown, value_of};
 use crate::error::Fault;
 use crate::postgres::casts::array_elements;
 use crate::postgres::function::{Call, Result, Returns, fault, function};
@@ -36,7 +40,15 @@ pub fn all() -> Vec<ScalarUDF> {
                 let listed = fields.get(1).is_some_and(|fraction| {
                     matches!(fraction.data_type(), DataType::List(_) | DataType::Utf8)
                 });
-                Ok(types::field("", if listed { "_float8" } else { "float8" }))
+                Ok(types::field(
+                    "",
+                    match (lists_intervals(fields), listed) {
+                        (true, true) => "_interval",
+                        (true, false) => "interval",
+                        (false, true) => "_float8",
+                        (false, false) => "float8",
+                    },
+                ))
             }),
             percentile_cont,
         ),
@@ -147,24 +159,50 @@ fn percentile_disc(call: &Call) -> Result<ArrayRef> {
 )]
 fn percentile_cont(call: &Call) -> Result<ArrayRef> {
     let (fractions, listed) = fractions(call)?;
+    let element = match lists_intervals(&call.fields) {
+        true => DataType::Interval(IntervalUnit::MonthDayNano),
+        false => DataType::Float64,
+    };
     let mut parts: Vec<ArrayRef> = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
         let Some(values) = values(&call.arrays[0], row)? else {
             let count = if listed { 0 } else { 1 };
-            parts.push(new_null_array(&DataType::Float64, count));
+            parts.push(new_null_array(&element, count));
             continue;
         };
-        let values = cast(&values, &DataType::Float64)?;
-        let values = values.as_primitive::<Float64Type>().values().clone();
-        let between = |fraction: &f64| {
-            let place = fraction * (values.len() - 1) as f64;
+        let values = cast(&values, &element)?;
+        let last = (values.len() - 1) as f64;
+        let places = fractions.iter().map(|fraction| {
+            let place = fraction * last;
             let (low, high) = (place.floor() as usize, place.ceil() as usize);
-            values[low] + (place - place.floor()) * (values[high] - values[low])
-        };
-        let answers: Float64Array = fractions.iter().map(between).map(Some).collect();
-        parts.push(Arc::new(answers));
+            (low, high, place - place.floor())
+        });
+        parts.push(
+            match values.as_primitive_opt::<IntervalMonthDayNanoType>() {
+                Some(intervals) => {
+                    let between = |(low, high, part)| {
+                        let (low, high) = (intervals.value(low), intervals.value(high));
+                        plus(&low, &times(&minus(&high, &low)?, part))
+                    };
+                    let between = places.map(between).collect::<Result<Vec<_>>>()?;
+                    Arc::new(IntervalMonthDayNanoArray::from(between))
+                }
+                None => {
+                    let numbers = values.as_primitive::<Float64Type>().values();
+                    let between =
+                        |(low, high, part)| numbers[low] + part * (numbers[high] - numbers[low]);
+                    Arc::new(Float64Array::from_iter_values(places.map(between)))
+                }
+            },
+        );
     }
-    joined(&parts, listed, &DataType::Float64)
+    joined(&parts, listed, &element)
+}
+
+/// Whether the values are intervals.
+fn lists_intervals(fields: &[FieldRef]) -> bool {
+    let list = fields.first().map(|field| field.data_type());
+    matches!(list, Some(DataType::List(item)) if matches!(item.data_type(), DataType::Interval(_)))
 }
 
 /// One value of each row, or a list of them; a row without values is NULL.
@@ -197,7 +235,7 @@ fn text_list(call: &Call) -> Result<ArrayRef> {
         answers.push(match values(&call.arrays[0], row)? {
             Some(values) => {
                 let field = element_field(&call.fields);
-                let texts = text::texts(&values, &field, &NoNames)?;
+                let texts = text::texts(&values, &field, &NoNames, call.style())?;
                 let between = between.is_valid(row).then(|| between.value(row));
                 let texts: Vec<&str> = texts.iter().flatten().collect();
                 Some(texts.join(between.unwrap_or_default()))
@@ -247,11 +285,12 @@ fn items(call: &Call, at: usize, row: usize, binary: bool) -> Result<Vec<String>
     let elements = call.arrays[at].as_list::<i32>().value(row);
     let field = element_of(&call.fields[at], elements.data_type());
     let raw = !binary && types::type_of(&field) == "json";
+    let style = documents::style(call);
     (0..elements.len())
         .map(|item| match raw && elements.is_valid(item) {
             // What is JSON already stays as it is written.
             true => Ok(call_text(&elements, item)),
-            false => Ok(shown(&value_of(&elements, &field, item)?, binary)),
+            false => Ok(shown(&value_of(&elements, &field, item, style)?, binary)),
         })
         .collect()
 }

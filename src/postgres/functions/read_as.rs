@@ -14,8 +14,9 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::Fault;
+use crate::postgres::casts;
 use crate::postgres::function::{Result, fault};
-use crate::postgres::{casts, types};
+use crate::postgres::style::Locale;
 
 /// `pg_read_as(text, value)`: the text as a value of the other's type.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -88,9 +89,9 @@ impl ScalarUDFImpl for ReadAs {
         let Expr::Literal(value, _) = text else {
             return Ok(ExprSimplifyResult::Original(arguments));
         };
-        let zone = types::session_zone(info.config_options());
+        let locale = Locale::of_session(info.config_options());
         let metadata = (!target.metadata().is_empty()).then(|| target.metadata().clone().into());
-        let read = Expr::Literal(read(value, &target, zone)?, metadata);
+        let read = Expr::Literal(read(value, &target, &locale)?, metadata);
         Ok(ExprSimplifyResult::Simplified(read))
     }
 
@@ -101,19 +102,19 @@ impl ScalarUDFImpl for ReadAs {
                 "only a text of the statement is read as another type",
             );
         };
-        let zone = types::session_zone(&arguments.config_options);
+        let locale = Locale::of_session(&arguments.config_options);
         let target = &arguments.return_field;
         let value = match is_to_be_read(&text.data_type()) && !target.data_type().is_string() {
-            true => read(text, target, zone)?,
+            true => read(text, target, &locale)?,
             false => text.cast_to(target.data_type())?,
         };
         Ok(ColumnarValue::Scalar(value))
     }
 }
 
-fn read(text: &ScalarValue, target: &Field, zone: &str) -> Result<ScalarValue> {
+fn read(text: &ScalarValue, target: &Field, locale: &Locale) -> Result<ScalarValue> {
     let texts = cast(&text.to_array()?, &DataType::Utf8)?;
-    let values = casts::from_texts(texts.as_string::<i32>(), target, zone)?;
+    let values = casts::from_texts(texts.as_string::<i32>(), target, locale)?;
     let values = match values.data_type() == target.data_type() {
         true => values,
         false => cast(&values, target.data_type())?,

@@ -49,7 +49,7 @@ pub fn all() -> Vec<ScalarUDF> {
             call.map_texts(1, |texts| Ok(Some(quoted_literal(texts[0]))))
         }),
         function("quote_nullable", text, |call| {
-            let texts = call.texts(0)?;
+            let texts = call.written(0)?;
             let quoted = texts
                 .iter()
                 .map(|text| Some(text.map_or_else(|| "NULL".to_owned(), quoted_literal)));
@@ -619,7 +619,7 @@ fn concat_field(
 /// The texts of the arguments that aren't NULL, with that of `separator` between them.
 fn joined(call: &Call, separator: Option<usize>) -> Result<ArrayRef> {
     let columns: Vec<StringArray> = (0..call.arrays.len())
-        .map(|at| call.texts(at))
+        .map(|at| call.written(at))
         .collect::<Result<_>>()?;
     let (between, values) = match separator {
         Some(_) if !columns.is_empty() => (columns.first(), &columns[1..]),
@@ -758,7 +758,7 @@ const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric auth
 fn format(call: &Call) -> Result<ArrayRef> {
     let formats = call.texts(0)?;
     let arguments = (1..call.arrays.len())
-        .map(|at| call.texts(at))
+        .map(|at| call.written(at))
         .collect::<Result<Vec<_>>>()?;
     let write = |row: usize| -> Result<Option<String>> {
         if formats.is_null(row) {

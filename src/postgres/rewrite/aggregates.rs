@@ -5,7 +5,8 @@
 
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByExpr, OrderByOptions, Select,
+    SelectItem, Value,
 };
 
 use super::{last_name, syntax};
@@ -27,6 +28,34 @@ pub fn rewrite(function: &mut Function) -> Option<Expr> {
         "json_object_agg" => pairs(function, "pg_json_pairs"),
         "jsonb_object_agg" => pairs(function, "pg_jsonb_pairs"),
         _ => None,
+    }
+}
+
+/// The places of columns in `ROLLUP (1, 2)`, `CUBE` and `GROUPING SETS` as the columns; DataFusion knows those of a plain
+/// `GROUP BY`.
+pub fn name_grouped(select: &mut Select) {
+    let GroupByExpr::Expressions(grouped, _) = &mut select.group_by else {
+        return;
+    };
+    for sets in grouped {
+        let (Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets)) = sets else {
+            continue;
+        };
+        for element in sets.iter_mut().flatten() {
+            let place = match element {
+                Expr::Value(value) => match &value.value {
+                    Value::Number(place, _) => place.parse::<usize>().ok(),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let item = place.and_then(|place| select.projection.get(place.checked_sub(1)?));
+            if let Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) =
+                item
+            {
+                *element = expr.clone();
+            }
+        }
     }
 }
 

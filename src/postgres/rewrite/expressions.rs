@@ -646,6 +646,14 @@ fn function(expression: &mut Expr) {
         *expression = syntax::call("pg_quotient", vec![average]);
         return;
     }
+    if name == "sum"
+        && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args
+        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(value))] = args.as_mut_slice()
+    {
+        *value = syntax::call("pg_addend", vec![syntax::take(value)]);
+        function.name = ObjectName::from(vec![Ident::new("pg_sum")]);
+        return;
+    }
     if ONE_TYPE.contains(&name.as_str()) {
         read_texts(function);
         return;

@@ -121,7 +121,7 @@ fn asks_more(options: &WildcardAdditionalOptions) -> bool {
 }
 
 /// The columns of a join's `USING`.
-fn using(operator: &JoinOperator) -> Option<Vec<Ident>> {
+pub fn using(operator: &JoinOperator) -> Option<Vec<Ident>> {
     use JoinOperator as J;
     let (J::Join(JoinConstraint::Using(columns))
     | J::Inner(JoinConstraint::Using(columns))

@@ -7,7 +7,7 @@
 mod aggregates;
 mod chains;
 mod expressions;
-mod joins;
+pub(super) mod joins;
 mod literals;
 mod relations;
 mod rows_of_relations;
@@ -211,6 +211,7 @@ impl VisitorMut for Heads {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        aggregates::name_grouped(select);
         literals::give_types(select);
         joins::merge(select);
         ControlFlow::Continue(())

@@ -1,4 +1,5 @@
-//! `avg` of intervals, which DataFusion's doesn't take: `avg(closed_at - created_at)`.
+//! `sum` and `avg` of intervals, which DataFusion's don't take: `avg(closed_at - created_at)`; and the `sum` of bigints as a
+//! numeric, which doesn't end at 64 bits and isn't divided as a whole number.
 
 use std::sync::Arc;
 
@@ -11,10 +12,13 @@ use datafusion::arrow::datatypes::{
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
-use datafusion::logical_expr::utils::format_state_name;
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Cast, ColumnarValue, Expr, ExprSchemable,
+    GroupsAccumulator, ReturnFieldArgs, ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 
 use super::arithmetic::times;
@@ -23,17 +27,103 @@ use crate::postgres::function::fault;
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
-/// DataFusion's `avg`, and that of intervals.
+/// Bigints as DataFusion adds them up without an end.
+const WHOLE: DataType = DataType::Decimal128(20, 0);
+
+/// `pg_addend(x)`, what is added up of `x`: a bigint as a numeric, anything else as it is.
+pub fn addend() -> ScalarUDF {
+    ScalarUDF::from(Addend {
+        signature: Signature::any(1, Volatility::Immutable),
+    })
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct PgAverage {
+struct Addend {
+    signature: Signature,
+}
+
+fn is_bigint(kind: &DataType) -> bool {
+    matches!(kind, DataType::Int64 | DataType::UInt64)
+}
+
+impl ScalarUDFImpl for Addend {
+    fn name(&self) -> &str {
+        "pg_addend"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        Ok(match arguments {
+            [kind] if is_bigint(kind) => WHOLE,
+            [kind, ..] => kind.clone(),
+            [] => DataType::Null,
+        })
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        let Some(field) = arguments.arg_fields.first() else {
+            return fault(Fault::Semantic, "a sum needs a value");
+        };
+        Ok(match is_bigint(field.data_type()) {
+            true => Arc::new(Field::new(self.name(), WHOLE, true)),
+            false => Arc::clone(field),
+        })
+    }
+
+    fn simplify(&self, arguments: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        let [value] = <[Expr; 1]>::try_from(arguments)
+            .map_err(|_| DataFusionError::Internal("a sum has one value".to_owned()))?;
+        Ok(ExprSimplifyResult::Simplified(
+            match is_bigint(&value.get_type(info.schema())?) {
+                true => Expr::Cast(Cast::new(Box::new(value), WHOLE)),
+                false => value,
+            },
+        ))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let Some(value) = arguments.args.first() else {
+            return fault(Fault::Semantic, "a sum needs a value");
+        };
+        match is_bigint(&value.data_type()) {
+            true => value.cast_to(&WHOLE, None),
+            false => Ok(value.clone()),
+        }
+    }
+}
+
+/// What is made of values that are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Sum,
+    Average,
+}
+
+/// DataFusion's `sum` or `avg`, and that of what it doesn't take.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct PgTotal {
+    kind: Kind,
     inner: Arc<AggregateUDF>,
     signature: Signature,
 }
 
-impl PgAverage {
-    /// Over DataFusion's.
-    pub fn new(inner: Arc<AggregateUDF>) -> Self {
+impl PgTotal {
+    /// `pg_sum` over DataFusion's `sum`.
+    pub fn sum(inner: Arc<AggregateUDF>) -> Self {
+        Self::new(Kind::Sum, inner)
+    }
+
+    /// `pg_avg` over DataFusion's `avg`.
+    pub fn average(inner: Arc<AggregateUDF>) -> Self {
+        Self::new(Kind::Average, inner)
+    }
+
+    fn new(kind: Kind, inner: Arc<AggregateUDF>) -> Self {
         Self {
+            kind,
             inner,
             signature: Signature::user_defined(Volatility::Immutable),
         }
@@ -48,9 +138,12 @@ fn takes_intervals(arguments: &AccumulatorArgs) -> bool {
     is_interval(arguments.expr_fields.first().map(|field| field.data_type()))
 }
 
-impl AggregateUDFImpl for PgAverage {
+impl AggregateUDFImpl for PgTotal {
     fn name(&self) -> &str {
-        "pg_avg"
+        match self.kind {
+            Kind::Sum => "pg_sum",
+            Kind::Average => "pg_avg",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -81,9 +174,9 @@ impl AggregateUDFImpl for PgAverage {
 
     fn accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match (takes_intervals(&arguments), arguments.is_distinct) {
-            (true, false) => Ok(Box::new(Average::default())),
+            (true, false) => Ok(Box::new(Total::of(self.kind))),
             (true, true) => Err(DataFusionError::NotImplemented(
-                "avg(DISTINCT …) of intervals is not supported".to_owned(),
+                "sums and averages of distinct intervals are not supported".to_owned(),
             )),
             (false, _) => self.inner.accumulator(arguments),
         }
@@ -134,18 +227,37 @@ impl AggregateUDFImpl for PgAverage {
             false => self.inner.create_sliding_accumulator(arguments),
         }
     }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
 }
 
 /// Intervals added up. Their parts stay apart, as in Postgres.
-#[derive(Debug, Default)]
-struct Average {
+#[derive(Debug)]
+struct Total {
+    kind: Kind,
     months: i64,
     days: i64,
     nanoseconds: i128,
     count: i64,
 }
 
-impl Average {
+impl Total {
+    fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            months: 0,
+            days: 0,
+            nanoseconds: 0,
+            count: 0,
+        }
+    }
+
     fn add(&mut self, values: &[ArrayRef], sign: i64) -> Result<()> {
         let Some(values) = values.first() else {
             return Ok(());
@@ -165,7 +277,7 @@ impl Average {
     }
 }
 
-impl Accumulator for Average {
+impl Accumulator for Total {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.add(values, 1)
     }
@@ -190,8 +302,10 @@ impl Accumulator for Average {
             return fault(Fault::DatetimeOverflow, "interval out of range");
         };
         let sum = IntervalMonthDayNano::new(months, days, nanoseconds);
-        let average = times(&sum, 1.0 / self.count as f64);
-        Ok(ScalarValue::IntervalMonthDayNano(Some(average)))
+        Ok(ScalarValue::IntervalMonthDayNano(Some(match self.kind {
+            Kind::Sum => sum,
+            Kind::Average => times(&sum, 1.0 / self.count as f64),
+        })))
     }
 
     fn size(&self) -> usize {
@@ -209,7 +323,7 @@ impl Accumulator for Average {
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         let [months, days, nanoseconds, counts] = states else {
-            return fault(Fault::Internal, "an average has four parts");
+            return fault(Fault::Internal, "a total of intervals has four parts");
         };
         let sum = |values: &ArrayRef| {
             let values = values.as_primitive::<Int64Type>();
