@@ -9,6 +9,7 @@ use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
+use crate::postgres::mixed_types::OPERATORS;
 use crate::postgres::types::{list_of, marked_always, type_of};
 
 /// What is known of the types of parameters, by their names: `$1`. A field says which of Postgres' types it is.
@@ -18,9 +19,6 @@ pub type ParameterTypes = HashMap<String, FieldRef>;
 const MINUS: &str = "pg_minus";
 /// What a text is read by as what stands beside it.
 const READ_AS: &str = "pg_read_as";
-/// The operators whose operands are of one type, where one of them says nothing of its own.
-const OPERATORS: [&str; 5] = ["pg_plus", MINUS, "pg_times", "pg_over", "pg_mod"];
-
 /// The number of a parameter by its name, from 1: `$1`.
 pub fn number(name: &str) -> Option<usize> {
     name.strip_prefix('$')?.parse().ok()

@@ -74,6 +74,7 @@ impl Session {
                 .map_err(|error| Error::from_engine(&error, &statement.sql))?,
         };
         if !local.is_empty()
+            || apply::only_by_row(&bound)
             || !plans::can_be_kept(&bound, &self.engine.base, &self.context.state())
         {
             return Ok(planned);
@@ -486,6 +487,10 @@ impl Session {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let state = self.context.state();
         let explain = |error| self.explain_error(Error::from_engine(&error, sql));
+        if apply::only_by_row(&plan) {
+            let by_row = apply::by_row(plan, &state).map_err(explain)?;
+            return state.create_physical_plan(&by_row).await.map_err(explain);
+        }
         match state.create_physical_plan(&plan).await {
             Ok(physical) => Ok(physical),
             // What DataFusion can't turn into joins is run row by row.

@@ -53,6 +53,32 @@ pub fn depends(plan: &LogicalPlan) -> bool {
     found
 }
 
+/// Whether a plan has a dependent subquery whose rows are counted, numbered or passed over: turned into a join, that would be done to
+/// the rows of all outer rows together.
+pub fn only_by_row(plan: &LogicalPlan) -> bool {
+    let counts = |node: &LogicalPlan| {
+        Ok(match node {
+            LogicalPlan::Window(_) => true,
+            LogicalPlan::Limit(limit) => limit.skip.is_some(),
+            LogicalPlan::Aggregate(aggregate) => aggregate
+                .group_expr
+                .iter()
+                .any(|expression| matches!(expression, Expr::GroupingSet(_))),
+            _ => false,
+        })
+    };
+    let mut found = false;
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Subquery(subquery) = node
+            && !subquery.outer_ref_columns.is_empty()
+        {
+            found |= subquery.subquery.exists(counts)?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
+}
+
 /// The plan with its dependent subqueries run row by row.
 pub fn by_row(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let mut state = state.clone();

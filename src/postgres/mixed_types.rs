@@ -2,11 +2,12 @@
 //!
 //! Where DataFusion settles types, a local time beside an instant is one of UTC, and a double beside a numeric a numeric. In
 //! Postgres the first is one of the session's time zone and the second a double: in comparisons, lists, `CASE`, `coalesce` and
-//! its like, and the columns of a `UNION`. So the values are cast before DataFusion looks at them.
+//! its like, and the columns of a `UNION`. So the values are cast before DataFusion looks at them. A text that stands in the statement
+//! is of the type that it stands beside, and is read as a cast reads it.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, ScalarValue};
@@ -20,10 +21,14 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::casts;
+use super::style::Locale;
+use super::{casts, types};
 
 /// Functions whose arguments are of one type.
 pub const ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
+
+/// Operators that are functions of ours.
+pub const OPERATORS: [&str; 5] = ["pg_plus", "pg_minus", "pg_times", "pg_over", "pg_mod"];
 
 /// Casts what stands beside another type. The first of the rules: after it, types are settled as DataFusion does it.
 #[derive(Debug)]
@@ -44,10 +49,96 @@ impl AnalyzerRule for MixedTypes {
         "mixed_types"
     }
 
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| self.node(node))
+    fn analyze(&self, plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
+        let locale = Locale::of_session(options);
+        plan.transform_up_with_subqueries(|node| self.node(node, &locale))
             .map(|plan| plan.data)
     }
+}
+
+/// Reads the texts of the statement among values as the type of the others; whether there are any.
+fn read_literals(places: &mut [Place<'_>], schema: &DFSchema, locale: &Locale) -> Result<bool> {
+    if !places.iter().any(|place| written(place).is_some()) {
+        return Ok(false);
+    }
+    let known = places.iter().find_map(|place| {
+        let stands_alone = matches!(place, Expr::Literal(..) | Expr::Placeholder(_));
+        let field = (!stands_alone).then(|| place.to_field(schema).ok());
+        let (_, field) = field.flatten()?;
+        is_read(&field).then_some(field)
+    });
+    let Some(known) = known else {
+        return Ok(false);
+    };
+    for place in places {
+        if let Some(text) = written(place) {
+            **place = literal(text, &known, locale)?;
+        }
+    }
+    Ok(true)
+}
+
+/// The text of a literal that has no type of its own.
+fn written(value: &Expr) -> Option<&str> {
+    match value {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), None) => Some(text),
+        _ => None,
+    }
+}
+
+/// Whether a text is something else beside values of that type.
+fn is_read(field: &Field) -> bool {
+    match types::type_of(field).as_str() {
+        "text" | "varchar" | "bpchar" | "name" | "char" | "unknown" | "interval" => false,
+        kind => {
+            !field.data_type().is_null() && !kind.starts_with("reg") && !kind.ends_with("vector")
+        }
+    }
+}
+
+fn literal(text: &str, beside: &Field, locale: &Locale) -> Result<Expr> {
+    let value = casts::of_literal(text, &types::type_of(beside), locale)?;
+    let metadata = (!beside.metadata().is_empty()).then(|| beside.metadata().clone().into());
+    Ok(Expr::Literal(value, metadata))
+}
+
+/// `day - '2026-01-01'`, `'1 day' + moment`, `n + NULL`: what has no type of its own is of the other operand's, or an interval that is
+/// added to a moment.
+fn read_operand(call: &mut ScalarFunction, schema: &DFSchema, locale: &Locale) -> Result<bool> {
+    let minus = call.func.name() == "pg_minus";
+    let [left, right] = call.args.as_mut_slice() else {
+        return Ok(false);
+    };
+    let is_untyped = |value: &Expr| {
+        matches!(value, Expr::Literal(value, None) if value.is_null() && matches!(value, ScalarValue::Null | ScalarValue::Utf8(None)))
+            || written(value).is_some()
+    };
+    let (operand, other) = match (is_untyped(left), is_untyped(right)) {
+        (true, false) => (left, right),
+        (false, true) => (right, left),
+        _ => return Ok(false),
+    };
+    if matches!(other, Expr::Placeholder(_)) {
+        return Ok(false);
+    }
+    let Ok((_, field)) = other.to_field(schema) else {
+        return Ok(false);
+    };
+    let kind = field.data_type();
+    let is_moment = matches!(kind, DataType::Date32 | DataType::Timestamp(..));
+    let beside = match is_moment && !minus {
+        true => types::field("", "interval"),
+        false => field.as_ref().clone(),
+    };
+    match written(operand) {
+        Some(text) if is_moment => *operand = literal(text, &beside, locale)?,
+        None if is_moment || kind.is_numeric() || matches!(kind, DataType::Interval(_)) => {
+            let null = ScalarValue::try_from(beside.data_type())?;
+            *operand = Expr::Literal(null, None);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// The type that values become.
@@ -93,7 +184,7 @@ impl Common {
 type Place<'a> = &'a mut Expr;
 
 impl MixedTypes {
-    fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    fn node(&self, node: LogicalPlan, locale: &Locale) -> Result<Transformed<LogicalPlan>> {
         let node = match node {
             LogicalPlan::Union(union) => return self.union(union),
             LogicalPlan::Join(mut join) => {
@@ -120,8 +211,8 @@ impl MixedTypes {
         let names = NamePreserver::new(&node);
         let node = node.map_expressions(|expression| {
             let name = names.save(&expression);
-            let settled =
-                expression.transform_up(|expression| self.expression(expression, &schema))?;
+            let settled = expression
+                .transform_up(|expression| self.expression(expression, &schema, locale))?;
             Ok(settled.update_data(|expression| name.restore(expression)))
         })?;
         match node.transformed {
@@ -130,17 +221,22 @@ impl MixedTypes {
         }
     }
 
-    fn expression(&self, mut expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    fn expression(
+        &self,
+        mut expression: Expr,
+        schema: &DFSchema,
+        locale: &Locale,
+    ) -> Result<Transformed<Expr>> {
         let changed = match &mut expression {
             Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
-                self.settle(vec![left, right], schema, Common::of_compared)
+                self.settle(vec![left, right], schema, locale, Common::of_compared)?
             }
             Expr::Between(Between {
                 expr, low, high, ..
-            }) => self.settle(vec![expr, low, high], schema, Common::of_compared),
+            }) => self.settle(vec![expr, low, high], schema, locale, Common::of_compared)?,
             Expr::InList(InList { expr, list, .. }) => {
                 let places = std::iter::once(expr.as_mut()).chain(list).collect();
-                self.settle(places, schema, Common::of_compared)
+                self.settle(places, schema, locale, Common::of_compared)?
             }
             Expr::Case(Case {
                 expr: None,
@@ -149,10 +245,14 @@ impl MixedTypes {
             }) => {
                 let results = when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
                 let places = results.chain(else_expr.as_deref_mut()).collect();
-                self.settle(places, schema, Common::of)
+                self.settle(places, schema, locale, Common::of)?
             }
             Expr::ScalarFunction(call) if ONE_TYPE.contains(&call.func.name()) => {
-                self.settle(call.args.iter_mut().collect(), schema, Common::of)
+                let places = call.args.iter_mut().collect();
+                self.settle(places, schema, locale, Common::of)?
+            }
+            Expr::ScalarFunction(call) if OPERATORS.contains(&call.func.name()) => {
+                read_operand(call, schema, locale)?
             }
             Expr::InSubquery(found) => self.found(found, schema)?,
             _ => false,
@@ -165,6 +265,17 @@ impl MixedTypes {
 
     /// Casts values to the type that is common to them; whether one was.
     fn settle(
+        &self,
+        mut places: Vec<Place<'_>>,
+        schema: &DFSchema,
+        locale: &Locale,
+        common: fn(&[DataType]) -> Option<Common>,
+    ) -> Result<bool> {
+        let read = read_literals(&mut places, schema, locale)?;
+        Ok(self.cast_all(places, schema, common) | read)
+    }
+
+    fn cast_all(
         &self,
         places: Vec<Place<'_>>,
         schema: &DFSchema,

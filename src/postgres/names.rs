@@ -47,26 +47,29 @@ pub fn set_apart(query: &mut Query) {
         SetExpr::Query(inner) => set_apart(inner),
         SetExpr::Select(select) => {
             for item in &mut select.projection {
-                let SelectItem::ExprWithAlias { expr, alias } = item else {
-                    continue;
+                let (expr, name) = match &*item {
+                    SelectItem::ExprWithAlias { expr, alias } => (expr, folded(alias)),
+                    SelectItem::UnnamedExpr(expr) if !is_column(expr) => (expr, name_of(expr)),
+                    _ => continue,
                 };
-                let name = folded(alias);
                 let is_bare =
                     |by: &Expr| matches!(by, Expr::Identifier(ident) if folded(ident) == name);
-                let is_column = |by: &Expr| matches!(by, Expr::CompoundIdentifier(parts) if parts.last().map(folded).as_deref() == Some(&name));
+                let names_it = |by: &Expr| matches!(by, Expr::CompoundIdentifier(parts) if parts.last().map(folded).as_deref() == Some(&name));
                 let bare = ordered.iter().any(|by| is_bare(by));
                 let of_a_table = !matches!(expr, Expr::CompoundIdentifier(_))
                     && !bare
-                    && ordered.iter().any(|by| is_column(by));
+                    && ordered.iter().any(|by| names_it(by));
                 // The relation has such a column, for the item is made of it.
                 let of_an_expression = !is_bare(expr)
                     && mentions(expr, &name)
                     && ordered.iter().any(|by| !is_bare(by) && mentions(by, &name));
                 if of_a_table || of_an_expression {
-                    *alias = Ident::with_quote('"', format!("{name}{MARK}0"));
+                    let alias = Ident::with_quote('"', format!("{name}{MARK}0"));
                     for by in ordered.iter_mut().filter(|by| is_bare(by)) {
                         **by = Expr::Identifier(alias.clone());
                     }
+                    let expr = expr.clone();
+                    *item = SelectItem::ExprWithAlias { expr, alias };
                 }
             }
         }

@@ -184,11 +184,11 @@ fn read_head(parser: &mut Parser) -> std::result::Result<Head, ParserError> {
         Copied::Table(name, columns)
     };
     let from = word(parser, "from");
-    let end = if from { "stdin" } else { "stdout" };
     if !from && !word(parser, "to") {
         return parser.expected("FROM or TO", parser.peek_token());
     }
-    match word(parser, end) {
+    // To Postgres one is as good as the other.
+    match word(parser, "stdin") || word(parser, "stdout") {
         true => Ok((what, from, binary)),
         false => parser.expected("STDIN or STDOUT", parser.peek_token()),
     }

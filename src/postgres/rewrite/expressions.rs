@@ -1,16 +1,15 @@
 //! Expressions in the words that DataFusion plans.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
-    Query, Select, SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, UnaryOperator,
-    Value, VisitMut, VisitorMut,
+    Query, SelectItem, SetExpr, Subscript, UnaryOperator, Value,
 };
 use datafusion_funnel::definition::text::folded;
 
+use super::subqueries::{array_of, is_array, lists_in_values, row_in};
 use super::{Scope, aggregates, chains, last_name, relations, syntax};
 use crate::postgres::functions::{OVERRIDDEN, regex_of};
 use crate::postgres::mixed_types::ONE_TYPE;
@@ -52,6 +51,23 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
                 && let Some(exists) = row_in(fields, subquery.as_ref().clone(), *negated)
             {
                 *expression = exists;
+            }
+        }
+        Expr::InList {
+            expr,
+            list,
+            negated,
+        } => {
+            let fields = row(expr);
+            let rows = list.iter().map(row).collect::<Option<Vec<_>>>();
+            if let (Some(fields), Some(rows)) = (fields, rows)
+                && rows.iter().all(|row| row.len() == fields.len())
+            {
+                let same = rows
+                    .into_iter()
+                    .map(|row| rows_compared(fields.clone(), &BinaryOperator::Eq, row));
+                let found = joined(same, &BinaryOperator::Or);
+                *expression = maybe_not(found, *negated);
             }
         }
         // `LIKE ALL (array)`, which sqlparser reads as a function.
@@ -172,7 +188,7 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         }
         Expr::Interval(interval) => plain_interval(interval),
         Expr::Case { operand: None, .. } => {
-            let _ = expression.visit(&mut ListsInCase { queries: 0 });
+            lists_in_values(expression);
         }
         Expr::Case {
             operand,
@@ -302,90 +318,6 @@ fn distinct(expression: &mut Expr) {
         false => Expr::IsNotDistinctFrom(left, operand),
     };
     *expression = whole;
-}
-
-/// `x IN (query)` as a column.
-pub fn lists_in_columns(select: &mut Select) {
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expression)
-        | SelectItem::ExprWithAlias {
-            expr: expression, ..
-        } = item
-        {
-            let _ = expression.visit(&mut ListsInCase { queries: 0 });
-        }
-    }
-}
-
-/// `(a, b) IN (query)` as the question whether the query has such a row. `NOT IN` is true where no row may be equal.
-fn row_in(fields: Vec<Expr>, query: Query, negated: bool) -> Option<Expr> {
-    let names = (1..=fields.len()).map(|at| format!("\u{1f}c{at}"));
-    let names: Vec<Ident> = names.map(|name| Ident::with_quote('"', name)).collect();
-    let alias = TableAlias {
-        explicit: true,
-        name: Ident::with_quote('"', "\u{1f}rows"),
-        columns: names
-            .iter()
-            .map(|name| TableAliasColumnDef {
-                name: name.clone(),
-                data_type: None,
-            })
-            .collect(),
-        at: None,
-    };
-    let columns = names.into_iter().map(Expr::Identifier).collect();
-    let same = rows_compared(fields, &BinaryOperator::Eq, columns);
-    let condition = match negated {
-        true => Expr::IsNotFalse(Box::new(same)),
-        false => same,
-    };
-    let mut query = syntax::over("SELECT 1", query, alias)?;
-    let SetExpr::Select(select) = query.body.as_mut() else {
-        return None;
-    };
-    select.selection = Some(condition);
-    Some(Expr::Exists {
-        subquery: Box::new(query),
-        negated,
-    })
-}
-
-/// `x IN (query)` in a `CASE`, where DataFusion can't join with the query: `x` is looked for in the array of its rows.
-struct ListsInCase {
-    queries: usize,
-}
-
-impl VisitorMut for ListsInCase {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        if self.queries == 0
-            && let Expr::InSubquery {
-                expr,
-                subquery,
-                negated,
-            } = expression
-            && let Some(list) = array_of(subquery.as_ref().clone())
-        {
-            let (name, symbol) = match negated {
-                true => ("pg_all", "<>"),
-                false => ("pg_any", "="),
-            };
-            let operands = vec![syntax::text(symbol), syntax::take(expr), list];
-            *expression = syntax::call(name, operands);
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 fn is_all(pattern: &Expr) -> bool {
@@ -812,36 +744,8 @@ fn renamed(name: &str) -> Option<&'static str> {
     })
 }
 
-/// `ARRAY(query)`: the query's rows in their order, and an empty array for none.
-fn array_of(query: Query) -> Option<Expr> {
-    let alias = TableAlias {
-        explicit: true,
-        name: Ident::new("s"),
-        columns: vec![TableAliasColumnDef::from_name("c")],
-        at: None,
-    };
-    let query = syntax::over(
-        "SELECT pg_array_or_empty(pg_array_agg(c)) AS \"array\"",
-        query,
-        alias,
-    )?;
-    Some(Expr::Subquery(Box::new(query)))
-}
-
-/// Whether a query is what [`array_of`] makes: it has one row, an array.
-fn is_array(query: &Query) -> bool {
-    let SetExpr::Select(select) = query.body.as_ref() else {
-        return false;
-    };
-    matches!(
-        select.projection.as_slice(),
-        [SelectItem::ExprWithAlias { expr: Expr::Function(function), .. }]
-            if last_name(&function.name) == "pg_array_or_empty"
-    )
-}
-
 /// The fields of a row that is written as one: `(1, 2)`, `ROW(1, 2)`.
-fn row(expression: &Expr) -> Option<Vec<Expr>> {
+pub fn row(expression: &Expr) -> Option<Vec<Expr>> {
     match expression {
         Expr::Tuple(fields) => Some(fields.clone()),
         Expr::Nested(inner) => row(inner),
@@ -854,8 +758,17 @@ fn row(expression: &Expr) -> Option<Vec<Expr>> {
     }
 }
 
-/// Rows are equal where all of their fields are, with the three values of SQL's logic.
-fn rows_compared(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Expr {
+/// Rows are equal where all of their fields are, and one is less where it is in the first field that isn't equal; with the three
+/// values of SQL's logic.
+pub fn rows_compared(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Expr {
+    let strict = match op {
+        BinaryOperator::Lt | BinaryOperator::LtEq => Some(BinaryOperator::Lt),
+        BinaryOperator::Gt | BinaryOperator::GtEq => Some(BinaryOperator::Gt),
+        _ => None,
+    };
+    if let Some(strict) = strict {
+        return rows_ordered(left, op, &strict, right);
+    }
     let all = match op {
         BinaryOperator::NotEq => BinaryOperator::Or,
         _ => BinaryOperator::And,
@@ -871,6 +784,34 @@ fn rows_compared(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> Expr
         compared
     });
     joined(fields, &all)
+}
+
+/// `(a, b) < (c, d)` as `a < c OR a = c AND b < d`; the last fields are compared by the operator itself.
+fn rows_ordered(
+    left: Vec<Expr>,
+    op: &BinaryOperator,
+    strict: &BinaryOperator,
+    right: Vec<Expr>,
+) -> Expr {
+    let compared = |left: &Expr, op: &BinaryOperator, right: &Expr| {
+        let mut compared = Expr::BinaryOp {
+            left: Box::new(left.clone()),
+            op: op.clone(),
+            right: Box::new(right.clone()),
+        };
+        // A row in a row.
+        binary(&mut compared);
+        compared
+    };
+    let mut fields = left.iter().zip(&right).rev();
+    let last = fields.next().map(|(left, right)| compared(left, op, right));
+    let whole = fields.fold(last, |rest, (left, right)| {
+        let goes_on = [Some(compared(left, &BinaryOperator::Eq, right)), rest];
+        let goes_on = joined(goes_on.into_iter().flatten(), &BinaryOperator::And);
+        let either = [compared(left, strict, right), goes_on];
+        Some(joined(either.into_iter(), &BinaryOperator::Or))
+    });
+    whole.unwrap_or_else(|| Expr::value(Value::Boolean(false)))
 }
 
 /// A row is NULL where all of its fields are, and NOT NULL where none of them is.
@@ -904,7 +845,8 @@ fn binary(expression: &mut Expr) {
         *op = plain;
     }
     use BinaryOperator as O;
-    if let (O::Eq | O::NotEq, Some(left), Some(right)) = (&*op, row(left), row(right))
+    if matches!(op, O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq)
+        && let (Some(left), Some(right)) = (row(left), row(right))
         && left.len() == right.len()
     {
         *expression = rows_compared(left, op, right);

@@ -11,6 +11,7 @@ pub(super) mod joins;
 mod literals;
 mod relations;
 mod rows_of_relations;
+mod subqueries;
 mod syntax;
 
 pub use rows_of_relations::{ROW_IS_THERE, ROW_OPERATOR};
@@ -270,6 +271,11 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<()> {
+        subqueries::settle_change(statement);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         rows_of_relations::mark(select);
         for from in &mut select.from {
@@ -284,7 +290,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        expressions::lists_in_columns(select);
+        subqueries::settle(select);
         ControlFlow::Continue(())
     }
 
