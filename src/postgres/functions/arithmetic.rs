@@ -299,17 +299,20 @@ impl Arithmetic {
             (C::Integer | C::Float | C::Decimal, C::Interval) if self.op == Operator::Multiply => {
                 plain(INTERVAL)
             }
-            // A text beside another type is read as what fits there.
-            (C::Text, C::Date | C::Timestamp) if self.op == Operator::Minus => plain(INTERVAL),
+            // A text beside another type is read as what fits there: what is taken from a moment is one.
+            (C::Text, C::Date | C::Timestamp) if self.op == Operator::Minus => {
+                return self.result(right_field, right_field);
+            }
             (C::Date | C::Timestamp, C::Text)
                 if self.op == Operator::Minus && *right != DataType::Null =>
             {
+                return self.result(left_field, left_field);
+            }
+            (C::Date | C::Timestamp, C::Text) if self.op == Operator::Plus => {
                 return self.result(left_field, &plain(INTERVAL));
             }
-            (C::Date | C::Timestamp, C::Text) | (C::Text, C::Date | C::Timestamp)
-                if self.op == Operator::Plus =>
-            {
-                return self.result(&plain(left.clone()), &plain(INTERVAL));
+            (C::Text, C::Date | C::Timestamp) if self.op == Operator::Plus => {
+                return self.result(right_field, &plain(INTERVAL));
             }
             (C::Text, C::Integer | C::Decimal | C::Interval) => {
                 return self.result(right_field, right_field);
@@ -341,6 +344,7 @@ impl Arithmetic {
             | (C::Integer | C::Decimal, C::Float) => self.op != Operator::Divide,
             (C::Timestamp, C::Interval) => left == result,
             (C::Interval, C::Timestamp) => right == result,
+            (C::Float, C::Interval) => false,
             (
                 C::Integer | C::Decimal | C::Date | C::Time | C::Timestamp | C::Interval | C::Text,
                 _,

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, GenericListArray, Int32Array, Int64Array, Int64Builder,
-    ListBuilder, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray, UInt64Array,
-    new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, GenericListArray, Int32Array,
+    Int64Builder, ListBuilder, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    UInt64Array, new_null_array,
 };
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::kernels::cmp;
 use datafusion::arrow::compute::{cast, concat, take};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit, TimestampMicrosecondType};
+use datafusion::arrow::datatypes::{
+    DataType, Decimal128Type, Field, FieldRef, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::logical_expr::ScalarUDF;
 
 use super::texts::{like, regex};
@@ -634,20 +636,31 @@ fn split(call: &Call, by_pattern: bool) -> Result<ArrayRef> {
 }
 
 fn series_field(fields: &[FieldRef]) -> Field {
-    let kinds: Vec<&DataType> = fields
-        .iter()
-        .take(2)
-        .map(|field| field.data_type())
-        .collect();
+    let kinds: Vec<&DataType> = fields.iter().map(|field| field.data_type()).collect();
+    let instants = DataType::Timestamp(TimeUnit::Microsecond, Some(types::UTC.into()));
+    let has_interval = matches!(kinds.get(2), Some(DataType::Interval(_)));
     let element = match kinds.first() {
         Some(DataType::Timestamp(_, zone)) => {
             DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
         }
-        Some(DataType::Date32) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        _ if kinds.contains(&&DataType::Int64) => DataType::Int64,
+        Some(DataType::Date32) => instants,
+        Some(kind) if kind.is_string() && has_interval => instants,
+        _ if kinds.iter().any(|kind| is_fraction(kind)) => {
+            let digits = |kind: &&DataType| match kind {
+                DataType::Decimal128(_, scale) => *scale,
+                kind if kind.is_floating() => 10,
+                _ => 0,
+            };
+            DataType::Decimal128(38, kinds.iter().map(digits).max().unwrap_or(0))
+        }
+        _ if kinds.iter().take(2).any(|kind| **kind == DataType::Int64) => DataType::Int64,
         _ => DataType::Int32,
     };
     list_field(element)
+}
+
+fn is_fraction(kind: &DataType) -> bool {
+    kind.is_floating() || kind.is_decimal()
 }
 
 /// No series that a statement wants in one row is longer.
@@ -660,13 +673,29 @@ fn series(call: &Call) -> Result<ArrayRef> {
     if let DataType::Timestamp(..) = item.data_type() {
         return moments(call, item.data_type());
     }
-    let (from, to, step) = (call.integers(0)?, call.integers(1)?, call.integers(2)?);
+    // Numbers of the wanted digits, as whole numbers of the last of them.
+    let (number, one) = match item.data_type() {
+        DataType::Decimal128(_, scale) => (
+            item.data_type().clone(),
+            10_i128.pow(u32::try_from(*scale).unwrap_or(0)),
+        ),
+        _ => (DataType::Decimal128(38, 0), 1),
+    };
+    let numbers = |at: usize| -> Result<Decimal128Array> {
+        match call.arrays.get(at) {
+            Some(values) => Ok(cast(values, &number)?
+                .as_primitive::<Decimal128Type>()
+                .clone()),
+            None => Ok(Decimal128Array::from(vec![one; call.rows])),
+        }
+    };
+    let (from, to, step) = (numbers(0)?, numbers(1)?, numbers(2)?);
     let mut lengths = Vec::with_capacity(call.rows);
-    let mut values = Vec::new();
+    let mut values: Vec<i128> = Vec::new();
     for row in 0..call.rows {
         let before = values.len();
-        if from.is_valid(row) && to.is_valid(row) && (!call.has(2) || step.is_valid(row)) {
-            let step = if call.has(2) { step.value(row) } else { 1 };
+        if from.is_valid(row) && to.is_valid(row) && step.is_valid(row) {
+            let step = step.value(row);
             if step == 0 {
                 return fault(Fault::InvalidArgument, "step size cannot equal zero");
             }
@@ -688,7 +717,7 @@ fn series(call: &Call) -> Result<ArrayRef> {
         }
         lengths.push(values.len() - before);
     }
-    let values: ArrayRef = Arc::new(Int64Array::from(values));
+    let values = Decimal128Array::from(values).with_data_type(number);
     let values = cast(&values, item.data_type())?;
     Ok(Arc::new(GenericListArray::<i32>::try_new(
         Arc::clone(item),

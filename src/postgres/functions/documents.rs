@@ -18,7 +18,7 @@ use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::json::{contains, written};
 use crate::postgres::names_of_objects::NoNames;
 use crate::postgres::style::{DateFormat, Style};
-use crate::postgres::{text, types};
+use crate::postgres::{names, text, types};
 
 /// All of them.
 pub fn all() -> Vec<ScalarUDF> {
@@ -286,6 +286,63 @@ pub fn concat(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// A row's value in a document, as it is written: a `json` keeps the order of its keys and the zeros of its numbers.
+pub(super) fn document_text(
+    values: &ArrayRef,
+    field: &Field,
+    row: usize,
+    style: Style,
+    binary: bool,
+) -> Result<String> {
+    if binary || values.is_null(row) {
+        return Ok(shown(&value_of(values, field, row, style)?, binary));
+    }
+    let one = values.slice(row, 1);
+    match values.data_type() {
+        DataType::List(_) => {
+            let items = one.as_list::<i32>().value(0);
+            let item = element_of(field, items.data_type());
+            let items = (0..items.len())
+                .map(|at| document_text(&items, &item, at, style, false))
+                .collect::<Result<Vec<_>>>()?;
+            Ok(format!("[{}]", items.join(",")))
+        }
+        DataType::Struct(fields) => {
+            let columns = one.as_struct().columns().iter().zip(fields);
+            let pairs = columns.map(|(column, field)| {
+                let value = document_text(column, field, 0, style, false)?;
+                let name = names::shown(field.name());
+                Ok(format!("{}:{value}", Value::from(name)))
+            });
+            Ok(format!(
+                "{{{}}}",
+                pairs.collect::<Result<Vec<_>>>()?.join(",")
+            ))
+        }
+        kind => {
+            let is_document = ["json", "jsonb"].contains(&types::type_of(field).as_str());
+            let text = text::texts(&one, field, &NoNames, style)?
+                .value(0)
+                .to_owned();
+            // What isn't a number of JSON's, such as NaN, is a text there.
+            let is_number = kind.is_numeric() && serde_json::from_str::<Number>(&text).is_ok();
+            match is_document || is_number {
+                true => Ok(text),
+                false => Ok(shown(&value_of(values, field, row, style)?, false)),
+            }
+        }
+    }
+}
+
+/// What an element of a list is, with the Postgres type that the list says.
+pub(super) fn element_of(list: &Field, item: &DataType) -> Field {
+    let kind = types::type_of(list);
+    types::marked(
+        Field::new("", item.clone(), true),
+        kind.strip_prefix('_').unwrap_or(&kind),
+    )
+}
+
 /// A row's value as JSON; see [`style`].
 pub(super) fn value_of(
     values: &ArrayRef,
@@ -354,10 +411,7 @@ fn of_any(call: &Call, binary: bool) -> Result<ArrayRef> {
     let write = |row: usize| -> Result<Option<String>> {
         match call.arrays[0].is_null(row) {
             true => Ok(None),
-            false => Ok(Some(shown(
-                &value_of(&call.arrays[0], &call.fields[0], row, style)?,
-                binary,
-            ))),
+            false => document_text(&call.arrays[0], &call.fields[0], row, style, binary).map(Some),
         }
     };
     Ok(Arc::new(
@@ -384,16 +438,18 @@ fn build_object(call: &Call, binary: bool) -> Result<ArrayRef> {
             if key.is_null(row) {
                 return fault(Fault::InvalidArgument, "key must not be null");
             }
-            let value = value_of(
-                &call.arrays[at * 2 + 1],
-                &call.fields[at * 2 + 1],
-                row,
-                style,
-            )?;
+            let (values, field) = (&call.arrays[at * 2 + 1], &call.fields[at * 2 + 1]);
             match binary {
-                true => drop(map.insert(key.value(row).to_owned(), value)),
+                true => {
+                    let value = value_of(values, field, row, style)?;
+                    map.insert(key.value(row).to_owned(), value);
+                }
                 // json keeps the order of its keys, and writes a space around the colon.
-                false => pairs.push(format!("{} : {}", Value::from(key.value(row)), value)),
+                false => pairs.push(format!(
+                    "{} : {}",
+                    Value::from(key.value(row)),
+                    document_text(values, field, row, style, false)?
+                )),
             }
         }
         Ok(Some(match binary {
@@ -409,13 +465,9 @@ fn build_object(call: &Call, binary: bool) -> Result<ArrayRef> {
 fn build_array(call: &Call, binary: bool) -> Result<ArrayRef> {
     let style = style(call);
     let write = |row: usize| -> Result<Option<String>> {
-        let items: Vec<Value> = call
-            .arrays
-            .iter()
-            .zip(&call.fields)
-            .map(|(values, field)| value_of(values, field, row, style))
-            .collect::<Result<_>>()?;
-        let texts: Vec<String> = items.iter().map(|item| shown(item, binary)).collect();
+        let items = call.arrays.iter().zip(&call.fields);
+        let texts = items.map(|(values, field)| document_text(values, field, row, style, binary));
+        let texts = texts.collect::<Result<Vec<_>>>()?;
         Ok(Some(format!("[{}]", texts.join(", "))))
     };
     Ok(Arc::new(

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::arithmetic::{minus, plus, times};
 use super::arrays::element_field;
-use super::documents::{self, read, shown, value_of};
+use super::documents::{self, document_text, element_of, read, shown};
 use crate::error::Fault;
 use crate::postgres::casts::array_elements;
 use crate::postgres::function::{Call, Result, Returns, fault, function};
@@ -272,34 +272,13 @@ fn mode(call: &Call) -> Result<ArrayRef> {
     joined(&parts, false, element.data_type())
 }
 
-/// What an element of a list is, with the Postgres type that the list says.
-fn element_of(list: &FieldRef, item: &DataType) -> Field {
-    let kind = types::type_of(list);
-    types::marked(
-        Field::new("", item.clone(), true),
-        kind.strip_prefix('_').unwrap_or(&kind),
-    )
-}
-
 fn items(call: &Call, at: usize, row: usize, binary: bool) -> Result<Vec<String>> {
     let elements = call.arrays[at].as_list::<i32>().value(row);
     let field = element_of(&call.fields[at], elements.data_type());
-    let raw = !binary && types::type_of(&field) == "json";
     let style = documents::style(call);
     (0..elements.len())
-        .map(|item| match raw && elements.is_valid(item) {
-            // What is JSON already stays as it is written.
-            true => Ok(call_text(&elements, item)),
-            false => Ok(shown(&value_of(&elements, &field, item, style)?, binary)),
-        })
+        .map(|item| document_text(&elements, &field, item, style, binary))
         .collect()
-}
-
-fn call_text(values: &ArrayRef, row: usize) -> String {
-    match values.as_string_opt::<i32>() {
-        Some(texts) => texts.value(row).to_owned(),
-        None => String::new(),
-    }
 }
 
 fn json_list(call: &Call, binary: bool) -> Result<ArrayRef> {

@@ -16,6 +16,14 @@ pub fn rewrite(function: &mut Function) -> Option<Expr> {
     if function.over.is_some() {
         return None;
     }
+    if let FunctionArguments::List(list) = &mut function.args {
+        for clause in &mut list.clauses {
+            // A number is a number here, and no column's place.
+            if let FunctionArgumentClause::OrderBy(order) = clause {
+                order.retain(|by| !matches!(&by.expr, Expr::Value(value) if matches!(value.value, Value::Number(..))));
+            }
+        }
+    }
     order_distinct(function);
     match last_name(&function.name).as_str() {
         "percentile_disc" => ordered_set(function, "pg_percentile_disc"),
