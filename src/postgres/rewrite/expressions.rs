@@ -808,6 +808,11 @@ fn renamed(name: &str) -> Option<&'static str> {
         "char_length" => "character_length",
         "array_remove" => "array_remove_all",
         "array_replace" => "array_replace_all",
+        // What reads a type's texts casts them.
+        "regclassin" => "cast_as_regclass",
+        "regprocin" => "cast_as_regproc",
+        "regprocedurein" => "cast_as_regprocedure",
+        "regtypein" => "cast_as_regtype",
         _ => return None,
     })
 }
