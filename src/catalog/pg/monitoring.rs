@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, Decimal128Array, Int32Array, Int64Array, ListBuilder, StringArray,
-    new_null_array,
+    ArrayRef, Decimal128Array, Int32Array, Int64Array, ListBuilder, StringArray, new_null_array,
 };
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::catalog::CatalogProviderList;
