@@ -1,17 +1,22 @@
 //! The Postgres catalogs, as clients read them.
 
+mod access_lists;
 mod access_rows;
+mod defaults;
 mod dictionary;
 mod foreign;
 mod functions;
 mod information;
+mod monitoring;
 mod names;
 mod privileges;
+mod properties;
 mod relations;
 mod roles;
 mod rows;
 mod settings_rows;
 mod snapshot;
+mod standard;
 mod values;
 
 use std::sync::{Arc, Mutex, PoisonError};

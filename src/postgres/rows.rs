@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 use super::rewrite::call;
 
 /// Functions whose rows are values. The list is what the function of [`list_name`] gives.
-const LISTS: [&str; 14] = [
+const LISTS: [&str; 16] = [
     "generate_series",
     "generate_subscripts",
     "regexp_split_to_table",
@@ -20,6 +20,8 @@ const LISTS: [&str; 14] = [
     "_pg_expandarray",
     "pg_partition_ancestors",
     "pg_partition_tree",
+    "pg_ls_dir",
+    "pg_stat_get_backend_idset",
 ];
 
 /// Functions whose rows have columns, and those.
@@ -34,6 +36,8 @@ pub const RECORDS: &[(&str, &[&str])] = &[
         &["grantor", "grantee", "privilege_type", "is_grantable"],
     ),
     ("pg_options_to_table", &["option_name", "option_value"]),
+    ("pg_ls_waldir", &["name", "size", "modification"]),
+    ("pg_ls_tmpdir", &["name", "size", "modification"]),
 ];
 
 /// The function of a document that gives the objects whose fields are the columns of another's rows.

@@ -13,8 +13,10 @@ use datafusion::config::ConfigOptions;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, TimezoneInfo,
+    ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, ObjectName,
+    TimezoneInfo,
 };
+use datafusion_funnel::definition::text::folded;
 use pgwire::api::Type;
 
 /// The key of a field's metadata that names its Postgres type: `name`, `oid`, `_regtype`.
@@ -369,6 +371,9 @@ pub fn of_sql(written: &SqlType) -> Option<(String, Vec<i64>)> {
             return Some((format!("_{}", name.trim_start_matches('_')), modifiers));
         }
         S::Custom(name, modifiers) => {
+            if let Some(base) = standard_domain(name) {
+                return Some((base.to_owned(), Vec::new()));
+            }
             let last = name.0.last()?.as_ident()?;
             let name = match last.quote_style {
                 Some(_) => last.value.clone(),
@@ -387,6 +392,23 @@ pub fn of_sql(written: &SqlType) -> Option<(String, Vec<i64>)> {
         _ => return None,
     };
     Some((name.to_owned(), modifiers))
+}
+
+/// What a domain of `information_schema` is made of.
+fn standard_domain(name: &ObjectName) -> Option<&'static str> {
+    let [.., schema, domain] = name.0.as_slice() else {
+        return None;
+    };
+    if folded(schema.as_ident()?) != "information_schema" {
+        return None;
+    }
+    match folded(domain.as_ident()?).as_str() {
+        "cardinal_number" => Some("int4"),
+        "character_data" | "yes_or_no" => Some("varchar"),
+        "sql_identifier" => Some("name"),
+        "time_stamp" => Some("timestamptz"),
+        _ => None,
+    }
 }
 
 /// Other words for a type, where sqlparser doesn't know them as one.

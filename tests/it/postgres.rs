@@ -376,7 +376,7 @@ async fn comments_and_keys_are_seen_by_those_who_describe() {
         texts(&client, columns).await,
         [
             "id|bigint|t|NULL|NULL",
-            "stage|text|f|Stage|'new'",
+            "stage|text|f|Stage|'new'::text",
             "props|jsonb|f|NULL|NULL",
             "uid|uuid|f|NULL|NULL",
             "email|character varying(320)|f|NULL|NULL",
@@ -408,6 +408,143 @@ async fn comments_and_keys_are_seen_by_those_who_describe() {
         ["Sales leads"]
     );
     assert_eq!(code(&client, "SELECT 'leads'::regclass").await, "42P01");
+}
+
+/// Expected: psql 15.18 over the same statements, unless said otherwise. More of them is in `tests/clients/queries/catalogs.sql`.
+#[tokio::test(flavor = "multi_thread")]
+async fn catalogs_say_what_tables_are_made_of() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    client
+        .simple_query(
+            "CREATE TABLE leads (id integer NOT NULL, name text DEFAULT 'new', since date DEFAULT current_date, worth integer DEFAULT NULL, tags text[]);
+             ALTER TABLE leads ADD CONSTRAINT leads_pkey PRIMARY KEY (id);
+             ALTER TABLE leads ADD CONSTRAINT leads_name_key UNIQUE (name);
+             CREATE TABLE calls (lead integer, name text);
+             ALTER TABLE calls ADD CONSTRAINT calls_lead FOREIGN KEY (lead) REFERENCES leads(id);
+             ALTER TABLE calls ADD CONSTRAINT calls_name FOREIGN KEY (name) REFERENCES leads(name)",
+        )
+        .await
+        .unwrap();
+    let questions: [(&str, &[&str]); 12] = [
+        (
+            "SELECT column_name, column_default FROM information_schema.columns WHERE table_name = 'leads' ORDER BY ordinal_position",
+            &[
+                "id|NULL",
+                "name|'new'::text",
+                "since|CURRENT_DATE",
+                "worth|NULL",
+                "tags|NULL",
+            ],
+        ),
+        (
+            "SELECT attname, atthasdef FROM pg_attribute WHERE attrelid = 'leads'::regclass AND attnum IN (2, 4) ORDER BY attnum",
+            &["name|t", "worth|f"],
+        ),
+        (
+            "SELECT indexrelid::regclass, indclass, indcollation FROM pg_index WHERE indrelid = 'leads'::regclass ORDER BY indexrelid::regclass::text",
+            &["leads_name_key|3126|100", "leads_pkey|1978|0"],
+        ),
+        (
+            "SELECT to_regclass('leads_pkey'), to_regclass('public.leads_name_key'), to_regclass('leads_other_key')",
+            &["leads_pkey|leads_name_key|NULL"],
+        ),
+        (
+            "SELECT c.conname, d.refobjid::regclass FROM pg_constraint c JOIN pg_depend d ON d.objid = c.oid WHERE d.classid = 'pg_constraint'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n' AND d.refobjsubid = 0 AND c.contype = 'f' ORDER BY 1",
+            &["calls_lead|leads_pkey", "calls_name|leads_name_key"],
+        ),
+        (
+            "SELECT conname, conpfeqop FROM pg_constraint WHERE contype = 'f' ORDER BY 1",
+            &["calls_lead|{96}", "calls_name|{98}"],
+        ),
+        (
+            "SELECT collection_type_identifier, data_type, dtd_identifier FROM information_schema.element_types WHERE object_name = 'leads'",
+            &["5|text|a5"],
+        ),
+        (
+            "SELECT pg_relation_is_updatable('leads'::regclass, false), pg_column_is_updatable('leads'::regclass, 1::smallint, false), pg_index_column_has_property('leads_pkey'::regclass, 1, 'asc')",
+            &["28|t|t"],
+        ),
+        (
+            "SELECT acldefault('r', 10)::text = format('{%s=arwdDxt/%s}', pg_get_userbyid(10), pg_get_userbyid(10)), pg_has_role(current_user, 'member'), pg_tablespace_location(NULL)",
+            &["t|t|NULL"],
+        ),
+        (
+            "SELECT pg_wal_lsn_diff('16/B374D848', '0/0'), host('10.0.0.1/8'::inet), pg_relation_size('leads_pkey'::regclass) IS NULL",
+            &["97500059720|10.0.0.1|f"],
+        ),
+        // Every type that the catalogs name is one that they have.
+        (
+            "SELECT attrelid::regclass::text, attname FROM pg_attribute WHERE atttypid NOT IN (SELECT oid FROM pg_type)",
+            &[],
+        ),
+        (
+            "SELECT proname FROM pg_proc WHERE prorettype NOT IN (SELECT oid FROM pg_type) UNION SELECT proname FROM (SELECT proname, unnest(proargtypes) AS kind FROM pg_proc) p WHERE kind NOT IN (SELECT oid FROM pg_type)",
+            &[],
+        ),
+    ];
+    for (question, expected) in questions {
+        assert_eq!(texts(&client, question).await, expected, "{question}");
+    }
+    assert_eq!(
+        code(&client, "SELECT pg_wal_lsn_diff('x', '0/0')").await,
+        "22P02"
+    );
+    assert_eq!(
+        code(&client, "SELECT pg_database_size('nowhere')").await,
+        "42704",
+        "PostgreSQL says 3D000"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_of_relations_are_called_as_they_are() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    client
+        .simple_query(
+            "CREATE TABLE leads (id integer, name text); INSERT INTO leads VALUES (1, 'ana')",
+        )
+        .await
+        .unwrap();
+    let questions: [(&str, &[&str]); 7] = [
+        (
+            "SELECT x.tableoid, x.oid FROM pg_extension x",
+            &["tableoid", "oid"],
+        ),
+        ("SELECT tableoid FROM pg_extension", &["tableoid"]),
+        (
+            "SELECT l.tableoid, l.ctid FROM leads l",
+            &["tableoid", "ctid"],
+        ),
+        ("SELECT public.leads.* FROM public.leads", &["id", "name"]),
+        ("SELECT leads.* FROM public.leads", &["id", "name"]),
+        (
+            "SELECT pg_am.* FROM pg_am",
+            &["oid", "amname", "amhandler", "amtype"],
+        ),
+        (
+            "SELECT 'YES'::information_schema.yes_or_no AS b, relname::information_schema.sql_identifier FROM pg_class",
+            &["b", "relname"],
+        ),
+    ];
+    for (sql, names) in questions {
+        let statement = client.prepare(sql).await.unwrap();
+        let columns = statement.columns().iter().map(|column| column.name());
+        assert_eq!(columns.collect::<Vec<_>>(), names, "{sql}");
+    }
+    assert_eq!(
+        texts(&client, "SELECT public.leads.* FROM public.leads").await,
+        ["1|ana"]
+    );
+    assert_eq!(
+        texts(
+            &client,
+            "SELECT tableoid::regclass FROM leads WHERE tableoid = 'leads'::regclass"
+        )
+        .await,
+        ["leads"]
+    );
 }
 
 /// Whether a script of `tests/clients` succeeds, and what it reports; nothing where it can't run here.

@@ -15,21 +15,18 @@ use datafusion::logical_expr::{ScalarUDF, Volatility};
 use datafusion::prelude::SessionContext;
 use datafusion_funnel::FunctionInfo;
 use datafusion_funnel::definition::text::identifier;
-use futures::FutureExt;
 
 use super::super::Catalog;
 use super::names::CatalogNames;
-use super::privileges;
 use super::relations::StaticFunctions;
-use super::rows;
-use super::snapshot::{self, Relation, Snapshot, named_oid};
+use super::snapshot::{Relation, Snapshot, named_oid};
+use super::{access_lists, monitoring, privileges, properties, rows, standard};
 use crate::engine::DATABASE;
 use crate::error::Fault;
 use crate::postgres::encoding::Encoding;
 use crate::postgres::function::{Call, Result, Returns, fault, function, volatile_function};
 use crate::postgres::names_of_objects::Names;
 use crate::postgres::types;
-use crate::tables::DurableTable;
 
 /// Objects that are seen wherever they are: clients list them all.
 const VISIBLE: [&str; 12] = [
@@ -51,7 +48,7 @@ const VISIBLE: [&str; 12] = [
 const PUBLISHED: [&str; 2] = ["pg_is_publishable", "pg_relation_is_publishable"];
 
 /// Texts about objects that there are none of, or that have none.
-const NO_TEXT: [&str; 13] = [
+const NO_TEXT: [&str; 16] = [
     "pg_get_function_sqlbody",
     "pg_get_triggerdef",
     "pg_get_ruledef",
@@ -65,19 +62,14 @@ const NO_TEXT: [&str; 13] = [
     "inet_client_addr",
     "inet_server_addr",
     "pg_get_statisticsobjdef_expressions",
-];
-
-/// Sizes of tables on disk.
-const TABLE_SIZES: [&str; 3] = [
-    "pg_table_size",
-    "pg_relation_size",
-    "pg_total_relation_size",
+    "pg_get_function_arg_default",
+    "pg_collation_actual_version",
+    "pg_database_collation_actual_version",
 ];
 
 /// Sizes on disk, which only the files' owner knows.
-const SIZES: [&str; 4] = [
+const SIZES: [&str; 3] = [
     "pg_indexes_size",
-    "pg_database_size",
     "pg_tablespace_size",
     "pg_stat_get_numscans",
 ];
@@ -112,13 +104,13 @@ const VOID: [&str; 7] = [
 
 /// What the functions about objects look at.
 #[derive(Debug)]
-struct Objects {
+pub struct Objects {
     catalog: Arc<Catalog>,
 }
 
 impl Objects {
     /// What the session that asks sees.
-    fn snapshot(&self, call: &Call) -> Result<Snapshot> {
+    pub fn snapshot(&self, call: &Call) -> Result<Snapshot> {
         let info = call.asker()?;
         Ok(Snapshot::of(info.catalogs(), self.catalog.annotations()))
     }
@@ -138,6 +130,10 @@ pub fn register(context: &SessionContext, catalog: &Arc<Catalog>) {
     functions.extend(about_objects(&objects));
     functions.extend(conversions());
     functions.extend(privileges::all(catalog));
+    functions.extend(access_lists::all());
+    functions.extend(monitoring::all(&objects));
+    functions.extend(properties::all(&objects));
+    functions.extend(standard::all(&objects));
     for function in functions {
         context.register_udf(function);
     }
@@ -175,11 +171,6 @@ fn constants() -> Vec<ScalarUDF> {
             Ok(Arc::new(Int64Array::from(vec![0; call.rows])))
         })
     }));
-    functions.extend(
-        TABLE_SIZES
-            .iter()
-            .map(|name| function(name, Returns::Type("int8"), table_sizes)),
-    );
     let fixed_text = |name: &str, kind: &'static str, value: &'static str| {
         function(name, Returns::Type(kind), move |call| {
             Ok(Arc::new(StringArray::from(vec![value; call.rows])))
@@ -204,7 +195,6 @@ fn constants() -> Vec<ScalarUDF> {
             let first = path.first().map(String::as_str);
             Ok(Arc::new(StringArray::from(vec![first; call.rows])))
         }),
-        fixed_text("pg_tablespace_location", "text", ""),
         function("pg_encoding_to_char", Returns::Type("name"), |call| {
             let numbers = call.integers(0)?;
             let name = |number| Encoding::numbered(number).map_or("", |encoding| encoding.name);
@@ -321,26 +311,6 @@ fn by_oid(call: &Call, kind: &str, answer: impl Fn(i32) -> Option<String>) -> Re
     ))
 }
 
-/// What the files of durable tables take; 0 for other relations.
-fn table_sizes(call: &Call) -> Result<ArrayRef> {
-    let catalogs = Arc::clone(call.asker()?.catalogs());
-    let names = snapshot::by_oid(&catalogs);
-    let size = |oid: i32| {
-        let (schema, name) = names.get(&oid)?;
-        let schema = catalogs.catalog(DATABASE)?.schema(schema)?;
-        // Tables are in memory: nobody waits for one.
-        let table = schema.table(name).now_or_never()?.ok()??;
-        let table = crate::catalog::unguarded(table);
-        let bytes = table
-            .downcast_ref::<DurableTable>()
-            .map(DurableTable::bytes);
-        i64::try_from(bytes.unwrap_or(0)).ok()
-    };
-    let oids = oids(call, 0, "regclass")?;
-    let sizes = oids.iter().map(|oid| oid.and_then(size));
-    Ok(Arc::new(sizes.collect::<Int64Array>()))
-}
-
 pub(super) fn oids(call: &Call, at: usize, kind: &str) -> Result<Int32Array> {
     match call.arrays.get(at) {
         Some(first) if *first.data_type() == DataType::Utf8 => {
@@ -444,9 +414,7 @@ fn about_objects(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
                 let columns = call.integers(1)?;
                 let definition = |row: usize| {
                     let oid = oids.is_valid(row).then(|| oids.value(row))?;
-                    let (relation, key) = snapshot.relations.iter().find_map(|relation| {
-                        Some((relation, relation.keys.iter().find(|key| key.oid == oid)?))
-                    })?;
+                    let (relation, key) = properties::key_of(&snapshot, oid)?;
                     match columns
                         .is_valid(row)
                         .then(|| columns.value(row))

@@ -1,6 +1,7 @@
 //! `information_schema`: the same in the words of the SQL standard.
 
 use super::access_rows;
+use super::defaults;
 use super::dictionary::RELATIONS;
 use super::rows::{Source, definition};
 use super::snapshot::{Check, Key, Relation};
@@ -22,6 +23,7 @@ pub fn of(name: &str, source: &Source) -> Option<Vec<Row>> {
         }
         "tables" => tables(source),
         "columns" => columns(source),
+        "element_types" => element_types(source),
         "views" => snapshot.relations.iter().filter(|relation| relation.kind == "v").map(view).collect(),
         "sequences" => snapshot.relations.iter().filter_map(|relation| sequence(relation, source)).collect(),
         "check_constraints" => snapshot.relations.iter().flat_map(check_constraints).collect(),
@@ -77,7 +79,7 @@ struct ColumnOf<'a> {
     kind: &'a str,
     modifier: i32,
     nullable: bool,
-    default: Option<&'a str>,
+    default: Option<String>,
     updatable: bool,
     generated: Option<&'a str>,
     identity: Option<(IdentityKind, Option<&'a SequenceDefinition>)>,
@@ -117,7 +119,7 @@ fn columns(source: &Source) -> Vec<Row> {
                 kind: &column.kind,
                 modifier: column.modifier,
                 nullable: column.nullable,
-                default: column.default.as_deref(),
+                default: defaults::shown(column),
                 updatable: relation.kind == "r",
                 generated: column.generated.as_deref(),
                 identity: column.identity.map(|identity| {
@@ -176,7 +178,7 @@ fn column_row(column: &ColumnOf) -> Row {
     let yes = |truth: bool| if truth { "YES" } else { "NO" };
     row! {
         "table_catalog": DATABASE, "table_schema": column.schema, "table_name": column.table, "column_name": column.name, "ordinal_position": number,
-        "column_default": column.default, "is_nullable": if column.nullable { "YES" } else { "NO" }, "data_type": data_type,
+        "column_default": column.default.clone(), "is_nullable": if column.nullable { "YES" } else { "NO" }, "data_type": data_type,
         "character_maximum_length": length, "character_octet_length": octets, "numeric_precision": precision, "numeric_precision_radix": radix,
         "numeric_scale": scale, "datetime_precision": datetime, "udt_catalog": DATABASE, "udt_schema": "pg_catalog", "udt_name": column.kind,
         "dtd_identifier": number.to_string(), "is_self_referencing": "NO", "is_identity": yes(identity.is_some()),
@@ -185,6 +187,35 @@ fn column_row(column: &ColumnOf) -> Row {
         "is_generated": if column.generated.is_some() { "ALWAYS" } else { "NEVER" }, "generation_expression": column.generated.map(|text| format!("({text})")),
         "is_updatable": if column.updatable { "YES" } else { "NO" },
     }
+}
+
+/// What the arrays among columns are arrays of. As in Postgres, nothing is said of how long or precise an element is.
+fn element_types(source: &Source) -> Vec<Row> {
+    let row = |schema: &str, table: &str, at: usize, array: &str| {
+        let element = array.strip_prefix('_')?;
+        let number = at + 1;
+        Some(row! {
+            "object_catalog": DATABASE, "object_schema": schema, "object_name": table, "object_type": "TABLE",
+            "collection_type_identifier": number.to_string(), "data_type": types::sql_name(element, -1), "udt_catalog": DATABASE,
+            "udt_schema": "pg_catalog", "udt_name": element, "dtd_identifier": format!("a{number}"),
+        })
+    };
+    let mut rows: Vec<Row> = Vec::new();
+    for relation in RELATIONS.values() {
+        let columns = relation.columns.iter().enumerate();
+        rows.extend(
+            columns.filter_map(|(at, column)| row(relation.schema, relation.name, at, column.kind)),
+        );
+    }
+    let own = source.snapshot.relations.iter();
+    for relation in own.filter(|relation| relation.kind != "m") {
+        let columns = relation.columns.iter().enumerate();
+        rows.extend(
+            columns
+                .filter_map(|(at, column)| row(&relation.schema, &relation.name, at, &column.kind)),
+        );
+    }
+    rows
 }
 
 fn view(relation: &Relation) -> Row {

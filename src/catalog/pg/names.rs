@@ -11,7 +11,7 @@ use datafusion_funnel::definition::text::identifier;
 use super::dictionary;
 use super::functions::{function_name, function_named};
 use super::roles;
-use super::snapshot::{by_oid, named_oid, names, relation_oid, row_type_oid, schema_oid};
+use super::snapshot::{Snapshot, by_oid, named_oid, names, relation_oid, row_type_oid, schema_oid};
 use crate::catalog::Catalog;
 use crate::catalog::roles::OWNER;
 use crate::engine::{Asker, DEFAULT_SCHEMA, SearchPath};
@@ -32,12 +32,32 @@ pub struct CatalogNames {
     /// Where names are found without their schemas: in the default one where nobody asks.
     path: Option<SearchPath>,
     known: Mutex<Option<Known>>,
+    /// The indexes of keys, which are asked for when no relation has an OID.
+    known_indexes: Mutex<Option<Known>>,
 }
 
 #[derive(Debug, Clone)]
 struct Known {
     at: Instant,
     relations: Arc<HashMap<i32, (String, String)>>,
+}
+
+/// What is known, unless it is too old: then what `look` finds.
+fn fresh(
+    known: &Mutex<Option<Known>>,
+    look: impl FnOnce() -> HashMap<i32, (String, String)>,
+) -> Arc<HashMap<i32, (String, String)>> {
+    let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = lock().clone();
+    if let Some(found) = found.filter(|found| found.at.elapsed() < FRESH) {
+        return found.relations;
+    }
+    let relations = Arc::new(look());
+    *lock() = Some(Known {
+        at: Instant::now(),
+        relations: Arc::clone(&relations),
+    });
+    relations
 }
 
 impl CatalogNames {
@@ -52,22 +72,65 @@ impl CatalogNames {
             catalog,
             path,
             known: Mutex::default(),
+            known_indexes: Mutex::default(),
         }
     }
 
     fn relations(&self) -> Arc<HashMap<i32, (String, String)>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.as_ref().filter(|known| known.at.elapsed() < FRESH) {
-            Some(known) => Arc::clone(&known.relations),
-            None => {
-                let relations = Arc::new(by_oid(&self.catalogs));
-                *known = Some(Known {
-                    at: Instant::now(),
-                    relations: Arc::clone(&relations),
-                });
-                relations
+        fresh(&self.known, || by_oid(&self.catalogs))
+    }
+
+    fn indexes(&self) -> Arc<HashMap<i32, (String, String)>> {
+        fresh(&self.known_indexes, || {
+            let snapshot = Snapshot::of(&self.catalogs, self.catalog.annotations());
+            let mut indexes = HashMap::new();
+            for relation in snapshot.relations {
+                for key in relation.keys {
+                    indexes.insert(key.oid, (relation.schema.clone(), key.name));
+                }
             }
+            indexes
+        })
+    }
+
+    /// The OID of an index by its name, with or without its schema.
+    fn index_oid(&self, written: &str) -> Option<i32> {
+        let parts = identifiers(written)?;
+        let (given, name) = match parts.as_slice() {
+            [name] => (None, name),
+            [.., schema, name] => (Some(schema), name),
+            [] => return None,
+        };
+        let is_it = |schema: &String, known: &String| {
+            known == name
+                && match given {
+                    Some(given) => schema == given,
+                    None => self.is_on_path(schema),
+                }
+        };
+        let indexes = self.indexes();
+        let mut all = indexes.iter();
+        let (oid, _) = all.find(|(_, (schema, known))| is_it(schema, known))?;
+        Some(*oid)
+    }
+
+    /// Whether what is in a schema is found without it, where nothing of the same name comes before.
+    fn is_on_path(&self, schema: &str) -> bool {
+        match &self.path {
+            Some(path) => path.schemas().iter().any(|known| known == schema),
+            None => schema == DEFAULT_SCHEMA,
         }
+    }
+
+    /// The schema and name of a relation or an index, and whether it is found without the schema.
+    fn named(&self, oid: i32) -> Option<(String, String, bool)> {
+        if let Some((schema, name)) = self.relation(oid) {
+            let visible = self.is_visible(&schema, &name);
+            return Some((schema, name, visible));
+        }
+        let (schema, name) = self.indexes().get(&oid)?.clone();
+        let visible = self.is_on_path(&schema);
+        Some((schema, name, visible))
     }
 
     /// The name of a role.
@@ -168,8 +231,7 @@ impl Names for CatalogNames {
     fn name(&self, kind: &str, oid: i32) -> Option<String> {
         match kind {
             "regclass" => {
-                let (schema, name) = self.relation(oid)?;
-                let visible = self.is_visible(&schema, &name);
+                let (schema, name, visible) = self.named(oid)?;
                 let name = identifier(&name).to_string();
                 Some(match visible {
                     true => name,
@@ -206,7 +268,7 @@ impl Names for CatalogNames {
 
     fn oid(&self, kind: &str, name: &str) -> Option<i32> {
         match kind {
-            "regclass" => self.relation_oid(name),
+            "regclass" => self.relation_oid(name).or_else(|| self.index_oid(name)),
             "regtype" => type_oid(name).or_else(|| self.relation_oid(name).map(row_type_oid)),
             "regproc" | "regprocedure" => {
                 let name = name.split('(').next().unwrap_or(name);
@@ -240,7 +302,7 @@ pub fn role_oid(name: &str) -> i32 {
 }
 
 /// The OID of a type by the name that SQL or `pg_type` has for it.
-fn type_oid(written: &str) -> Option<i32> {
+pub fn type_oid(written: &str) -> Option<i32> {
     let lower = written.trim().to_lowercase();
     let (name, array) = match lower.strip_suffix("[]") {
         Some(element) => (element.to_owned(), true),

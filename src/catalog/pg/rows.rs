@@ -6,18 +6,19 @@ use std::sync::Arc;
 use datafusion_funnel::{FunctionInfo, FunctionKind};
 
 use super::access_rows;
+use super::defaults;
 use super::dictionary::{RELATIONS, SCHEMAS};
 use super::functions::function_oid;
-use super::names::{OWNER_OID, role_oid};
+use super::names::{OWNER_OID, role_oid, type_oid};
 use super::roles;
 use super::settings_rows;
 use super::snapshot::{
     DATABASE_OID, Key, Relation, Snapshot, named_oid, relation_oid, row_type_oid, schema_oid,
 };
 use super::values::{Row, Value, row};
-use crate::catalog::Catalog;
 use crate::catalog::access::{Object, Privilege};
 use crate::catalog::roles::{OWNER, Role, Roles};
+use crate::catalog::{Catalog, ForeignKey};
 use crate::engine::{
     ConnectionInfo, Copies, CopyProgress, DATABASE, DEFAULT_SCHEMA, NamedStatement,
 };
@@ -90,7 +91,7 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
             .iter()
             .filter_map(sequence_view)
             .collect(),
-        "pg_attrdef" => defaults(snapshot),
+        "pg_attrdef" => attribute_defaults(snapshot),
         "pg_database" => databases(),
         "pg_roles" | "pg_authid" | "pg_user" | "pg_shadow" | "pg_group" | "pg_auth_members" => {
             return roles::rows(name, &source.roles);
@@ -107,9 +108,23 @@ pub fn of(schema: &str, name: &str, source: &Source) -> Option<Vec<Row>> {
         | "pg_stat_all_tables"
         | "pg_statio_user_tables"
         | "pg_statio_all_tables" => table_statistics(snapshot),
-        "pg_stat_database" => vec![
-            row! { "datid": DATABASE_OID, "datname": DATABASE, "numbackends": source.activity.len() as i64 },
-        ],
+        "pg_stat_database" => vec![row! {
+            "datid": DATABASE_OID, "datname": DATABASE, "numbackends": source.activity.len() as i64, "xact_commit": 0, "xact_rollback": 0,
+            "blks_read": 0, "blks_hit": 0, "tup_returned": 0, "tup_fetched": 0, "tup_inserted": 0, "tup_updated": 0, "tup_deleted": 0,
+            "conflicts": 0, "temp_files": 0, "temp_bytes": 0, "deadlocks": 0, "blk_read_time": 0, "blk_write_time": 0,
+            "session_time": 0, "active_time": 0, "idle_in_transaction_time": 0, "sessions": 0, "sessions_abandoned": 0, "sessions_fatal": 0,
+            "sessions_killed": 0,
+        }],
+        // Nobody counts what these tell, and there is one row of each.
+        "pg_stat_bgwriter" => vec![row! {
+            "checkpoints_timed": 0, "checkpoints_req": 0, "checkpoint_write_time": 0, "checkpoint_sync_time": 0, "buffers_checkpoint": 0,
+            "buffers_clean": 0, "maxwritten_clean": 0, "buffers_backend": 0, "buffers_backend_fsync": 0, "buffers_alloc": 0,
+        }],
+        "pg_stat_archiver" => vec![row! { "archived_count": 0, "failed_count": 0 }],
+        "pg_stat_wal" => vec![row! {
+            "wal_records": 0, "wal_fpi": 0, "wal_bytes": 0, "wal_buffers_full": 0, "wal_write": 0, "wal_sync": 0, "wal_write_time": 0,
+            "wal_sync_time": 0,
+        }],
         "pg_timezone_names" => time_zones(),
         "pg_tablespace" => vec![
             row! { "oid": 1663, "spcname": "pg_default", "spcowner": OWNER_OID },
@@ -365,7 +380,7 @@ fn attributes(source: &Source) -> Vec<Row> {
                 &column.kind,
                 column.modifier,
                 !column.nullable,
-                column.default.is_some() || column.generated.is_some(),
+                column.generated.is_some() || defaults::shown(column).is_some(),
             );
             let identity = column.identity.map(|identity| match identity {
                 IdentityKind::Always => "a",
@@ -419,16 +434,20 @@ fn attribute(
     has_default: bool,
 ) -> Row {
     let (length, by_value, align, storage) = physical(kind);
-    let collation = match kind.trim_start_matches('_') {
-        "text" | "varchar" | "bpchar" => DEFAULT_COLLATION_OID,
-        "name" => 950,
-        _ => 0,
-    };
+    let collation = collation_of(kind);
     row! {
-        "attrelid": relation, "attname": name, "atttypid": types::oid(kind).cast_signed(), "attstattarget": -1, "attlen": length,
+        "attrelid": relation, "attname": name, "atttypid": attribute_type(kind), "attstattarget": -1, "attlen": length,
         "attnum": i32::try_from(at + 1).unwrap_or(0), "attndims": i32::from(kind.starts_with('_')), "attcacheoff": -1,
         "atttypmod": modifier, "attbyval": by_value, "attalign": align, "attstorage": storage, "attnotnull": required,
         "atthasdef": has_default, "attislocal": true, "attcollation": collation,
+    }
+}
+
+/// The OID of a column's type. One is of an array of a catalog's rows, which no value here is.
+fn attribute_type(kind: &str) -> i32 {
+    match kind {
+        "_pg_statistic" => 10_028,
+        kind => types::oid(kind).cast_signed(),
     }
 }
 
@@ -475,14 +494,81 @@ fn numbers(columns: &[usize]) -> Vec<String> {
     columns.iter().map(ToString::to_string).collect()
 }
 
+/// The class of operators that a b-tree orders a type by, and the operator that says that two values of it are equal, as
+/// PostgreSQL 15 numbers them.
+fn order_of(kind: &str) -> (i32, i32) {
+    match kind {
+        "bool" => (10_003, 91),
+        "bytea" => (10_006, 1955),
+        "char" => (10_007, 92),
+        "name" => (10_028, 93),
+        "int8" => (3124, 410),
+        "int2" => (1979, 94),
+        "int4" => (1978, 96),
+        "text" | "varchar" => (3126, 98),
+        "bpchar" => (10_004, 1054),
+        "oid" => (1981, 607),
+        "float4" => (10_012, 620),
+        "float8" => (3123, 670),
+        "money" => (10_047, 900),
+        "inet" | "cidr" => (10_015, 1201),
+        "date" => (3122, 1093),
+        "time" => (10_038, 1108),
+        "timetz" => (10_041, 1550),
+        "timestamp" => (3128, 2060),
+        "timestamptz" => (3127, 1320),
+        "interval" => (10_022, 1330),
+        "bit" => (10_002, 1784),
+        "varbit" => (10_043, 1804),
+        "numeric" => (3125, 1752),
+        "uuid" => (10_065, 2972),
+        "jsonb" => (10_088, 3240),
+        kind if kind.starts_with("reg") => (1981, 607),
+        kind if kind.starts_with('_') => (10_000, 1070),
+        _ => (10_034, 2988),
+    }
+}
+
+/// The collation of a type's values; 0 for those that have none.
+fn collation_of(kind: &str) -> i32 {
+    match kind.trim_start_matches('_') {
+        "text" | "varchar" | "bpchar" => DEFAULT_COLLATION_OID,
+        "name" => 950,
+        _ => 0,
+    }
+}
+
 fn index(relation: &Relation, key: &Key) -> Row {
     let count = i32::try_from(key.columns.len()).unwrap_or(0);
     let zeros = vec!["0".to_owned(); key.columns.len()];
+    let columns = key.columns.iter();
+    let kinds: Vec<&str> = columns.map(|number| kind_of(relation, *number)).collect();
+    let classes = kinds.iter().map(|kind| order_of(kind).0.to_string());
+    let collations = kinds.iter().map(|kind| collation_of(kind).to_string());
     row! {
         "indexrelid": key.oid, "indrelid": relation.oid, "indnatts": count, "indnkeyatts": count, "indisunique": key.unique,
         "indisprimary": key.primary, "indnullsnotdistinct": key.nulls_same, "indimmediate": true, "indisvalid": true, "indisready": true, "indislive": true,
-        "indkey": numbers(&key.columns), "indcollation": zeros.clone(), "indclass": vec!["1978".to_owned(); key.columns.len()], "indoption": zeros,
+        "indkey": numbers(&key.columns), "indcollation": collations.collect::<Vec<_>>(), "indclass": classes.collect::<Vec<_>>(), "indoption": zeros,
     }
+}
+
+/// The type of a relation's column of that number, from 1.
+fn kind_of(relation: &Relation, number: usize) -> &str {
+    let column = number
+        .checked_sub(1)
+        .and_then(|at| relation.columns.get(at));
+    column.map_or("", |column| column.kind.as_str())
+}
+
+/// The relation and the key that a reference refers to.
+fn referred_key<'a>(
+    snapshot: &'a Snapshot,
+    reference: &ForeignKey,
+) -> Option<(&'a Relation, &'a Key)> {
+    let referred = snapshot.named(&reference.schema, &reference.relation)?;
+    let columns = column_numbers(referred, &reference.referred);
+    let key = referred.keys.iter().find(|key| key.columns == columns)?;
+    Some((referred, key))
 }
 
 fn constraints(snapshot: &Snapshot) -> Vec<Row> {
@@ -508,15 +594,12 @@ fn constraints(snapshot: &Snapshot) -> Vec<Row> {
             let referred_numbers = referred
                 .map(|referred| column_numbers(referred, &reference.referred))
                 .unwrap_or_default();
-            let index = referred
-                .and_then(|referred| {
-                    referred
-                        .keys
-                        .iter()
-                        .find(|key| key.columns == referred_numbers)
-                })
-                .map_or(0, |key| key.oid);
-            let operators = vec!["410".to_owned(); referred_numbers.len()];
+            let index = referred_key(snapshot, reference).map_or(0, |(_, key)| key.oid);
+            let operator = |number: &usize| {
+                let kind = referred.map_or("", |referred| kind_of(referred, *number));
+                order_of(kind).1.to_string()
+            };
+            let operators: Vec<String> = referred_numbers.iter().map(operator).collect();
             rows.push(row! {
                 "oid": constraint_oid(relation, &reference.name), "conname": reference.name.as_str(), "connamespace": schema, "contype": "f",
                 "convalidated": true, "conrelid": relation.oid, "conindid": index, "confrelid": relation_oid(&reference.schema, &reference.relation),
@@ -548,7 +631,8 @@ fn sequence_view(relation: &Relation) -> Option<Row> {
     })
 }
 
-/// The index of a key is there for its constraint, and a sequence for its column.
+/// The index of a key is there for its constraint, and a sequence for its column. A reference needs what it is made of, and
+/// the key that it refers to.
 fn dependencies(snapshot: &Snapshot) -> Vec<Row> {
     const PG_CONSTRAINT: i32 = 2606;
     let of = |relation: &Relation| {
@@ -587,8 +671,29 @@ fn dependencies(snapshot: &Snapshot) -> Vec<Row> {
         let rows = own.into_iter().chain(reads.map(|oid| depends(*oid, "n")));
         rows.collect::<Vec<_>>()
     };
+    let references = |relation: &Relation| {
+        let mut rows: Vec<Row> = Vec::new();
+        for reference in &relation.foreign_keys {
+            let constraint = constraint_oid(relation, &reference.name);
+            let depends = |oid: i32, part: usize, kind: &'static str| {
+                row! {
+                    "classid": PG_CONSTRAINT, "objid": constraint, "objsubid": 0, "refclassid": PG_CLASS_OID,
+                    "refobjid": oid, "refobjsubid": i32::try_from(part).unwrap_or(0), "deptype": kind,
+                }
+            };
+            let own = column_numbers(relation, &reference.columns);
+            rows.extend(own.into_iter().map(|at| depends(relation.oid, at, "a")));
+            if let Some((referred, key)) = referred_key(snapshot, reference) {
+                let theirs = key.columns.iter();
+                rows.extend(theirs.map(|at| depends(referred.oid, *at, "n")));
+                rows.push(depends(key.oid, 0, "n"));
+            }
+        }
+        rows
+    };
     let keys = snapshot.relations.iter().flat_map(of);
-    keys.chain(snapshot.relations.iter().filter_map(owned))
+    keys.chain(snapshot.relations.iter().flat_map(references))
+        .chain(snapshot.relations.iter().filter_map(owned))
         .chain(snapshot.relations.iter().flat_map(rules))
         .collect()
 }
@@ -613,12 +718,12 @@ fn column_numbers(relation: &Relation, columns: &[String]) -> Vec<usize> {
     columns.iter().filter_map(position).collect()
 }
 
-fn defaults(snapshot: &Snapshot) -> Vec<Row> {
+fn attribute_defaults(snapshot: &Snapshot) -> Vec<Row> {
     let of = |relation: &Relation| -> Vec<Row> {
         let columns = relation.columns.iter().enumerate();
         let with_default = columns.filter_map(|(at, column)| {
             let generated = column.generated.clone();
-            Some((at, generated.or_else(|| column.default.clone())?))
+            Some((at, generated.or_else(|| defaults::shown(column))?))
         });
         with_default
             .map(|(at, default)| {
@@ -818,7 +923,7 @@ fn argument_count(arguments: &str) -> i32 {
 fn sql_type_oid(name: &str) -> i32 {
     match name.strip_suffix("[]") {
         Some(element) => types::oid(&format!("_{}", types::alias(element))).cast_signed(),
-        None => types::oid(types::alias(name)).cast_signed(),
+        None => type_oid(name).unwrap_or(0),
     }
 }
 

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion_funnel::definition::text::folded;
 
 use super::subqueries::{array_of, is_array, lists_in_values, row_in};
-use super::{Scope, aggregates, chains, last_name, relations, syntax};
+use super::{Scope, aggregates, chains, last_name, relations, syntax, system_columns};
 use crate::postgres::functions::{OVERRIDDEN, regex_of};
 use crate::postgres::mixed_types::ONE_TYPE;
 use crate::postgres::{datetime, rows, types};
@@ -258,10 +258,10 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         {
             // A relation is known by its own name; its schema says nothing more.
             parts.drain(..parts.len() - 2);
-            system_column(expression_of(parts, scope, aliases), expression);
+            system_column(system_columns::value(parts, scope, aliases), expression);
         }
         Expr::CompoundIdentifier(parts) => {
-            system_column(expression_of(parts, scope, aliases), expression)
+            system_column(system_columns::value(parts, scope, aliases), expression)
         }
         Expr::Identifier(ident) if ident.quote_style.is_none() => {
             if matches!(
@@ -740,6 +740,11 @@ fn renamed(name: &str) -> Option<&'static str> {
         "char_length" => "character_length",
         "array_remove" => "array_remove_all",
         "array_replace" => "array_replace_all",
+        // What reads a type's texts casts them.
+        "regclassin" => "cast_as_regclass",
+        "regprocin" => "cast_as_regproc",
+        "regprocedurein" => "cast_as_regprocedure",
+        "regtypein" => "cast_as_regtype",
         _ => return None,
     })
 }
@@ -1057,28 +1062,6 @@ fn field(value: Expr, name: &str) -> Expr {
         other => other,
     };
     syntax::call("get_field", vec![inner, syntax::text(name)])
-}
-
-/// Columns that every table of Postgres has: `tableoid`, `xmin`, `ctid`.
-fn expression_of(
-    parts: &[Ident],
-    scope: &dyn Scope,
-    aliases: &HashMap<String, String>,
-) -> Option<Expr> {
-    let [.., table, column] = parts else {
-        return None;
-    };
-    let relation = aliases.get(&folded(table))?;
-    match folded(column).as_str() {
-        "tableoid" => {
-            let oid = scope.relation_oid(relation)?;
-            Some(cast_call("oid", syntax::number(i64::from(oid)), &[]))
-        }
-        "xmin" | "xmax" => Some(cast_call("xid", syntax::text("1"), &[])),
-        "cmin" | "cmax" => Some(cast_call("cid", syntax::text("0"), &[])),
-        "ctid" => Some(cast_call("tid", syntax::text("(0,1)"), &[])),
-        _ => None,
-    }
 }
 
 fn system_column(found: Option<Expr>, expression: &mut Expr) {

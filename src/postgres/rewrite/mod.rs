@@ -13,6 +13,7 @@ mod relations;
 mod rows_of_relations;
 mod subqueries;
 mod syntax;
+mod system_columns;
 
 pub use rows_of_relations::{ROW_IS_THERE, ROW_OPERATOR};
 pub use syntax::call;
@@ -279,13 +280,13 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         rows_of_relations::mark(select);
         for from in &mut select.from {
-            self.note_alias(&from.relation);
-            relations::name(&mut from.relation);
+            self.name_relation(&mut from.relation);
             for join in &mut from.joins {
-                self.note_alias(&join.relation);
-                relations::name(&mut join.relation);
+                self.name_relation(&mut join.relation);
             }
         }
+        relations::wildcards(select, &self.aliases);
+        system_columns::name(select, self.scope, &self.aliases);
         ControlFlow::Continue(())
     }
 
@@ -311,6 +312,11 @@ impl VisitorMut for Rewriter<'_> {
 }
 
 impl Rewriter<'_> {
+    fn name_relation(&mut self, factor: &mut TableFactor) {
+        self.note_alias(factor);
+        relations::name(factor, &self.own, self.scope);
+    }
+
     fn note_alias(&mut self, factor: &TableFactor) {
         if let TableFactor::Table {
             name,

@@ -2,11 +2,11 @@
 
 use datafusion::sql::sqlparser::ast::{
     DataType as SqlType, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart,
-    Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableSampleKind,
-    TableSampleMethod, TableWithJoins, Value,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, TableSampleKind, TableSampleMethod, TableWithJoins, Value,
 };
 use datafusion_funnel::definition::text::folded;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Scope, last_name, literals, syntax};
 use crate::postgres::rows;
@@ -26,17 +26,33 @@ pub fn qualify(relation: &mut ObjectName, own: &HashSet<String>, scope: &dyn Sco
     }
 }
 
-/// A relation with a schema is known by its own name alone: `columns.*` of `information_schema.columns`.
-pub fn name(factor: &mut TableFactor) {
+/// A relation with a schema, or one that is given its schema, is known by its own name alone: `columns.*` of
+/// `information_schema.columns`.
+pub fn name(factor: &mut TableFactor, own: &HashSet<String>, scope: &dyn Scope) {
     if let TableFactor::Table {
         name,
         alias: alias @ None,
         args: None,
         ..
     } = factor
-        && name.0.len() > 1
     {
-        *alias = Some(named(&last_name(name)));
+        qualify(name, own, scope);
+        if name.0.len() > 1 {
+            *alias = Some(named(&last_name(name)));
+        }
+    }
+}
+
+/// `public.deals.*` as `deals.*`, for so the relation is known.
+pub fn wildcards(select: &mut Select, aliases: &HashMap<String, String>) {
+    for item in &mut select.projection {
+        if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) =
+            item
+            && name.0.len() > 1
+            && aliases.contains_key(&last_name(name))
+        {
+            name.0.drain(..name.0.len() - 1);
+        }
     }
 }
 

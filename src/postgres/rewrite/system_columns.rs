@@ -1,0 +1,121 @@
+//! Columns that every table of Postgres has and no `*` shows: `tableoid`, `xmin`, `ctid`.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
+};
+use datafusion_funnel::definition::text::folded;
+
+use super::{Scope, last_name, syntax};
+
+/// What stands in the place of such a column; nothing for another one.
+pub fn value(
+    parts: &[Ident],
+    scope: &dyn Scope,
+    aliases: &HashMap<String, String>,
+) -> Option<Expr> {
+    let [.., table, column] = parts else {
+        return None;
+    };
+    let relation = aliases.get(&folded(table))?;
+    let (kind, value) = match folded(column).as_str() {
+        "tableoid" => {
+            let oid = scope.relation_oid(relation)?;
+            ("oid", syntax::number(i64::from(oid)))
+        }
+        "xmin" | "xmax" => ("xid", syntax::text("1")),
+        "cmin" | "cmax" => ("cid", syntax::text("0")),
+        "ctid" => ("tid", syntax::text("(0,1)")),
+        _ => return None,
+    };
+    Some(syntax::call(&format!("cast_as_{kind}"), vec![value]))
+}
+
+/// Names those among a select's columns while their names are still there, and finds the table of a `tableoid` without one.
+/// The others are looked for by their relation's name alone: a table here may have an `xmin` of its own.
+pub fn name(select: &mut Select, scope: &dyn Scope, aliases: &HashMap<String, String>) {
+    let only = match select.from.as_slice() {
+        [from] if from.joins.is_empty() => table_of(&from.relation),
+        _ => None,
+    };
+    if let Some(table) = only
+        && let Some(relation) = aliases.get(&table)
+    {
+        let mut qualify = Qualify {
+            table: Ident::with_quote('"', table),
+            relation,
+            scope,
+            queries: 0,
+        };
+        let _ = select.visit(&mut qualify);
+    }
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expression) = item else {
+            continue;
+        };
+        let Expr::CompoundIdentifier(parts) = &*expression else {
+            continue;
+        };
+        let Some(column) = parts.last().map(folded) else {
+            continue;
+        };
+        if value(parts, scope, aliases).is_some() {
+            *item = SelectItem::ExprWithAlias {
+                expr: syntax::take(expression),
+                alias: Ident::with_quote('"', column),
+            };
+        }
+    }
+}
+
+/// What a table is called; a function's rows have no such columns.
+fn table_of(factor: &TableFactor) -> Option<String> {
+    match factor {
+        TableFactor::Table {
+            name,
+            alias,
+            args: None,
+            ..
+        } => Some(match alias {
+            Some(alias) => folded(&alias.name),
+            None => last_name(name),
+        }),
+        _ => None,
+    }
+}
+
+/// Writes `tableoid` as `t.tableoid`, but for queries inside, which have relations of their own.
+struct Qualify<'a> {
+    table: Ident,
+    relation: &'a str,
+    scope: &'a dyn Scope,
+    queries: usize,
+}
+
+impl VisitorMut for Qualify<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if self.queries == 0
+            && let Expr::Identifier(column) = &*expression
+            && folded(column) == "tableoid"
+            && self.scope.relation_oid(self.relation).is_some()
+        {
+            let parts = vec![self.table.clone(), column.clone()];
+            *expression = Expr::CompoundIdentifier(parts);
+        }
+        ControlFlow::Continue(())
+    }
+}
