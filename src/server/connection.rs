@@ -268,7 +268,7 @@ impl Connection {
                 cursor,
                 which,
                 moves,
-            } => return self.fetch(cursor, *which, *moves).await,
+            } => return self.fetch(cursor, *which, *moves, formats).await,
             StatementKind::Copy(copy) => {
                 self.session.check_writes(&prepared.statement)?;
                 return self.copy(&prepared, copy).await;

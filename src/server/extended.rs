@@ -176,10 +176,10 @@ impl Connection {
         let parameters = ParameterDescription::new(types);
         self.feed(PgWireBackendMessage::ParameterDescription(parameters))
             .await?;
-        let fetched = statement
-            .prepared
-            .as_ref()
-            .and_then(|prepared| self.cursor_description(&prepared.statement));
+        let fetched = match &statement.prepared {
+            Some(prepared) => self.cursor_description(&prepared.statement, &[])?,
+            None => None,
+        };
         if let Some(description) = fetched {
             return self
                 .feed(PgWireBackendMessage::RowDescription(description))
@@ -205,11 +205,10 @@ impl Connection {
                 .feed(PgWireBackendMessage::RowDescription(description))
                 .await;
         };
-        let fetched = portal
-            .statement
-            .prepared
-            .as_ref()
-            .and_then(|prepared| self.cursor_description(&prepared.statement));
+        let fetched = match &portal.statement.prepared {
+            Some(prepared) => self.cursor_description(&prepared.statement, &portal.formats)?,
+            None => None,
+        };
         if let Some(description) = fetched {
             return self
                 .feed(PgWireBackendMessage::RowDescription(description))

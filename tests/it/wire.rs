@@ -1190,3 +1190,40 @@ async fn errors_of_constraints_name_their_objects() {
         );
     }
 }
+
+/// Cursors of drivers that ask for binary, such as psycopg's `cursor(name, binary=True)`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_is_in_the_format_that_is_asked_for() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    client.query("BEGIN").await;
+    let query = "SELECT g::int AS g FROM generate_series(1001, 1003) AS g";
+    for scroll in ["", "SCROLL "] {
+        client
+            .query(&format!("DECLARE c {scroll}CURSOR FOR {query}"))
+            .await;
+        client.parse("FETCH FORWARD 2 FROM c").await;
+        client.bind(&[], &[1]).await;
+        client.describe(b'P').await;
+        client.execute(0).await;
+        let messages = client.sync().await;
+        assert_eq!(kinds(&messages), "12TDDCZ");
+        assert!(messages[2].body.ends_with(&[0, 1]));
+        assert_eq!(messages[3].body, [0, 1, 0, 0, 0, 4, 0, 0, 3, 233]);
+        assert_eq!(
+            rows(&client.query("FETCH c").await),
+            [some(&["1003"])],
+            "{scroll}"
+        );
+        if !scroll.is_empty() {
+            let messages = client.query("FETCH BACKWARD 2 FROM c").await;
+            assert_eq!(rows(&messages), [some(&["1002"]), some(&["1001"])]);
+            client.parse("FETCH FORWARD 1 FROM c").await;
+            client.bind(&[], &[1]).await;
+            client.execute(0).await;
+            let messages = client.sync().await;
+            assert_eq!(messages[2].body, [0, 1, 0, 0, 0, 4, 0, 0, 3, 234]);
+        }
+        client.query("CLOSE c").await;
+    }
+}
