@@ -517,6 +517,11 @@ impl Session {
         self.set_for(name, value, false, "SET").await
     }
 
+    /// The client is connected: what was set so far is what `RESET` and `DISCARD ALL` go back to.
+    pub fn keep_settings(&self) {
+        lock(&self.settings).keep_as_startup();
+    }
+
     async fn set_for(
         &self,
         name: &str,
