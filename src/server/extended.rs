@@ -326,9 +326,8 @@ impl Connection {
         let name = message.name.unwrap_or_default();
         match message.target_type {
             TARGET_TYPE_BYTE_STATEMENT => {
-                if self.statements.remove(&name).is_some() {
-                    self.session.forget_prepared(&name);
-                }
+                self.statements.remove(&name);
+                self.session.forget_prepared(&name);
             }
             TARGET_TYPE_BYTE_PORTAL => drop(self.portals.remove(&name)),
             other => {
@@ -341,9 +340,20 @@ impl Connection {
             .await
     }
 
+    /// The statement of that name; those of `PREPARE` are as good as those of the protocol.
     fn statement(&self, name: &str) -> Result<Arc<Stored>, Failure> {
-        let statement = self.statements.get(name).map(Arc::clone);
-        statement.ok_or_else(|| Error::UnknownStatement(name.to_owned()).into())
+        if let Some(statement) = self.statements.get(name) {
+            return Ok(Arc::clone(statement));
+        }
+        let prepared = self.session.prepared_named(name)?;
+        let parameters = prepared.parameters.iter();
+        let parameters = parameters
+            .map(|inferred| Parameter::new(None, inferred))
+            .collect();
+        Ok(Arc::new(Stored {
+            prepared: Some(prepared),
+            parameters,
+        }))
     }
 }
 
