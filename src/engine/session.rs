@@ -220,8 +220,19 @@ impl Session {
             StatementKind::ShowAll => {
                 Described::Rows(text_schema(&["name", "setting", "description"]))
             }
-            StatementKind::Explain { options, .. } => {
-                Described::Rows(super::explain::schema(*options))
+            StatementKind::Explain {
+                options,
+                statement: explained,
+            } => {
+                let described = Described::Rows(super::explain::schema(*options));
+                let parameters = self
+                    .explained_parameters(&statement, explained, declared)
+                    .await?;
+                return Ok(Prepared {
+                    statement,
+                    parameters,
+                    described,
+                });
             }
             StatementKind::Execute { name, .. } => self.prepared_named(name)?.described.clone(),
             StatementKind::Declare { query, .. } => {
@@ -375,7 +386,7 @@ impl Session {
             StatementKind::Explain {
                 options,
                 statement: explained,
-            } => self.explain(statement, explained, *options).await,
+            } => self.explain(statement, explained, *options, &values).await,
             StatementKind::Nothing(tag) => Ok(Outcome::done(*tag)),
             StatementKind::Sequence(sequence) => self.run_sequence(sequence),
             StatementKind::Index(index) => Box::pin(self.run_index(index)).await,

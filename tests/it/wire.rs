@@ -1258,3 +1258,44 @@ async fn a_reset_goes_back_to_the_startup_packet() {
         assert_eq!(rows(&client.query(shown).await), expected, "{reset}");
     }
 }
+
+/// Rails' `.explain`, and consoles that explain what they were about to run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_with_parameters_is_explained() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    client
+        .batch_execute("CREATE TABLE explained (a integer, b text)")
+        .await
+        .unwrap();
+    for sql in [
+        "EXPLAIN SELECT b FROM explained WHERE a = $1",
+        "EXPLAIN ANALYZE SELECT b FROM explained WHERE a = $1",
+        "EXPLAIN UPDATE explained SET b = 'x' WHERE a = $1",
+    ] {
+        let statement = client.prepare(sql).await.unwrap();
+        assert_eq!(statement.params(), [Type::INT4], "{sql}");
+        let lines = client.query(&statement, &[&7_i32]).await.unwrap();
+        assert!(!lines.is_empty(), "{sql}");
+    }
+}
+
+/// libpq's `PQdescribePrepared` and `PQexecPrepared` after `PREPARE`.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_of_sql_have_their_names_in_the_protocol() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    client.query("PREPARE p1 (int) AS SELECT $1 + 1 AS n").await;
+    client.send(b'D', b"Sp1\0").await;
+    let bind = b"\0p1\0\0\0\0\x01\0\0\0\x0241\0\0".to_vec();
+    client.send(b'B', &bind).await;
+    client.execute(0).await;
+    let messages = client.sync().await;
+    assert_eq!(kinds(&messages), "tT2DCZ");
+    assert_eq!(rows(&messages), [some(&["42"])]);
+    client.send(b'C', b"Sp1\0").await;
+    assert_eq!(kinds(&client.sync().await), "3Z");
+    client.send(b'B', &bind).await;
+    let messages = client.sync().await;
+    assert_eq!(error(&messages).field('C').as_deref(), Some("26000"));
+}
