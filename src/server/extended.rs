@@ -275,6 +275,7 @@ impl Connection {
             State::Bound => {
                 self.begin_ticket(&prepared.statement.text, true, &portal.values);
                 self.transaction.admit(&prepared.statement.kind)?;
+                self.more_follows = !self.socket.sync_follows();
                 self.start(prepared, portal.values.clone(), &portal.formats)
                     .await?
             }

@@ -86,6 +86,11 @@ impl Socket {
         self.framed.next().await.transpose()
     }
 
+    /// Whether the client has sent a Sync behind the message that was received last. It may still be on its way.
+    pub fn sync_follows(&self) -> bool {
+        self.framed.read_buffer().first() == Some(&b'S')
+    }
+
     /// Queues a message, and writes what is queued when that is much.
     pub async fn feed(&mut self, message: PgWireBackendMessage) -> io::Result<()> {
         self.framed.feed(message).await

@@ -1299,3 +1299,109 @@ async fn statements_of_sql_have_their_names_in_the_protocol() {
     let messages = client.sync().await;
     assert_eq!(error(&messages).field('C').as_deref(), Some("26000"));
 }
+
+/// Expected: PostgreSQL 15.18.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_of_a_message_change_all_of_their_rows_or_none() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    client.query("CREATE TABLE implicit (a integer)").await;
+    for (sql, code, expected) in [
+        (
+            "INSERT INTO implicit VALUES (1); SELECT 1/0",
+            Some("22012"),
+            None,
+        ),
+        (
+            "INSERT INTO implicit VALUES (1); UPDATE implicit SET a = 2; SELECT nope",
+            Some("42703"),
+            None,
+        ),
+        (
+            "INSERT INTO implicit VALUES (1); COMMIT; INSERT INTO implicit VALUES (2); SELECT 1/0",
+            Some("22012"),
+            Some("1"),
+        ),
+        ("INSERT INTO implicit VALUES (3); ROLLBACK", None, Some("1")),
+        (
+            "INSERT INTO implicit VALUES (4); BEGIN; INSERT INTO implicit VALUES (5); ROLLBACK",
+            None,
+            Some("1"),
+        ),
+        (
+            "INSERT INTO implicit VALUES (6); BEGIN; INSERT INTO implicit VALUES (7); COMMIT; SELECT 1/0",
+            Some("22012"),
+            Some("1 6 7"),
+        ),
+        (
+            "DELETE FROM implicit; INSERT INTO implicit VALUES (8), (9)",
+            None,
+            Some("8 9"),
+        ),
+        (
+            "PREPARE add AS INSERT INTO implicit VALUES (10); EXECUTE add; SELECT 1/0",
+            Some("22012"),
+            Some("8 9"),
+        ),
+        // DIFFERENCE: what defines something takes effect at once, and with it the rows before it.
+        (
+            "INSERT INTO implicit VALUES (11); CREATE TABLE implicit_too (a integer); SELECT 1/0",
+            Some("22012"),
+            Some("8 9 11"),
+        ),
+    ] {
+        let messages = client.query(sql).await;
+        let failed = messages.iter().find(|message| message.kind == 'E');
+        assert_eq!(
+            failed.and_then(|message| message.field('C')).as_deref(),
+            code,
+            "{sql}"
+        );
+        assert_eq!(messages.last().unwrap().text(), "I", "{sql}");
+        let all = "SELECT string_agg(a::text, ' ' ORDER BY a) FROM implicit";
+        let found = rows(&client.query(all).await).remove(0).remove(0);
+        assert_eq!(found.as_deref(), expected, "{sql}");
+    }
+}
+
+/// Pipelines, and asyncpg's `executemany`.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_before_a_sync_change_all_of_their_rows_or_none() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    client.query("CREATE TABLE piped (a integer)").await;
+    let count = "SELECT count(*) FROM piped";
+    for (second, expected) in [("SELECT 1/0", "0"), ("SELECT 1", "1")] {
+        for sql in ["INSERT INTO piped VALUES (1)", second] {
+            client.parse(sql).await;
+            client.bind(&[], &[]).await;
+            client.execute(0).await;
+        }
+        let messages = client.sync().await;
+        assert_eq!(messages.last().unwrap().text(), "I");
+        assert_eq!(rows(&client.query(count).await), [some(&[expected])]);
+    }
+}
+
+/// What is changed by several statements of a message waits for others, as what one of them changes does.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_several_statements_wait_for_each_other() {
+    let server = TestServer::start().await;
+    let (one, other) = (server.client().await, server.client().await);
+    one.batch_execute("CREATE TABLE counted (n integer); INSERT INTO counted VALUES (0)")
+        .await
+        .unwrap();
+    let add = async |client: &Client| {
+        for _ in 0..20 {
+            client
+                .batch_execute("UPDATE counted SET n = n + 1; SELECT 1")
+                .await
+                .unwrap();
+        }
+    };
+    tokio::join!(add(&one), add(&other));
+    assert_eq!(
+        text(&one, "SELECT n FROM counted").await.as_deref(),
+        Some("40")
+    );
+}
