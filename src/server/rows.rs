@@ -22,7 +22,7 @@ use crate::error::{Error, Fault, Result};
 use crate::postgres::encoding::{Encoding, UTF8};
 use crate::postgres::names_of_objects::Names;
 use crate::postgres::style::Style;
-use crate::postgres::{names, origins, types};
+use crate::postgres::{binary, names, origins, types};
 
 /// How many rows are encoded before they are sent; as many as DataFusion puts into a batch.
 pub const CHUNK_ROWS: usize = 8192;
@@ -261,6 +261,16 @@ fn fields(schema: &Schema, formats: &[i16]) -> Result<Vec<FieldInfo>, Failure> {
                 hint: None,
             })?,
         };
+        let written = types::type_of(column);
+        if format.format_for(at) == FieldFormat::Binary && binary::is_text_only(&written) {
+            return Err(Failure::from(Error::Unsupported {
+                message: format!(
+                    "binary format of type {} is not supported",
+                    types::sql_name(&written, -1)
+                ),
+                hint: Some("Ask for text.".to_owned()),
+            }));
+        }
         let name = names::shown(column.name()).to_owned();
         let (relation, number) = origins::origin_of(column).unzip();
         let field = FieldInfo::new(name, relation, number, kind, format.format_for(at));

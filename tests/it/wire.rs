@@ -1405,3 +1405,60 @@ async fn messages_of_several_statements_wait_for_each_other() {
         Some("40")
     );
 }
+
+/// Expected: PostgreSQL 15.18, the values that psycopg gets with `binary=True`.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_are_kept_as_texts_are_sent_in_binary() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::start(server.address).await;
+    let id = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+    let ids = format!("'{{{id},NULL}}'::uuid[]");
+    for (value, expected) in [
+        ("'192.168.0.1/24'::inet", "02180004c0a80001"),
+        ("'10.0.0.0/8'::cidr", "020801040a000000"),
+        ("B'10101'::bit(5)", "00000005a8"),
+        ("B'101'::varbit", "00000003a0"),
+        ("'12.34'::money", "00000000000004d2"),
+        ("'08:00:2b:01:02:03'::macaddr", "08002b010203"),
+        ("'(1,2.5)'::point", "3ff00000000000004004000000000000"),
+        ("'[1,5)'::int4range", "0200000004000000010000000400000005"),
+        ("'16/B374D848'::pg_lsn", "00000016b374d848"),
+        ("'(1,2)'::tid", "000000010002"),
+        ("'12:00'::timetz", "0000000a0eebb00000000000"),
+        (
+            ids.as_str(),
+            "000000010000000100000b86000000020000000100000010a0eebc999c0b4ef8bb6d6bb9bd380a11ffffffff",
+        ),
+        (
+            "'{\"{}\"}'::jsonb[]",
+            "000000010000000000000eda000000010000000100000003017b7d",
+        ),
+        ("'{}'::int[]", "000000000000000000000017"),
+        ("'{}'::text[]", "000000000000000000000019"),
+        (
+            "ARRAY[1.5,2.25]::numeric[]",
+            "0000000100000000000006a400000002000000010000000c000200000000000100011388\
+             0000000c0002000000000002000209c4",
+        ),
+        (
+            "ARRAY[ARRAY[1,2],ARRAY[3,4]]",
+            "000000020000000000000017000000020000000100000002000000010000000400000001\
+             000000040000000200000004000000030000000400000004",
+        ),
+    ] {
+        client.parse(&format!("SELECT {value}")).await;
+        client.bind(&[], &[1]).await;
+        client.execute(0).await;
+        let messages = client.sync().await;
+        assert_eq!(kinds(&messages), "12DCZ", "{value}");
+        let bytes = messages[2].body.iter().skip(6);
+        let found: String = bytes.map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, expected, "{value}");
+    }
+    client.parse("SELECT 'a b'::tsvector").await;
+    client.bind(&[], &[1]).await;
+    let messages = client.sync().await;
+    assert_eq!(error(&messages).field('C').as_deref(), Some("0A000"));
+    let expected = "binary format of type tsvector is not supported";
+    assert_eq!(error(&messages).field('M').as_deref(), Some(expected));
+}
