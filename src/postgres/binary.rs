@@ -54,11 +54,16 @@ pub fn is_text_only(kind: &str) -> bool {
 }
 
 fn uuid(text: &str) -> Option<Vec<u8>> {
+    hexadecimal(text, 16)
+}
+
+/// So many bytes, each of two digits, whatever stands between them.
+fn hexadecimal(text: &str, count: usize) -> Option<Vec<u8>> {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
-    match digits.len() {
-        32 => (0..32).step_by(2).map(byte).collect(),
-        _ => None,
+    match digits.len() == 2 * count {
+        true => (0..2 * count).step_by(2).map(byte).collect(),
+        false => None,
     }
 }
 
@@ -67,6 +72,15 @@ fn address(text: &str, network: bool) -> Option<Vec<u8>> {
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
         None => (text, None),
+    };
+    // A network may be said by its first bytes.
+    let parts = address.split('.').count();
+    let (address, bits) = match network && parts < 4 && !address.contains(':') {
+        true => (
+            format!("{address}{}", ".0".repeat(4 - parts)),
+            bits.or(u8::try_from(parts * 8).ok()),
+        ),
+        false => (address.to_owned(), bits),
     };
     let (family, address) = match address.trim().parse::<IpAddr>().ok()? {
         IpAddr::V4(address) => (IPV4, address.octets().to_vec()),
@@ -80,12 +94,7 @@ fn address(text: &str, network: bool) -> Option<Vec<u8>> {
 }
 
 fn hardware_address(text: &str) -> Option<Vec<u8>> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let byte = |part: &&str| u8::from_str_radix(part, 16).ok();
-    match parts.len() {
-        6 => parts.iter().map(byte).collect(),
-        _ => None,
-    }
+    hexadecimal(text, 6)
 }
 
 /// How many there are, and then eight in a byte.
@@ -209,6 +218,126 @@ fn numeric(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The text of a value that [`reader`] reads; nothing for bytes that aren't of the type, and for a type whose values are kept
+/// otherwise.
+pub fn text_of(kind: &str, bytes: &[u8]) -> Option<String> {
+    match kind {
+        "inet" | "cidr" => address_text(bytes, kind == "cidr"),
+        "macaddr" => {
+            let parts: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            (parts.len() == 6).then(|| parts.join(":"))
+        }
+        "bit" | "varbit" => bits_text(bytes),
+        "money" => money_text(i64::from_be_bytes(bytes.try_into().ok()?)),
+        "point" => {
+            let (x, y) = bytes.split_first_chunk::<8>()?;
+            let y: [u8; 8] = y.try_into().ok()?;
+            Some(format!(
+                "({},{})",
+                f64::from_be_bytes(*x),
+                f64::from_be_bytes(y)
+            ))
+        }
+        "int4range" => range_text(bytes, |bound| {
+            Some(i32::from_be_bytes(bound.try_into().ok()?).to_string())
+        }),
+        "int8range" => range_text(bytes, |bound| {
+            Some(i64::from_be_bytes(bound.try_into().ok()?).to_string())
+        }),
+        "pg_lsn" => {
+            let (high, low) = bytes.split_first_chunk::<4>()?;
+            let low = u32::from_be_bytes(low.try_into().ok()?);
+            Some(format!("{:X}/{low:X}", u32::from_be_bytes(*high)))
+        }
+        "tid" => {
+            let (block, offset) = bytes.split_first_chunk::<4>()?;
+            let offset = u16::from_be_bytes(offset.try_into().ok()?);
+            Some(format!("({},{offset})", u32::from_be_bytes(*block)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether values of a type that are kept as texts are sent as something else, which [`text_of`] reads.
+pub fn has_text_of(kind: &str) -> bool {
+    matches!(
+        kind,
+        "inet"
+            | "cidr"
+            | "macaddr"
+            | "bit"
+            | "varbit"
+            | "money"
+            | "point"
+            | "int4range"
+            | "int8range"
+            | "pg_lsn"
+            | "tid"
+    )
+}
+
+fn address_text(bytes: &[u8], network: bool) -> Option<String> {
+    let (&[_, bits, _, length], address) = bytes.split_first_chunk::<4>()?;
+    let address = match length {
+        4 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
+        16 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
+        _ => return None,
+    };
+    Some(match network || bits != length * 8 {
+        true => format!("{address}/{bits}"),
+        false => address.to_string(),
+    })
+}
+
+fn bits_text(bytes: &[u8]) -> Option<String> {
+    let (count, rest) = bytes.split_first_chunk::<4>()?;
+    let count = usize::try_from(i32::from_be_bytes(*count)).ok()?;
+    let all: String = rest.iter().map(|byte| format!("{byte:08b}")).collect();
+    all.get(..count).map(str::to_owned)
+}
+
+fn money_text(cents: i64) -> Option<String> {
+    let sign = if cents < 0 { "-" } else { "" };
+    let digits = (cents.unsigned_abs() / 100).to_string();
+    let groups: Option<Vec<&str>> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).ok())
+        .collect();
+    let groups = groups?.join(",");
+    Some(format!("{sign}${groups}.{:02}", cents.unsigned_abs() % 100))
+}
+
+fn range_text(bytes: &[u8], read: fn(&[u8]) -> Option<String>) -> Option<String> {
+    let (flags, mut rest) = bytes.split_first()?;
+    if flags & EMPTY != 0 {
+        return Some("empty".to_owned());
+    }
+    let mut bounds = [String::new(), String::new()];
+    for (bound, infinite) in bounds.iter_mut().zip([LOWER_INFINITE, UPPER_INFINITE]) {
+        if flags & infinite != 0 {
+            continue;
+        }
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+        let (value, after) = after.split_at_checked(length)?;
+        *bound = read(value)?;
+        rest = after;
+    }
+    let opens = if flags & LOWER_INCLUSIVE != 0 {
+        '['
+    } else {
+        '('
+    };
+    let closes = if flags & UPPER_INCLUSIVE != 0 {
+        ']'
+    } else {
+        ')'
+    };
+    Some(format!("{opens}{}{closes}", bounds.join(",")))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -248,8 +377,17 @@ mod tests {
             let bytes = reader(kind).unwrap()(text).unwrap();
             let found: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(found, expected, "{kind} {text}");
+            if has_text_of(kind) {
+                assert_eq!(text_of(kind, &bytes).as_deref(), Some(text));
+            }
         }
-        assert_eq!(reader("inet").unwrap()("here"), None);
-        assert_eq!(reader("bit").unwrap()("12"), None);
+        let read = |kind: &str, text: &str| reader(kind).unwrap()(text);
+        assert_eq!(read("cidr", "192.168.1"), read("cidr", "192.168.1.0/24"));
+        assert_eq!(
+            read("macaddr", "08-00-2B-01-02-03"),
+            read("macaddr", "08002b:010203")
+        );
+        assert_eq!(read("inet", "here"), None);
+        assert_eq!(read("bit", "12"), None);
     }
 }
