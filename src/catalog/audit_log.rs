@@ -89,7 +89,7 @@ impl TableProvider for AuditLog {
             return Err(DataFusionError::External(Box::new(Error::Denied {
                 message: "permission denied for table audit_log".to_owned(),
                 hint: format!(
-                    "Superusers and members of the role {AUDITOR} can read it (CREATE ROLE {AUDITOR}; GRANT {AUDITOR} TO …)."
+                    "Superusers and members of the role {AUDITOR} can read it (CREATE ROLE {AUDITOR}; GRANT {AUDITOR} TO ...)."
                 ),
             })));
         }

@@ -246,7 +246,7 @@ impl Servers {
             (None, _) => {
                 return Err(ForeignFault::Unknown.error(
                     format!("user mapping not found for user \"{role}\", server \"{server}\""),
-                    Some("CREATE USER MAPPING FOR role SERVER server OPTIONS (user '…', password '…'); FOR PUBLIC is everybody's."),
+                    Some("CREATE USER MAPPING FOR role SERVER server OPTIONS (user '...', password '...'); FOR PUBLIC is everybody's."),
                 ));
             }
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::displayable;
@@ -30,6 +31,7 @@ impl Session {
         statement: &Statement,
         explained: &EngineStatement,
         options: ExplainOptions,
+        values: &[ScalarValue],
     ) -> Result<Outcome> {
         let prepared;
         let (statement, explained) = match explained {
@@ -41,13 +43,17 @@ impl Session {
             }
             _ => (statement, explained),
         };
-        let planned = match self.row_change(explained)? {
+        let mut planned = match self.row_change(explained)? {
             Some(change) => {
                 let plan = self.plan_of_change(statement, &change, options.analyze);
                 Planned::once(plan.await?, Vec::new())
             }
-            None => self.plan(statement, explained, Some(&[])).await?,
+            None => self.plan(statement, explained, Some(values)).await?,
         };
+        if !values.is_empty() {
+            let values = ParamValues::from(values.to_vec());
+            planned.plan = planned.plan.with_param_values(values)?;
+        }
         let lines = match options.analyze {
             false => {
                 let physical = self.operators(&planned, &statement.sql).await?;
@@ -162,8 +168,8 @@ fn without_files(line: &str) -> String {
     match line.split_once(FILES) {
         // A path may have such brackets as well.
         Some((before, after)) => match after.rsplit_once('}') {
-            Some((_, rest)) => format!("{before}{FILES}…}}{rest}"),
-            None => format!("{before}{FILES}…"),
+            Some((_, rest)) => format!("{before}{FILES}...}}{rest}"),
+            None => format!("{before}{FILES}..."),
         },
         None => line.to_owned(),
     }
@@ -224,7 +230,7 @@ mod tests {
     fn plans_of_plain_roles_name_no_files() {
         let line = "  DataSourceExec: file_groups={1 group: [[srv/a}b.csv]]}, projection=[a]";
         let shown = without_files(line);
-        assert_eq!(shown, "  DataSourceExec: file_groups={…}, projection=[a]");
+        assert_eq!(shown, "  DataSourceExec: file_groups={...}, projection=[a]");
         assert_eq!(without_files("Filter: a = 1"), "Filter: a = 1");
         let line = "  ForeignScan: server=crm, sql=SELECT \"a\" FROM \"t\" WHERE \"b\" = ', sql='";
         assert_eq!(without_files(line), "  ForeignScan: server=crm");

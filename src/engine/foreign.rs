@@ -702,7 +702,7 @@ fn no_table(place: &Place) -> Error {
             "server \"{}\" has no table \"{schema}{}\"",
             place.server, place.table
         ),
-        Some("Say which it is: OPTIONS (schema_name '…', table_name '…')."),
+        Some("Say which it is: OPTIONS (schema_name '...', table_name '...')."),
     )
 }
 

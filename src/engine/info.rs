@@ -278,7 +278,7 @@ impl SessionInfo {
             .unwrap_or_default()
     }
 
-    /// Name, value and default of each setting.
+    /// Name, value and the value after a `RESET` of each setting.
     pub fn settings_rows(&self) -> Vec<(String, String, String)> {
         lock(&self.settings).rows()
     }

@@ -5,6 +5,7 @@
 
 mod access;
 mod annotate;
+mod binary;
 mod changes;
 mod cooperation;
 mod copy;

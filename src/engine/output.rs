@@ -3,27 +3,21 @@
 use std::sync::Arc;
 
 use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
-use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Field, FieldRef, IntervalMonthDayNanoType, IntervalUnit, Schema,
-    SchemaRef, TimeUnit, TimestampMicrosecondType,
-};
+use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use pgwire::api::portal::Format;
 
+use super::binary::binary;
 use crate::error::{Error, Fault, Result};
 use crate::postgres::names_of_objects::{Names, NoNames};
 use crate::postgres::style::Style;
 use crate::postgres::text::texts;
 use crate::postgres::types;
-
-/// The days from 1970 to 2000, from where the protocol counts.
-const YEAR_2000_DAYS: i64 = 10_957;
-const DAY_US: i64 = 86_400_000_000;
 
 /// The schema with every instant in `zone`.
 pub fn zoned_schema(schema: &Schema, zone: &str) -> SchemaRef {
@@ -109,7 +103,7 @@ fn rezone(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFu
 /// as texts are what the protocol has for them in binary.
 ///
 /// # Errors
-/// XX000 for a type that has no text.
+/// XX000 for a type that has no text, 0A000 for a value that has no binary form here.
 pub fn with_postgres_texts(
     batch: &RecordBatch,
     names: &dyn Names,
@@ -121,7 +115,7 @@ pub fn with_postgres_texts(
     for at in 0..columns.len() {
         let converted: Option<ArrayRef> = match is_text(at) {
             true => Some(Arc::new(texts(&columns[at], &fields[at], names, style)?)),
-            false => binary(&columns[at], &fields[at])?,
+            false => binary(&columns[at], &fields[at], names, style)?,
         };
         if let Some(converted) = converted {
             fields[at] = Arc::new(Field::new(
@@ -140,82 +134,6 @@ pub fn with_postgres_texts(
     Ok(RecordBatch::try_new_with_options(
         schema, columns, &options,
     )?)
-}
-
-/// The bytes of a column whose values are kept as texts and are sent as something else: a `uuid` is sixteen bytes, a
-/// `jsonb` begins with its version. And those of what arrow-pg sends as something else: NULL among intervals, and infinity.
-fn binary(column: &ArrayRef, field: &Field) -> Result<Option<ArrayRef>, DataFusionError> {
-    if let Some(bytes) = moments(column) {
-        return Ok(Some(Arc::new(bytes)));
-    }
-    let bytes: fn(&str) -> Vec<u8> = match types::type_of(field).as_str() {
-        "uuid" => |text| {
-            let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-            let byte =
-                |pair: &[u8]| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).unwrap_or(0);
-            digits.chunks(2).map(byte).collect()
-        },
-        "jsonb" => |text| std::iter::once(1).chain(text.bytes()).collect(),
-        _ if *column.data_type() == DataType::UInt64 => {
-            return Ok(Some(cast(column, &DataType::Int64)?));
-        }
-        _ => return Ok(None),
-    };
-    let texts = cast(column, &DataType::Utf8)?;
-    let values: Vec<Option<Vec<u8>>> = texts
-        .as_string::<i32>()
-        .iter()
-        .map(|text| text.map(bytes))
-        .collect();
-    Ok(Some(Arc::new(
-        values.iter().map(Option::as_deref).collect::<BinaryArray>(),
-    )))
-}
-
-/// The bytes of intervals with NULL among them, and of moments with infinity among them; nothing for other columns.
-fn moments(column: &ArrayRef) -> Option<BinaryArray> {
-    match column.data_type() {
-        DataType::Interval(IntervalUnit::MonthDayNano) if column.null_count() > 0 => {
-            let values = column.as_primitive::<IntervalMonthDayNanoType>();
-            let bytes = values.iter().map(|value| {
-                let (months, days, nanoseconds) = IntervalMonthDayNanoType::to_parts(value?);
-                let mut bytes = (nanoseconds / 1000).to_be_bytes().to_vec();
-                bytes.extend(days.to_be_bytes());
-                bytes.extend(months.to_be_bytes());
-                Some(bytes)
-            });
-            Some(bytes.collect())
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            let values = column.as_primitive::<TimestampMicrosecondType>();
-            let is_endless = |value: i64| value == i64::MAX || value == i64::MIN;
-            values.iter().flatten().any(is_endless).then_some(())?;
-            let bytes = values.iter().map(|value| {
-                let value = value?;
-                let since_2000 = match is_endless(value) {
-                    true => value,
-                    false => value.saturating_sub(YEAR_2000_DAYS * DAY_US),
-                };
-                Some(since_2000.to_be_bytes())
-            });
-            Some(bytes.collect())
-        }
-        DataType::Date32 => {
-            let values = column.as_primitive::<Date32Type>();
-            let is_endless = |value: i32| value == i32::MAX || value == i32::MIN;
-            values.iter().flatten().any(is_endless).then_some(())?;
-            let bytes = values.iter().map(|value| {
-                let value = value?;
-                let since_2000 = match is_endless(value) {
-                    true => value,
-                    false => i32::try_from(i64::from(value) - YEAR_2000_DAYS).unwrap_or(i32::MIN),
-                };
-                Some(since_2000.to_be_bytes())
-            });
-            Some(bytes.collect())
-        }
-        _ => None,
-    }
 }
 
 /// The rows of a batch as Postgres writes them in text; `None` is NULL. OIDs are numbers.

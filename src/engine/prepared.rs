@@ -110,7 +110,11 @@ impl Session {
         }
     }
 
-    pub(super) fn prepared_named(&self, name: &str) -> Result<Arc<Prepared>> {
+    /// The statement of that name, whoever prepared it.
+    ///
+    /// # Errors
+    /// 26000 where there is none.
+    pub fn prepared_named(&self, name: &str) -> Result<Arc<Prepared>> {
         let known = self.info.statements();
         let prepared = known.get(name).map(|named| Arc::clone(&named.prepared));
         prepared.ok_or_else(|| Error::UnknownStatement(name.to_owned()))

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, RecordBatch, UInt64Array};
-use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::{DFSchemaRef, ParamValues, ScalarValue, TableReference};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
@@ -246,6 +246,22 @@ impl Session {
             parameters,
             described,
         })
+    }
+
+    /// The parameters of a statement that is explained.
+    pub(super) async fn explained_parameters(
+        &self,
+        statement: &Statement,
+        explained: &EngineStatement,
+        declared: &[Option<DataType>],
+    ) -> Result<Vec<FieldRef>> {
+        let is_execute = matches!(plan::inner(explained), Some(ast::Statement::Execute { .. }));
+        // Most have none, and needn't be planned for them.
+        if is_execute || parameter_count(explained) == 0 {
+            return Ok(parameters::settled(declared.len(), declared, &[]));
+        }
+        let prepared = Box::pin(self.prepare_engine(statement, explained, declared)).await?;
+        Ok(prepared.parameters)
     }
 
     /// The types that a plan's rows have when it runs: those of a CASE or a UNION are settled by the analyzer. A plan that can't be
@@ -540,7 +556,7 @@ fn check_set_operations(statement: &ast::Statement) -> Result<()> {
         Some(op) => Err(Error::Unsupported {
             message: format!("{op} ALL is not supported"),
             hint: Some(format!(
-                "{op} compares rows; to count them as well, add row_number() OVER (PARTITION BY …) of all columns to both sides."
+                "{op} compares rows; to count them as well, add row_number() OVER (PARTITION BY ...) of all columns to both sides."
             )),
         }),
     }

@@ -220,8 +220,19 @@ impl Session {
             StatementKind::ShowAll => {
                 Described::Rows(text_schema(&["name", "setting", "description"]))
             }
-            StatementKind::Explain { options, .. } => {
-                Described::Rows(super::explain::schema(*options))
+            StatementKind::Explain {
+                options,
+                statement: explained,
+            } => {
+                let described = Described::Rows(super::explain::schema(*options));
+                let parameters = self
+                    .explained_parameters(&statement, explained, declared)
+                    .await?;
+                return Ok(Prepared {
+                    statement,
+                    parameters,
+                    described,
+                });
             }
             StatementKind::Execute { name, .. } => self.prepared_named(name)?.described.clone(),
             StatementKind::Declare { query, .. } => {
@@ -375,7 +386,7 @@ impl Session {
             StatementKind::Explain {
                 options,
                 statement: explained,
-            } => self.explain(statement, explained, *options).await,
+            } => self.explain(statement, explained, *options, &values).await,
             StatementKind::Nothing(tag) => Ok(Outcome::done(*tag)),
             StatementKind::Sequence(sequence) => self.run_sequence(sequence),
             StatementKind::Index(index) => Box::pin(self.run_index(index)).await,
@@ -515,6 +526,11 @@ impl Session {
     /// 42704 for one that there isn't, 22023 for a value that it can't have.
     pub async fn set(&self, name: &str, value: Option<&str>) -> Result<Outcome> {
         self.set_for(name, value, false, "SET").await
+    }
+
+    /// The client is connected: what was set so far is what `RESET` and `DISCARD ALL` go back to.
+    pub fn keep_settings(&self) {
+        lock(&self.settings).keep_as_startup();
     }
 
     async fn set_for(

@@ -112,6 +112,8 @@ impl Definition {
 pub struct Settings {
     /// What they are before they are set, where the engine was told; see [`defaults`].
     defaults: Arc<BTreeMap<String, String>>,
+    /// What the client asked for when it connected: what `RESET` goes back to.
+    startup: BTreeMap<String, String>,
     changed: BTreeMap<String, String>,
     /// Those of the transaction alone.
     local: BTreeMap<String, String>,
@@ -135,10 +137,20 @@ impl Settings {
     pub fn get(&self, name: &str) -> Result<String> {
         let key = name.to_lowercase();
         let set = self.local.get(&key).or_else(|| self.changed.get(&key));
-        if let Some(value) = set.or_else(|| self.defaults.get(&key)) {
-            return Ok(value.clone());
+        match set.or_else(|| self.reset_value(&key)) {
+            Some(value) => Ok(value.clone()),
+            None => Ok(find(name)?.shown_default()),
         }
-        Ok(find(name)?.shown_default())
+    }
+
+    /// What `RESET` gives a setting back, by its name in lower case, where that isn't the default of Postgres.
+    fn reset_value(&self, key: &str) -> Option<&String> {
+        self.startup.get(key).or_else(|| self.defaults.get(key))
+    }
+
+    /// What is set so far is what the client asked for when it connected.
+    pub fn keep_as_startup(&mut self) {
+        self.startup.append(&mut self.changed);
     }
 
     /// The session's time zone, as Arrow knows it.
@@ -147,7 +159,7 @@ impl Settings {
         zones::of_setting(&zone).unwrap_or_else(|| "UTC".to_owned())
     }
 
-    /// Sets a setting; `None` gives it back its default. Returns its name as clients know it when they
+    /// Sets a setting; `None` gives it back what it was when the session began. Returns its name as clients know it when they
     /// have to be told.
     ///
     /// # Errors
@@ -196,7 +208,7 @@ impl Settings {
 
     /// What is set that a plan may depend on, by the names of settings.
     pub fn planned_with(&self) -> BTreeMap<String, String> {
-        let set = self.changed.iter().chain(&self.local);
+        let set = self.startup.iter().chain(&self.changed).chain(&self.local);
         set.filter(|(name, _)| !WITHOUT_PLANS.contains(&name.as_str()))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
@@ -220,7 +232,7 @@ impl Settings {
         self.before.is_some()
     }
 
-    /// All settings have their defaults again.
+    /// All settings are again what they were when the session began.
     pub fn reset(&mut self) {
         self.changed.clear();
         self.local.clear();
@@ -246,20 +258,21 @@ impl Settings {
             .collect()
     }
 
-    /// Name, value and default of each as `pg_settings` has them: in the setting's own unit.
+    /// Name, value and the value after a `RESET` of each as `pg_settings` has them: in the setting's own unit.
     pub fn rows(&self) -> Vec<(String, String, String)> {
         let row = |definition: &Definition| {
-            let value = self.get(definition.name).unwrap_or_default();
-            let value = match definition.kind {
+            let in_unit = |value: String| match definition.kind {
                 "integer" => {
                     amount(&value, definition.unit).map_or(value, |number| number.to_string())
                 }
                 _ => value,
             };
+            let value = self.get(definition.name).unwrap_or_default();
+            let reset = self.reset_value(&definition.name.to_lowercase()).cloned();
             (
                 definition.name.to_owned(),
-                value,
-                definition.default.to_owned(),
+                in_unit(value),
+                reset.map_or_else(|| definition.default.to_owned(), in_unit),
             )
         };
         DEFINITIONS
@@ -644,6 +657,24 @@ mod tests {
         settings.end(true);
         assert_eq!(settings.get("work_mem").unwrap(), "4MB");
         assert_eq!(settings.get("application_name").unwrap(), "");
+    }
+
+    #[test]
+    fn a_reset_goes_back_to_what_the_client_asked_for() {
+        let mut settings = Settings::default();
+        settings.set("TimeZone", Some("Asia/Tokyo"), false).unwrap();
+        settings.set("work_mem", Some("8MB"), false).unwrap();
+        settings.keep_as_startup();
+        settings.set("TimeZone", Some("UTC"), false).unwrap();
+        settings.set("work_mem", Some("16MB"), false).unwrap();
+        settings.set("TimeZone", None, false).unwrap();
+        assert_eq!(settings.get("timezone").unwrap(), "Asia/Tokyo");
+        assert_eq!(settings.planned_with()["timezone"], "Asia/Tokyo");
+        let rows = settings.rows();
+        let row = rows.iter().find(|row| row.0 == "work_mem").unwrap();
+        assert_eq!((row.1.as_str(), row.2.as_str()), ("16384", "8192"));
+        settings.reset();
+        assert_eq!(settings.get("work_mem").unwrap(), "8MB");
     }
 
     #[test]

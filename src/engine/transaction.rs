@@ -66,6 +66,48 @@ impl Session {
         self.end(true).await
     }
 
+    /// A statement comes that isn't in a block, and others may follow it in the same message or before the same Sync: its changes
+    /// of rows are theirs, too.
+    pub fn begin_implicit_block(&self, kind: &StatementKind) {
+        if self.runs(kind, changes_rows) {
+            self.open_implicit_block();
+        }
+    }
+
+    /// Whether a statement takes effect at once, and with it what was changed before it without a `BEGIN`.
+    pub fn ends_implicit_block(&self, kind: &StatementKind) -> bool {
+        self.has_implicit_block() && !self.runs(kind, goes_with_others)
+    }
+
+    /// What was changed without a `BEGIN` is everybody's.
+    ///
+    /// # Errors
+    /// 40001 and 23505, where others have changed the same rows or added the same keys.
+    pub async fn commit_implicit_block(&self) -> Result<()> {
+        match self.has_implicit_block() {
+            true => Box::pin(self.commit_block()).await,
+            false => Ok(()),
+        }
+    }
+
+    /// What was changed without a `BEGIN` is nobody's.
+    pub fn roll_back_implicit_block(&self) {
+        if self.has_implicit_block() {
+            self.roll_back();
+        }
+    }
+
+    /// Asks of a statement, and of the one that `EXECUTE` runs.
+    fn runs(&self, kind: &StatementKind, asked: fn(&StatementKind) -> bool) -> bool {
+        match kind {
+            StatementKind::Execute { name, .. } => match self.prepared_named(name) {
+                Ok(prepared) => asked(&prepared.statement.kind),
+                Err(_) => asked(kind),
+            },
+            kind => asked(kind),
+        }
+    }
+
     pub(super) async fn set_modes(&self, modes: &Modes, session: bool) -> Result<Outcome> {
         self.change_settings("SET", |settings| {
             for (name, value) in modes {
@@ -97,6 +139,63 @@ impl Session {
             true => Err(Error::ReadOnly(command)),
             false => Ok(()),
         }
+    }
+}
+
+/// Whether a statement changes rows.
+fn changes_rows(kind: &StatementKind) -> bool {
+    match kind {
+        StatementKind::Copy(copy) => copy.from,
+        StatementKind::Engine(statement) => matches!(
+            engine_writes(statement),
+            Some("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE TABLE")
+        ),
+        _ => false,
+    }
+}
+
+/// Whether changes of rows may wait until a statement, which comes behind them, has run: it changes rows, it reads, or it is about
+/// the session.
+fn goes_with_others(kind: &StatementKind) -> bool {
+    use StatementKind as K;
+    match kind {
+        K::Engine(statement) => match statement.as_ref() {
+            EngineStatement::Statement(inner) => {
+                changes_rows(kind) || matches!(inner.as_ref(), ast::Statement::Query(_))
+            }
+            _ => false,
+        },
+        K::Copy(_)
+        | K::Execute { .. }
+        | K::Prepare { .. }
+        | K::Deallocate(_)
+        | K::Explain { .. }
+        | K::Declare { .. }
+        | K::Fetch { .. }
+        | K::CloseCursor(_)
+        | K::Listen(_)
+        | K::Unlisten(_)
+        | K::Notify { .. }
+        | K::Set { .. }
+        | K::SetModes { .. }
+        | K::ResetAll
+        | K::Show(_)
+        | K::ShowAll
+        | K::ShowFunnels
+        | K::ShowCreateFunnel(_)
+        | K::ShowCreateMetric(_)
+        | K::ShowCreateChange(_)
+        | K::ShowChanges
+        | K::ShowSql(_)
+        | K::ReviewChange(_)
+        | K::Nothing(_)
+        | K::Begin(_)
+        | K::Commit
+        | K::Rollback
+        | K::Savepoint(_)
+        | K::Release(_)
+        | K::RollbackTo(_) => true,
+        _ => false,
     }
 }
 

@@ -70,7 +70,7 @@ impl Address {
         if authority.contains('@') {
             return Err(wrong(
                 format!("a {} address with a user in it", scheme.name()),
-                "Give them as options: OPTIONS ('http.user' '…', 'http.password_file' '…').",
+                "Give them as options: OPTIONS ('http.user' '...', 'http.password_file' '...').",
             ));
         }
         if authority.is_empty() {
@@ -82,7 +82,10 @@ impl Address {
         if rest.contains(['?', '#']) {
             let shown = rest.split(['?', '#']).next().unwrap_or_default();
             return Err(wrong(
-                format!("a location with a query: \"{}://{shown}?…\"", scheme.name()),
+                format!(
+                    "a location with a query: \"{}://{shown}?...\"",
+                    scheme.name()
+                ),
                 "Write the path alone, and a ? or # of a name as %3F or %23.",
             ));
         }

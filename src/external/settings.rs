@@ -279,13 +279,13 @@ pub fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
     if has("aws.access_key_id") != has_secret("aws.secret_access_key") {
         return Err(wrong(
             "aws.access_key_id",
-            "'aws.access_key_id' and 'aws.secret_access_key' (or …_file, …_env) belong together.",
+            "'aws.access_key_id' and 'aws.secret_access_key' (or ..._file, ..._env) belong together.",
         ));
     }
     if has("http.user") != has_secret("http.password") {
         return Err(wrong(
             "http.user",
-            "'http.user' and 'http.password' (or …_file, …_env) belong together.",
+            "'http.user' and 'http.password' (or ..._file, ..._env) belong together.",
         ));
     }
     Ok(())

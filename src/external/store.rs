@@ -104,7 +104,9 @@ impl RemoteStore {
     fn read_only<T>(&self, path: &Path) -> object_store::Result<T> {
         Err(wrapped(Error::Unsupported {
             message: format!("\"{}/{path}\" is only read", self.place),
-            hint: Some("Make a table that stays of its rows: CREATE TABLE … AS SELECT.".to_owned()),
+            hint: Some(
+                "Make a table that stays of its rows: CREATE TABLE ... AS SELECT.".to_owned(),
+            ),
         }))
     }
 }
@@ -245,7 +247,7 @@ impl Address {
             ),
             _ if text.contains("redirect without LOCATION") => ForeignFault::Storage.error(
                 format!("bucket \"{}\" is in another region", self.place),
-                Some("OPTIONS ('aws.region' '…') says which."),
+                Some("OPTIONS ('aws.region' '...') says which."),
             ),
             _ => match status(&text) {
                 Some(status) if self.data => ForeignFault::Storage.error(

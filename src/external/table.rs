@@ -58,7 +58,7 @@ pub async fn create(
     if definition.temporary {
         return Err(Error::Unsupported {
             message: "temporary external tables are not supported".to_owned(),
-            hint: Some("CREATE TEMP TABLE … AS SELECT copies the rows.".to_owned()),
+            hint: Some("CREATE TEMP TABLE ... AS SELECT copies the rows.".to_owned()),
         });
     }
     let mut options = definition.options.clone();
@@ -186,7 +186,7 @@ pub fn without_secrets(text: &str, secrets: &BTreeMap<String, String>) -> Result
         true => Ok(hidden),
         false => Err(ForeignFault::OptionValue.error(
             "a secret can't be told from the rest of the statement".to_owned(),
-            Some("Write it as a text, 'aws.secret_access_key' '…', or into a file: 'aws.secret_access_key_file' '/run/secrets/s3'."),
+            Some("Write it as a text, 'aws.secret_access_key' '...', or into a file: 'aws.secret_access_key_file' '/run/secrets/s3'."),
         )),
     }
 }
@@ -269,7 +269,7 @@ fn places(
             return Err(Error::Unsupported {
                 message: "the files of a table can't be in several stores".to_owned(),
                 hint: Some(
-                    "Make a table of each, and a view of them: SELECT … UNION ALL SELECT …"
+                    "Make a table of each, and a view of them: SELECT ... UNION ALL SELECT ..."
                         .to_owned(),
                 ),
             });
@@ -331,7 +331,7 @@ async fn inferred(
             Err(error) if empty(&error) => {
                 return Err(ForeignFault::Storage.error(
                     format!("no files found at \"{location}\""),
-                    Some("Put a file there first, or write the columns: CREATE EXTERNAL TABLE t (id bigint, …)."),
+                    Some("Put a file there first, or write the columns: CREATE EXTERNAL TABLE t (id bigint, ...)."),
                 ));
             }
             schema => schema?,

@@ -118,7 +118,7 @@ impl Remote {
                         self.settings.pool_size(),
                         self.settings.server
                     ),
-                    Some("A query needs one for each of its foreign tables: ALTER SERVER … OPTIONS (SET pool_size '20')."),
+                    Some("A query needs one for each of its foreign tables: ALTER SERVER ... OPTIONS (SET pool_size '20')."),
                 )),
             },
         }

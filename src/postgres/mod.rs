@@ -6,6 +6,7 @@
 //! metadata ([`types`]).
 
 pub mod apply;
+pub mod binary;
 pub mod casts;
 pub mod columns;
 pub mod datetime;

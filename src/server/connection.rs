@@ -53,6 +53,8 @@ pub struct Connection {
     pub(super) ear: Ear,
     /// Several statements in one text are a block of their own.
     pub(super) in_block: bool,
+    /// Statements may follow the one that runs, with which its changes of rows are kept or undone.
+    pub(super) more_follows: bool,
     /// The settings that the client was told last.
     told: Vec<(&'static str, String)>,
     /// Who writes down what the client does.
@@ -104,6 +106,7 @@ impl Connection {
             cursors: HashMap::new(),
             ear,
             in_block: false,
+            more_follows: false,
             watch,
             ticket: None,
             result_bytes: 0,
@@ -211,8 +214,10 @@ impl Connection {
             .await?;
         }
         self.in_block = statements.len() > 1;
-        for statement in statements {
+        let last = statements.len().saturating_sub(1);
+        for (at, statement) in statements.into_iter().enumerate() {
             self.follow_settings();
+            self.more_follows = at < last;
             self.query_statement(statement).await?;
             self.flush().await?;
         }
@@ -227,12 +232,12 @@ impl Connection {
             parameters: Vec::new(),
             described: Described::Later,
         };
-        match self.start(Arc::new(prepared), Vec::new(), &[]).await? {
+        let tag = match self.start(Arc::new(prepared), Vec::new(), &[]).await? {
             Started::Rows(tag, rows) => {
                 self.feed(PgWireBackendMessage::RowDescription(rows.description()))
                     .await?;
                 let (sent, _) = self.send_rows(rows, usize::MAX).await?;
-                self.complete(rows_tag(tag, sent)).await
+                rows_tag(tag, sent)
             }
             Started::Fetched { description, rows } => {
                 self.feed(PgWireBackendMessage::RowDescription(description))
@@ -240,10 +245,40 @@ impl Connection {
                 let tag = rows_tag("FETCH", rows.len());
                 let limits = self.limits();
                 self.send_chunk(rows, &limits).await?;
-                self.complete(tag).await
+                tag
             }
-            Started::Done(tag) => self.complete(tag).await,
+            Started::Done(tag) => tag,
+        };
+        // The last one isn't complete before all of them are kept.
+        if !self.more_follows {
+            self.commit_implicit_block().await?;
         }
+        self.complete(tag).await
+    }
+
+    /// A statement comes. Outside of a block, its changes of rows are kept or undone with those of the statements that follow it in
+    /// the same message, or before the same Sync; what defines something takes effect at once.
+    async fn join_statements(&mut self, kind: &StatementKind) -> Result<(), Failure> {
+        if self.transaction.is_open() {
+            return Ok(());
+        }
+        if self.more_follows {
+            self.session.begin_implicit_block(kind);
+        }
+        match self.session.ends_implicit_block(kind) {
+            true => self.commit_implicit_block().await,
+            false => Ok(()),
+        }
+    }
+
+    /// What was changed without a `BEGIN` is everybody's.
+    async fn commit_implicit_block(&mut self) -> Result<(), Failure> {
+        if !self.session.has_implicit_block() {
+            return Ok(());
+        }
+        let session = Arc::clone(&self.session);
+        self.work(async move { session.commit_implicit_block().await })
+            .await
     }
 
     /// Runs a statement up to its first row.
@@ -259,6 +294,7 @@ impl Connection {
         let shown = self.ticket.as_ref().map(|ticket| ticket.statement());
         self.registration
             .runs(shown.unwrap_or_default(), &application);
+        self.join_statements(&prepared.statement.kind).await?;
         if self.forget_statements(&prepared.statement.kind) {
             return Ok(Started::Done("DEALLOCATE".to_owned()));
         }
@@ -268,7 +304,7 @@ impl Connection {
                 cursor,
                 which,
                 moves,
-            } => return self.fetch(cursor, *which, *moves).await,
+            } => return self.fetch(cursor, *which, *moves, formats).await,
             StatementKind::Copy(copy) => {
                 self.session.check_writes(&prepared.statement)?;
                 return self.copy(&prepared, copy).await;
@@ -581,6 +617,16 @@ impl Connection {
         if !self.transaction.is_open() {
             self.portals.clear();
         }
+        match self.commit_implicit_block().await {
+            Ok(()) => {}
+            Err(failure) if failure.is_fatal() => return Err(failure),
+            // Nothing is skipped: this is the Sync.
+            Err(failure) => {
+                log(&failure);
+                self.session.roll_back_implicit_block();
+                self.feed(failure.response("ERROR")).await?;
+            }
+        }
         self.ready().await
     }
 
@@ -631,6 +677,7 @@ impl Connection {
         if self.skipping {
             return Ok(());
         }
+        self.session.roll_back_implicit_block();
         self.transaction.fail();
         self.registration.waits(self.transaction.state_name());
         self.in_block = false;

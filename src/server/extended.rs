@@ -176,10 +176,10 @@ impl Connection {
         let parameters = ParameterDescription::new(types);
         self.feed(PgWireBackendMessage::ParameterDescription(parameters))
             .await?;
-        let fetched = statement
-            .prepared
-            .as_ref()
-            .and_then(|prepared| self.cursor_description(&prepared.statement));
+        let fetched = match &statement.prepared {
+            Some(prepared) => self.cursor_description(&prepared.statement, &[])?,
+            None => None,
+        };
         if let Some(description) = fetched {
             return self
                 .feed(PgWireBackendMessage::RowDescription(description))
@@ -205,11 +205,10 @@ impl Connection {
                 .feed(PgWireBackendMessage::RowDescription(description))
                 .await;
         };
-        let fetched = portal
-            .statement
-            .prepared
-            .as_ref()
-            .and_then(|prepared| self.cursor_description(&prepared.statement));
+        let fetched = match &portal.statement.prepared {
+            Some(prepared) => self.cursor_description(&prepared.statement, &portal.formats)?,
+            None => None,
+        };
         if let Some(description) = fetched {
             return self
                 .feed(PgWireBackendMessage::RowDescription(description))
@@ -276,6 +275,7 @@ impl Connection {
             State::Bound => {
                 self.begin_ticket(&prepared.statement.text, true, &portal.values);
                 self.transaction.admit(&prepared.statement.kind)?;
+                self.more_follows = !self.socket.sync_follows();
                 self.start(prepared, portal.values.clone(), &portal.formats)
                     .await?
             }
@@ -327,9 +327,8 @@ impl Connection {
         let name = message.name.unwrap_or_default();
         match message.target_type {
             TARGET_TYPE_BYTE_STATEMENT => {
-                if self.statements.remove(&name).is_some() {
-                    self.session.forget_prepared(&name);
-                }
+                self.statements.remove(&name);
+                self.session.forget_prepared(&name);
             }
             TARGET_TYPE_BYTE_PORTAL => drop(self.portals.remove(&name)),
             other => {
@@ -342,9 +341,20 @@ impl Connection {
             .await
     }
 
+    /// The statement of that name; those of `PREPARE` are as good as those of the protocol.
     fn statement(&self, name: &str) -> Result<Arc<Stored>, Failure> {
-        let statement = self.statements.get(name).map(Arc::clone);
-        statement.ok_or_else(|| Error::UnknownStatement(name.to_owned()).into())
+        if let Some(statement) = self.statements.get(name) {
+            return Ok(Arc::clone(statement));
+        }
+        let prepared = self.session.prepared_named(name)?;
+        let parameters = prepared.parameters.iter();
+        let parameters = parameters
+            .map(|inferred| Parameter::new(None, inferred))
+            .collect();
+        Ok(Arc::new(Stored {
+            prepared: Some(prepared),
+            parameters,
+        }))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_pg::datatypes::{encode_recordbatch, field_into_pg_type};
 use bytes::{BufMut, BytesMut};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{FieldRef, Schema};
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use pgwire::api::Type;
@@ -22,21 +22,18 @@ use crate::error::{Error, Fault, Result};
 use crate::postgres::encoding::{Encoding, UTF8};
 use crate::postgres::names_of_objects::Names;
 use crate::postgres::style::Style;
-use crate::postgres::{names, origins, types};
+use crate::postgres::{binary, names, origins, types};
 
 /// How many rows are encoded before they are sent; as many as DataFusion puts into a batch.
 pub const CHUNK_ROWS: usize = 8192;
 
-/// A query's rows that have not been sent yet.
-pub struct Rows {
-    stream: SendableRecordBatchStream,
+/// How rows are written: their columns, each in the format that the client wants, and texts in its encoding.
+#[derive(Clone)]
+pub struct Form {
+    schema: SchemaRef,
     fields: Arc<Vec<FieldInfo>>,
     /// The same as they are encoded: a column in text is a text whatever its type is.
     encoded: Arc<Vec<FieldInfo>>,
-    /// What is left of the batch that is being sent.
-    batch: Option<RecordBatch>,
-    /// The text of the statement, for the places of its errors.
-    sql: Arc<str>,
     /// What OIDs stand for.
     names: Arc<dyn Names>,
     /// How values are written in text.
@@ -45,50 +42,18 @@ pub struct Rows {
     encoding: &'static Encoding,
 }
 
-impl Rows {
-    /// The rows of `stream`, in the formats that the client asked for; their texts are UTF-8, see [`Rows::written_in`].
+impl Form {
+    /// The same columns in other formats.
     ///
     /// # Errors
-    /// 08P01 for formats that don't fit the columns, 0A000 for a column that Postgres has no type for.
-    pub fn new(
-        stream: SendableRecordBatchStream,
-        formats: &[i16],
-        sql: Arc<str>,
-        names: Arc<dyn Names>,
-        style: Style,
-    ) -> Result<Self, Failure> {
-        let fields = Arc::new(fields(&stream.schema(), formats)?);
-        let encoded = |field: &FieldInfo| match field.format() {
-            FieldFormat::Text => FieldInfo::new(
-                field.name().to_owned(),
-                None,
-                None,
-                Type::TEXT,
-                FieldFormat::Text,
-            ),
-            FieldFormat::Binary => field.clone(),
-        };
-        let encoded = Arc::new(fields.iter().map(encoded).collect());
+    /// As [`Rows::new`].
+    pub fn in_formats(&self, formats: &[i16]) -> Result<Self, Failure> {
+        let (fields, encoded) = written_fields(&self.schema, formats)?;
         Ok(Self {
-            stream,
             fields,
             encoded,
-            batch: None,
-            sql,
-            names,
-            style,
-            encoding: UTF8,
+            ..self.clone()
         })
-    }
-
-    /// The same rows with their texts in an encoding.
-    pub fn written_in(self, encoding: &'static Encoding) -> Self {
-        Self { encoding, ..self }
-    }
-
-    /// The columns.
-    pub fn fields(&self) -> Arc<Vec<FieldInfo>> {
-        Arc::clone(&self.fields)
     }
 
     /// Names and types of the columns.
@@ -96,25 +61,13 @@ impl Rows {
         describe(&self.fields)
     }
 
-    /// The next rows, as many as `most`, and itself to go on with; none when there are no more.
+    /// The rows of a batch as they are sent.
     ///
     /// # Errors
-    /// The query's.
-    pub async fn next(mut self, most: usize) -> Result<(Self, Vec<DataRow>)> {
-        let Some(batch) = self.next_batch().await? else {
-            return Ok((self, Vec::new()));
-        };
-        let count = batch.num_rows().min(most);
-        if count < batch.num_rows() {
-            self.batch = Some(batch.slice(count, batch.num_rows() - count));
-        }
+    /// XX000 for a type that has no text, 22P05 for a character that the client's encoding doesn't have.
+    pub fn rows(&self, batch: &RecordBatch) -> Result<Vec<DataRow>> {
         let is_text = |at: usize| self.fields[at].format() == FieldFormat::Text;
-        let texts = with_postgres_texts(
-            &batch.slice(0, count),
-            self.names.as_ref(),
-            self.style,
-            is_text,
-        )?;
+        let texts = with_postgres_texts(batch, self.names.as_ref(), self.style, is_text)?;
         let mut rows: Vec<DataRow> = encode_recordbatch(Arc::clone(&self.encoded), texts)
             .collect::<Result<_, _>>()
             .map_err(|error| encoding_error(&error))?;
@@ -123,7 +76,7 @@ impl Rows {
                 *row = self.written(row)?;
             }
         }
-        Ok((self, rows))
+        Ok(rows)
     }
 
     /// A row with its texts in the client's encoding.
@@ -153,6 +106,93 @@ impl Rows {
         }
         Ok(DataRow::new(data, row.field_count))
     }
+}
+
+/// A query's rows that have not been sent yet.
+pub struct Rows {
+    stream: SendableRecordBatchStream,
+    form: Form,
+    /// What is left of the batch that is being sent.
+    batch: Option<RecordBatch>,
+    /// The text of the statement, for the places of its errors.
+    sql: Arc<str>,
+}
+
+impl Rows {
+    /// The rows of `stream`, in the formats that the client asked for; their texts are UTF-8, see [`Rows::written_in`].
+    ///
+    /// # Errors
+    /// 08P01 for formats that don't fit the columns, 0A000 for a column that Postgres has no type for.
+    pub fn new(
+        stream: SendableRecordBatchStream,
+        formats: &[i16],
+        sql: Arc<str>,
+        names: Arc<dyn Names>,
+        style: Style,
+    ) -> Result<Self, Failure> {
+        let schema = stream.schema();
+        let (fields, encoded) = written_fields(&schema, formats)?;
+        let form = Form {
+            schema,
+            fields,
+            encoded,
+            names,
+            style,
+            encoding: UTF8,
+        };
+        Ok(Self {
+            stream,
+            form,
+            batch: None,
+            sql,
+        })
+    }
+
+    /// The same rows with their texts in an encoding.
+    pub fn written_in(mut self, encoding: &'static Encoding) -> Self {
+        self.form.encoding = encoding;
+        self
+    }
+
+    /// The same rows, written otherwise.
+    pub fn in_form(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
+
+    /// How they are written.
+    pub fn form(&self) -> Form {
+        self.form.clone()
+    }
+
+    /// Names and types of the columns.
+    pub fn description(&self) -> RowDescription {
+        self.form.description()
+    }
+
+    /// The next rows, as many as `most`, and itself to go on with; none when there are no more.
+    ///
+    /// # Errors
+    /// The query's.
+    pub async fn next(mut self, most: usize) -> Result<(Self, Vec<DataRow>)> {
+        let Some(batch) = self.next_batch().await? else {
+            return Ok((self, Vec::new()));
+        };
+        let count = batch.num_rows().min(most);
+        if count < batch.num_rows() {
+            self.batch = Some(batch.slice(count, batch.num_rows() - count));
+        }
+        let rows = self.form.rows(&batch.slice(0, count))?;
+        Ok((self, rows))
+    }
+
+    /// The next rows as the query gave them, and itself to go on with; nothing when there are no more.
+    ///
+    /// # Errors
+    /// The query's.
+    pub async fn next_as_given(mut self) -> Result<(Self, Option<RecordBatch>)> {
+        let batch = self.next_batch().await?;
+        Ok((self, batch))
+    }
 
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         if let Some(batch) = self.batch.take() {
@@ -166,6 +206,25 @@ impl Rows {
         }
         Ok(None)
     }
+}
+
+/// The columns as they are described, and as they are encoded.
+type WrittenFields = (Arc<Vec<FieldInfo>>, Arc<Vec<FieldInfo>>);
+
+fn written_fields(schema: &Schema, formats: &[i16]) -> Result<WrittenFields, Failure> {
+    let fields = fields(schema, formats)?;
+    let encoded = |field: &FieldInfo| match field.format() {
+        FieldFormat::Text => FieldInfo::new(
+            field.name().to_owned(),
+            None,
+            None,
+            Type::TEXT,
+            FieldFormat::Text,
+        ),
+        FieldFormat::Binary => field.clone(),
+    };
+    let encoded = fields.iter().map(encoded).collect();
+    Ok((Arc::new(fields), Arc::new(encoded)))
 }
 
 /// Names and types of a query's columns.
@@ -202,6 +261,16 @@ fn fields(schema: &Schema, formats: &[i16]) -> Result<Vec<FieldInfo>, Failure> {
                 hint: None,
             })?,
         };
+        let written = types::type_of(column);
+        if format.format_for(at) == FieldFormat::Binary && binary::is_text_only(&written) {
+            return Err(Failure::from(Error::Unsupported {
+                message: format!(
+                    "binary format of type {} is not supported",
+                    types::sql_name(&written, -1)
+                ),
+                hint: Some("Ask for text.".to_owned()),
+            }));
+        }
         let name = names::shown(column.name()).to_owned();
         let (relation, number) = origins::origin_of(column).unzip();
         let field = FieldInfo::new(name, relation, number, kind, format.format_for(at));

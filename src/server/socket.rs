@@ -86,6 +86,20 @@ impl Socket {
         self.framed.next().await.transpose()
     }
 
+    /// Whether the client has sent a Sync behind the message that was received last. It may still be on its way.
+    pub fn sync_follows(&self) -> bool {
+        let mut rest: &[u8] = self.framed.read_buffer();
+        while let Some(&[kind, a, b, c, d]) = rest.first_chunk::<5>() {
+            // Drivers close a portal before they end what they asked for.
+            if kind != b'C' {
+                return kind == b'S';
+            }
+            let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
+            rest = rest.get(1 + length..).unwrap_or_default();
+        }
+        false
+    }
+
     /// Queues a message, and writes what is queued when that is much.
     pub async fn feed(&mut self, message: PgWireBackendMessage) -> io::Result<()> {
         self.framed.feed(message).await

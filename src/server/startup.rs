@@ -25,14 +25,15 @@ use super::Shared;
 use super::auth;
 use super::cancel::Registry;
 use super::connection::{Connection, log};
-use super::failure::{Failure, notice_response};
+use super::failure::Failure;
 use super::rules::Caller;
 use super::slots::{Slot, refusal};
 use super::socket::Socket;
 use super::tls::{self, Tls};
 use super::watch::{Client, Watch};
-use crate::engine::{Notice, Session};
+use crate::engine::Session;
 use crate::error::Error;
+use crate::postgres::casts::boolean;
 
 /// A connection that waits for its startup packet.
 pub type Candidate = Framed<MaybeTls, PgWireMessageServerCodec<()>>;
@@ -112,11 +113,11 @@ async fn admit(stream: TcpStream, shared: Arc<Shared>) -> io::Result<Option<(Con
     };
     let audit = shared.engine.audit();
     match introduced {
-        Ok((session, notices, slot)) => {
+        Ok((session, slot)) => {
             socket.admit();
             let watch =
                 Watch::begin(client, audit.map(Arc::clone), Arc::clone(&shared.metrics)).await;
-            let connection = welcome(socket, session, &notices, key, watch, shared).await?;
+            let connection = welcome(socket, session, key, watch, shared).await?;
             Ok(Some((connection, slot)))
         }
         Err(Failure::Gone(error)) => Err(error),
@@ -156,11 +157,12 @@ async fn introduce(
     caller: &Caller,
     tls: Option<&Tls>,
     shared: &Shared,
-) -> Result<(Session, Vec<Notice>, Slot), Failure> {
+) -> Result<(Session, Slot), Failure> {
     let end_point = tls
         .filter(|_| caller.tls)
         .and_then(|tls| tls.end_point.as_deref());
     auth::authenticate(socket, caller, end_point, shared).await?;
+    refuse_replication(&startup.parameters)?;
     let roles = shared.engine.catalog().roles();
     let limit = roles
         .find(&caller.user)
@@ -169,21 +171,23 @@ async fn introduce(
         .slots
         .take(&caller.user, roles.is_superuser(&caller.user), limit)?;
     let session = shared.engine.session(&caller.user);
-    let mut notices = Vec::new();
     for (name, value) in settings(&startup.parameters)? {
-        match session.set(&name, Some(&value)).await {
-            Ok(_) => {}
-            // Drivers send settings of Postgres that mean nothing here; that mustn't keep them out.
-            Err(Error::UnknownSetting(name)) => notices.push(Notice {
-                severity: "WARNING",
-                code: "42704",
-                message: format!("unrecognized configuration parameter \"{name}\" is ignored"),
-                hint: None,
-            }),
-            Err(error) => return Err(error.into()),
-        }
+        session.set(&name, Some(&value)).await?;
     }
-    Ok((session, notices, slot))
+    session.keep_settings();
+    Ok((session, slot))
+}
+
+/// There are no logs to follow: programs that replicate are told so before they ask for one.
+fn refuse_replication(parameters: &BTreeMap<String, String>) -> Result<(), Failure> {
+    match parameters.get("replication") {
+        Some(wanted) if boolean(wanted) != Some(false) => Err(Error::Unsupported {
+            message: "replication is not supported".to_owned(),
+            hint: Some("Connect without replication, and read the tables by queries.".to_owned()),
+        }
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 /// The settings of a startup packet: those of `options` first, as Postgres does it.
@@ -248,7 +252,6 @@ fn split_words(options: &str) -> Vec<String> {
 async fn welcome(
     mut socket: Socket,
     session: Session,
-    notices: &[Notice],
     (number, secret): (i32, SecretKey),
     watch: Arc<Watch>,
     shared: Arc<Shared>,
@@ -272,9 +275,6 @@ async fn welcome(
     socket
         .feed(PgWireBackendMessage::BackendKeyData(key))
         .await?;
-    for notice in notices {
-        socket.feed(notice_response(notice)).await?;
-    }
     let ready = ReadyForQuery::new(TransactionStatus::Idle);
     socket
         .feed(PgWireBackendMessage::ReadyForQuery(ready))

@@ -152,7 +152,7 @@ pub fn parse(parser: &mut Parser, sql: &str) -> Result<Option<StatementKind>> {
             skip(parser, 2);
             alter_rule(parser, is_word(&second, "mask")).map_err(Fault::from)
         } else if starts("alter", "default") {
-            let hint = "GRANT … ON ALL TABLES IN SCHEMA after new tables were made.";
+            let hint = "GRANT ... ON ALL TABLES IN SCHEMA after new tables were made.";
             Err(unsupported("ALTER DEFAULT PRIVILEGES", hint))
         } else {
             return Ok(None);

@@ -97,7 +97,7 @@ fn check_chain(length: usize, longest: usize, what: &str) -> Result<()> {
     }
     Err(Error::TooComplex {
         message: format!("the statement has a chain of more than {longest} {what}"),
-        hint: "Write a list of values as IN (…) or VALUES (…).".to_owned(),
+        hint: "Write a list of values as IN (...) or VALUES (...).".to_owned(),
     })
 }
 

@@ -128,7 +128,7 @@ pub fn parse(parser: &mut Parser, sql: &str) -> Result<Option<StatementKind>> {
         Verb::Alter => {
             let role = reader.named_role()?;
             if let Some(other) = reader.one_of(&["rename", "set", "reset", "in"]) {
-                let what = format!("ALTER ROLE … {} is not supported", other.to_uppercase());
+                let what = format!("ALTER ROLE ... {} is not supported", other.to_uppercase());
                 return Err(unsupported(what, None));
             }
             let options = reader.options(false)?;

@@ -325,7 +325,7 @@ fn violation(shape: &Shape, key: &Key, texts: &[String]) -> ChangeError {
             "Key {} already exists.",
             key_value(shape, key, texts)
         ))
-        .hint("INSERT … ON CONFLICT DO UPDATE changes the row that is there.")
+        .hint("INSERT ... ON CONFLICT DO UPDATE changes the row that is there.")
         .of_constraint(&shape.definition, name)
 }
 

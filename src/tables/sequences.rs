@@ -87,7 +87,7 @@ impl SequenceDefinition {
                     "nextval: reached {end} value of sequence \"{}\" ({limit})",
                     self.name
                 ))
-                .hint("ALTER SEQUENCE … MAXVALUE, or CYCLE.")
+                .hint("ALTER SEQUENCE ... MAXVALUE, or CYCLE.")
                 .into()),
         }
     }

@@ -84,9 +84,27 @@ pub struct Block {
     pub staged: BTreeMap<String, Staged>,
     /// What it had changed at each savepoint, the oldest first.
     savepoints: Vec<(String, BTreeMap<String, Staged>)>,
+    /// Nobody said `BEGIN`: it ends with the message, or the Sync, of its statements.
+    pub implicit: bool,
+    /// What keeps others from changing the tables that an implicit block changes, by the tables' IDs.
+    pub held: BTreeMap<String, OwnedMutexGuard<()>>,
 }
 
 impl Block {
+    /// One that nobody began.
+    pub fn unspoken() -> Self {
+        Self {
+            implicit: true,
+            ..Self::default()
+        }
+    }
+
+    /// It was begun meanwhile: from here on others don't wait for it.
+    pub fn begin(&mut self) {
+        self.implicit = false;
+        self.held.clear();
+    }
+
     /// What its next statement sees.
     pub fn view(&self, now: Arc<Moment>) -> View {
         let moment = self.pinned.as_ref().map_or(now, Arc::clone);

@@ -3,9 +3,9 @@
 use super::values::{Row, row};
 use crate::engine::settings::{DEFINITIONS, Definition};
 
-/// A row for each setting; `values` are name, value and default.
+/// A row for each setting; `values` are name, value and the value after a `RESET`.
 pub fn rows(values: &[(String, String, String)]) -> Vec<Row> {
-    let row = |(name, value, default): &(String, String, String)| {
+    let row = |(name, value, reset): &(String, String, String)| {
         let definition = DEFINITIONS
             .iter()
             .find(|definition| definition.name.eq_ignore_ascii_case(name));
@@ -18,11 +18,17 @@ pub fn rows(values: &[(String, String, String)]) -> Vec<Row> {
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
         });
+        let default = definition.map_or("", |definition| definition.default);
+        let source = match value.as_str() {
+            value if value == default => "default",
+            value if value == reset => "client",
+            _ => "session",
+        };
         row! {
             "name": name.as_str(), "setting": value.as_str(), "unit": text(|d| d.unit), "category": text(|d| d.category),
             "short_desc": text(|d| d.description), "context": text(|d| d.context).unwrap_or("user"), "vartype": text(|d| d.kind).unwrap_or("string"),
-            "source": if value == default { "default" } else { "session" }, "min_val": text(|d| d.least), "max_val": text(|d| d.most),
-            "enumvals": choices, "boot_val": default.as_str(), "reset_val": default.as_str(), "pending_restart": false,
+            "source": source, "min_val": text(|d| d.least), "max_val": text(|d| d.most),
+            "enumvals": choices, "boot_val": default, "reset_val": reset.as_str(), "pending_restart": false,
         }
     };
     values.iter().map(row).collect()

@@ -357,7 +357,7 @@ fn check_administered(roles: &BTreeMap<String, Arc<Role>>) -> Result<()> {
     if open || roles.values().any(|role| role.superuser && role.login) {
         return Ok(());
     }
-    let hint = "CREATE ROLE admin SUPERUSER LOGIN PASSWORD '…' makes one.";
+    let hint = "CREATE ROLE admin SUPERUSER LOGIN PASSWORD '...' makes one.";
     Err(RoleFault::Unadministered.error(
         "roles with passwords need a superuser that may connect".to_owned(),
         Some(hint.to_owned()),

@@ -5,7 +5,7 @@ use datafusion::arrow::datatypes::{DataType, Field, IntervalMonthDayNanoType};
 use datafusion::common::ScalarValue;
 
 use crate::error::{ChangeFault, Error, Result};
-use crate::postgres::types;
+use crate::postgres::{binary, types};
 
 /// What a binary copy begins with.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -236,6 +236,7 @@ fn value_of(bytes: &[u8], field: &Field) -> Option<ScalarValue> {
             [1, rest @ ..] => text(std::str::from_utf8(rest).ok()?.to_owned()),
             _ => return None,
         },
+        kind if binary::has_text_of(kind) => text(binary::text_of(kind, bytes)?),
         _ if *field.data_type() == DataType::Utf8 => {
             text(std::str::from_utf8(bytes).ok()?.to_owned())
         }

@@ -196,7 +196,9 @@ impl Session {
                 if schema.is_some() && definition.owner.is_some() {
                     return Err(Error::Unsupported {
                         message: "cannot move an owned sequence into another schema".to_owned(),
-                        hint: Some("It goes with its table: ALTER TABLE … SET SCHEMA.".to_owned()),
+                        hint: Some(
+                            "It goes with its table: ALTER TABLE ... SET SCHEMA.".to_owned(),
+                        ),
                     });
                 }
                 let schema = schema.as_ref().unwrap_or(&definition.schema);

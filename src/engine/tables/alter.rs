@@ -144,7 +144,7 @@ impl Session {
                 self.validate_constraint(statement, target, &folded(name))
                     .await?;
             }
-            other => return Err(unsupported(&format!("ALTER TABLE … {other}"))),
+            other => return Err(unsupported(&format!("ALTER TABLE ... {other}"))),
         }
         Ok(Vec::new())
     }
@@ -492,7 +492,7 @@ impl Session {
                 self.retype_column(statement, target, column, data_type, using.as_ref())
                     .await
             }
-            other => Err(unsupported(&format!("ALTER COLUMN … {other}"))),
+            other => Err(unsupported(&format!("ALTER COLUMN ... {other}"))),
         }
     }
 }

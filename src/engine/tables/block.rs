@@ -1,9 +1,12 @@
 //! Changes alone and in transaction blocks.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
 
 use super::target::Target;
 use crate::engine::session::{Session, lock};
@@ -17,6 +20,11 @@ use crate::tables::{
 const PENDING_BYTES: usize = 16 << 20;
 /// As many of them.
 const PENDING_BATCHES: usize = 512;
+/// As long an implicit block waits for its second table, and those behind it; as Postgres' `deadlock_timeout`.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The locks of tables, by the tables' IDs.
+type Held = BTreeMap<String, OwnedMutexGuard<()>>;
 
 /// How a change becomes everybody's.
 #[derive(Debug)]
@@ -65,13 +73,65 @@ impl Session {
     pub(super) async fn begin_change(&self, target: &Target) -> Result<(Arc<Version>, Writing)> {
         let table = &target.table;
         if self.in_block() {
+            let waited = self.hold(table).await;
             self.flush_pending().await?;
+            if waited {
+                self.catch_up(table).await?;
+            }
             return Ok((self.seen(table), Writing::InBlock));
         }
         let held = Arc::clone(&table.writing).lock_owned().await;
         check_shape(table, &target.shape)?;
         self.take_view();
         Ok((self.engine.tables().current(table), Writing::Alone(held)))
+    }
+
+    /// An implicit block changes rows as its statements alone would: it waits for others, and they for it, so that it doesn't
+    /// fail where they wouldn't. Returns whether it has waited for the table just now.
+    async fn hold(&self, table: &Arc<Table>) -> bool {
+        let id = table.id();
+        let first = match lock(&self.block).as_ref() {
+            Some(block) if block.implicit && !block.held.contains_key(&id) => block.held.is_empty(),
+            _ => return false,
+        };
+        let waiting = Arc::clone(&table.writing).lock_owned();
+        let held = match first {
+            true => waiting.await,
+            // Two that wait for each other's tables would do so for ever; one of them finds a conflict instead.
+            false => match timeout(LONGEST_WAIT, waiting).await {
+                Ok(held) => held,
+                Err(_) => return false,
+            },
+        };
+        if let Some(block) = lock(&self.block).as_mut() {
+            block.held.insert(id, held);
+        }
+        true
+    }
+
+    /// Rows that a block has only added so far go with what others have committed since.
+    async fn catch_up(&self, table: &Arc<Table>) -> Result<()> {
+        let id = table.id();
+        let changes = lock(&self.block).as_ref().map(Block::changes);
+        let mut changes = changes.unwrap_or_default().into_iter();
+        let Some(change) = changes.find(|change| change.table.id() == id) else {
+            return Ok(());
+        };
+        if !change.removed.is_empty() {
+            return Ok(());
+        }
+        self.check_meanwhile(&change).await?;
+        let now = self.engine.tables().current(table);
+        let version = Arc::new(now.changed(&HashSet::new(), &change.added));
+        table.note(&version);
+        if let Some(block) = lock(&self.block).as_mut()
+            && let Some(staged) = block.staged.get_mut(&id)
+        {
+            staged.base = now;
+            staged.version = version;
+        }
+        self.take_view();
+        Ok(())
     }
 
     /// What a block sees in a table.
@@ -233,7 +293,7 @@ impl Session {
                 }
             }
             let files = writer.finish().await?;
-            let none = std::collections::HashSet::new();
+            let none = HashSet::new();
             let version = Arc::new(staged.version.changed(&none, &files));
             staged.table.note(&version);
             if let Some(block) = lock(&self.block).as_mut()
@@ -249,10 +309,18 @@ impl Session {
 
     /// Opens a block.
     pub(in crate::engine) fn begin_block(&self) {
-        let mut block = lock(&self.block);
-        if block.is_none() {
-            *block = Some(Block::default());
-        }
+        lock(&self.block).get_or_insert_default().begin();
+    }
+
+    /// Opens a block that nobody began, unless there is one.
+    pub(in crate::engine) fn open_implicit_block(&self) {
+        lock(&self.block).get_or_insert_with(Block::unspoken);
+    }
+
+    /// Whether there is a block that nobody began.
+    pub fn has_implicit_block(&self) -> bool {
+        let block = lock(&self.block);
+        block.as_ref().is_some_and(|block| block.implicit)
     }
 
     /// What a block has changed so far can be gone back to.
@@ -285,19 +353,19 @@ impl Session {
 
     /// A block's changes are everybody's, all of them or none.
     pub(in crate::engine) async fn commit_block(&self) -> Result<()> {
-        self.flush_pending().await?;
-        let Some(block) = lock(&self.block).take() else {
+        if let Err(error) = self.flush_pending().await {
+            self.roll_back();
+            return Err(error);
+        }
+        let Some(mut block) = lock(&self.block).take() else {
             return Ok(());
         };
         let changes = block.changes();
         if changes.is_empty() {
             return Ok(());
         }
-        // Always in the same order, so that two of them don't wait for each other.
-        let mut locks = Vec::with_capacity(changes.len());
-        for change in &changes {
-            locks.push(Arc::clone(&change.table.writing).lock_owned().await);
-        }
+        let held = std::mem::take(&mut block.held);
+        let locks = locks_of(&changes, held).await;
         let touched: Vec<Arc<Table>> = changes
             .iter()
             .map(|change| Arc::clone(&change.table))
@@ -340,4 +408,28 @@ impl Session {
         let new = NewRows::Files(change.added.clone());
         check_new_keys(&self.context, tables, &change.table, &shape, &new, &since).await
     }
+}
+
+/// What keeps others from changing a block's tables while it is committed; `held` are those of them that are held already.
+async fn locks_of(changes: &[Change], held: Held) -> Vec<OwnedMutexGuard<()>> {
+    if !held.is_empty()
+        && let Ok(locks) = timeout(LONGEST_WAIT, all_locks(changes, held)).await
+    {
+        return locks;
+    }
+    // None is held here: somebody who waits for one of them goes on.
+    all_locks(changes, Held::new()).await
+}
+
+async fn all_locks(changes: &[Change], mut held: Held) -> Vec<OwnedMutexGuard<()>> {
+    // Always in the same order, so that two of them don't wait for each other.
+    let mut locks = Vec::with_capacity(changes.len());
+    for change in changes {
+        let lock = match held.remove(&change.table.id()) {
+            Some(lock) => lock,
+            None => Arc::clone(&change.table.writing).lock_owned().await,
+        };
+        locks.push(lock);
+    }
+    locks
 }

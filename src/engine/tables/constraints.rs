@@ -119,7 +119,7 @@ pub fn unique_key(unique: &UniqueConstraint, columns: Vec<String>) -> Result<Con
 /// 0A000 where it is declared only.
 pub fn condition(check: &CheckConstraint) -> Result<ConstraintKind> {
     match check.enforced {
-        Some(false) => Err(unsupported("CHECK … NOT ENFORCED")),
+        Some(false) => Err(unsupported("CHECK ... NOT ENFORCED")),
         _ => Ok(ConstraintKind::Check(check.expr.clone())),
     }
 }

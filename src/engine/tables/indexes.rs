@@ -51,7 +51,7 @@ impl Session {
             }
             return Err(unsupported(
                 "an index of expressions",
-                "A GENERATED ALWAYS AS (…) STORED column has an expression's value: make the index of that.",
+                "A GENERATED ALWAYS AS (...) STORED column has an expression's value: make the index of that.",
             ));
         };
         if *unique && *partial {

@@ -348,7 +348,7 @@ impl Session {
         target: &Target,
         mut stream: SendableRecordBatchStream,
     ) -> Result<Vec<RecordBatch>> {
-        let room = self.reserve("INSERT … ON CONFLICT");
+        let room = self.reserve("INSERT ... ON CONFLICT");
         let mut rows = Vec::new();
         while let Some(batch) = stream.try_next().await? {
             room.grow(batch.get_array_memory_size())?;

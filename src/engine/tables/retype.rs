@@ -58,7 +58,7 @@ impl Session {
         }
         if old.generated.is_some() || definition.partitioned_by.contains(name) {
             return Err(unsupported(
-                "ALTER COLUMN … TYPE of a column that is generated or in the partitions",
+                "ALTER COLUMN ... TYPE of a column that is generated or in the partitions",
             ));
         }
         let field = self.declared_field(statement, name, written).await?;
