@@ -119,6 +119,18 @@ pub fn days(date: NaiveDate) -> i32 {
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).unwrap_or(i32::MAX)
 }
 
+/// Days as instants: each begins in the zone.
+pub fn midnights(days: &Date32Array, zone: &str) -> Result<TimestampMicrosecondArray> {
+    let midnight = |day: i32| match day {
+        i32::MAX => Ok(i64::MAX),
+        i32::MIN => Ok(i64::MIN),
+        day => utc_us(i64::from(day) * DAY_US, zone),
+    };
+    let instants = days.iter().map(|day| day.map(midnight).transpose());
+    let instants = instants.collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(instants.with_timezone("UTC"))
+}
+
 /// The local time, in microseconds, of an instant in a zone.
 pub fn local_us(instant_us: i64, zone: &str) -> Result<i64> {
     let Some(utc) = DateTime::<Utc>::from_timestamp_micros(instant_us) else {
@@ -174,6 +186,30 @@ pub const MONTHS: [&str; 12] = [
     "november",
     "december",
 ];
+
+/// A unit of time by any of its names, in small letters: `hr` is an hour.
+pub fn unit(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" => {
+            "microsecond"
+        }
+        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" => {
+            "millisecond"
+        }
+        "s" | "sec" | "secs" | "second" | "seconds" => "second",
+        "m" | "min" | "mins" | "minute" | "minutes" => "minute",
+        "h" | "hr" | "hrs" | "hour" | "hours" => "hour",
+        "d" | "day" | "days" => "day",
+        "w" | "week" | "weeks" => "week",
+        "mon" | "mons" | "month" | "months" => "month",
+        "qtr" | "quarter" => "quarter",
+        "y" | "yr" | "yrs" | "year" | "years" => "year",
+        "dec" | "decs" | "decade" | "decades" => "decade",
+        "c" | "cent" | "century" | "centuries" => "century",
+        "mil" | "mils" | "millennium" | "millennia" => "millennium",
+        _ => return None,
+    })
+}
 
 /// The number of a month by its name or the name's first three letters.
 pub fn month_of(word: &str) -> Option<u32> {
@@ -333,16 +369,21 @@ impl Amount {
             clippy::cast_possible_truncation,
             reason = "microseconds that are too many saturate"
         )]
-        let microseconds = |number: f64, each: f64| (number * each).round() as i64;
+        let microseconds = |number: f64, each: f64| {
+            let (whole, part) = ((number * each).trunc(), (number * each).fract());
+            // Half a microsecond is none.
+            let more = if part.abs() > 0.5 { part.signum() } else { 0.0 };
+            (whole + more) as i64
+        };
         let singular = unit
             .strip_suffix('s')
             .filter(|rest| rest.len() > 1)
             .unwrap_or(unit);
         match singular {
-            "y" | "yr" | "year" => self.add_months(number * 12.0),
-            "decade" | "dec" => self.add_months(number * 120.0),
-            "century" | "c" | "cent" | "centurie" => self.add_months(number * 1200.0),
-            "millennium" | "mil" | "millennia" => self.add_months(number * 12_000.0),
+            "y" | "yr" | "year" => self.add_years(number * 1.0),
+            "decade" | "dec" => self.add_years(number * 10.0),
+            "century" | "c" | "cent" | "centurie" => self.add_years(number * 100.0),
+            "millennium" | "mil" | "millennia" => self.add_years(number * 1000.0),
             "quarter" | "qtr" => self.add_months(number * 3.0),
             "mon" | "month" => self.add_months(number),
             "w" | "week" => {
@@ -367,6 +408,16 @@ impl Amount {
         Some(())
     }
 
+    /// Years, and of a part of one its months, in whole ones.
+    fn add_years(&mut self, number: f64) {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "a number of years that is too large saturates"
+        )]
+        let months = (number.trunc() * 12.0 + (number.fract() * 12.0).round_ties_even()) as i64;
+        self.months += months;
+    }
+
     /// Months, and of a part of one its days, of thirty.
     fn add_months(&mut self, number: f64) {
         #[allow(
@@ -379,8 +430,20 @@ impl Amount {
     }
 }
 
-/// What follows the P of `P1Y2M3DT4H5M6S`.
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What follows the P of `P1Y2M3DT4H5M6S` and `P0001-02-03T04:05:06`.
 fn iso_interval(text: &str) -> Option<IntervalMonthDayNano> {
+    let (date, clock) = text.split_once('t').unwrap_or((text, ""));
+    if let [years, months, days] = date.split('-').collect::<Vec<_>>().as_slice()
+        && [years, months, days].iter().all(|part| is_digits(part))
+    {
+        return interval(&format!(
+            "{years} years {months} months {days} days {clock}"
+        ));
+    }
     let mut sum = Amount::default();
     let mut in_time = false;
     let mut number = String::new();
@@ -472,6 +535,10 @@ mod tests {
             ("1.5 hours ago", "-01:30:00"),
             ("P1Y2M3DT4H5M6.5S", "1 year 2 mons 3 days 04:05:06.5"),
             ("1.5 months", "1 mon 15 days"),
+            ("0.1 year", "1 mon"),
+            ("-0.15 year", "-2 mons"),
+            ("P0001-02-03T04:05:06", "1 year 2 mons 3 days 04:05:06"),
+            ("1.5 us", "00:00:00.000001"),
             ("2 weeks", "14 days"),
             ("1d2h", "1 day 02:00:00"),
             ("30", "00:00:30"),
