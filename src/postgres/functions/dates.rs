@@ -222,13 +222,19 @@ fn to_char(call: &Call) -> Result<ArrayRef> {
     let template = |row: usize| templates.is_valid(row).then(|| templates.value(row));
     if kind.is_numeric() {
         let numbers = call.texts(0)?;
-        let write = |row: usize| {
-            numbers
-                .is_valid(row)
-                .then(|| template(row).map(|template| number_text(numbers.value(row), template)))
-                .flatten()
+        let certain_digits = match kind {
+            DataType::Float64 => Some(15),
+            DataType::Float32 | DataType::Float16 => Some(6),
+            _ => None,
         };
-        return Ok(Arc::new((0..call.rows).map(write).collect::<StringArray>()));
+        let write = |row: usize| match template(row) {
+            Some(template) if numbers.is_valid(row) => {
+                number_text(numbers.value(row), template, certain_digits).map(Some)
+            }
+            _ => Ok(None),
+        };
+        let written = (0..call.rows).map(write).collect::<Result<StringArray>>()?;
+        return Ok(Arc::new(written));
     }
     if is_interval(&kind) {
         let intervals = intervals(call, 0)?;

@@ -7,6 +7,10 @@ use crate::postgres::datetime::month_of;
 use crate::postgres::function::{Result, fault};
 use crate::postgres::text::offset_text;
 
+mod numbers;
+
+pub use numbers::{number_of, number_text};
+
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -474,10 +478,7 @@ fn roman(number: &str) -> String {
 }
 
 /// A number as `1.50e+03`: a digit before the point, as many behind it as the template has.
-fn scientific(number: &str, mantissa: &str) -> String {
-    let behind = mantissa.split_once(['.', 'D']).map_or(0, |(_, part)| {
-        part.chars().filter(|c| matches!(c, '9' | '0')).count()
-    });
+fn scientific(number: &str, behind: usize) -> String {
     let (sign, digits) = match number.strip_prefix('-') {
         Some(digits) => ('-', digits),
         None => (' ', number),
@@ -498,217 +499,6 @@ fn scientific(number: &str, mantissa: &str) -> String {
     };
     let mark = if exponent < 0 { '-' } else { '+' };
     format!("{sign}{written}e{mark}{:02}", exponent.abs())
-}
-
-/// What stands for the first of a template's texts, and the next for the second; nobody writes it.
-const QUOTED: u32 = 0xe000;
-
-/// A template without the texts in it, `"元"`, and those texts.
-fn without_texts(template: &str) -> (String, Vec<&str>) {
-    let mut plain = String::with_capacity(template.len());
-    let mut texts = Vec::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('"') {
-        plain.push_str(before);
-        let (text, after) = after.split_once('"').unwrap_or((after, ""));
-        let mark = u32::try_from(texts.len())
-            .ok()
-            .and_then(|at| char::from_u32(QUOTED + at));
-        plain.extend(mark);
-        texts.push(text);
-        rest = after;
-    }
-    plain.push_str(rest);
-    (plain, texts)
-}
-
-/// A number by a template such as `FM999,990.00"元"`.
-pub fn number_text(number: &str, template: &str) -> String {
-    let (plain, texts) = without_texts(template);
-    let written = plain_number_text(number, &plain);
-    if texts.is_empty() {
-        return written;
-    }
-    let mut result = String::with_capacity(written.len());
-    for character in written.chars() {
-        let at = u32::from(character).checked_sub(QUOTED);
-        let text = at.and_then(|at| texts.get(usize::try_from(at).ok()?));
-        match text {
-            Some(text) => result.push_str(text),
-            None => result.push(character),
-        }
-    }
-    result
-}
-
-fn plain_number_text(number: &str, template: &str) -> String {
-    let upper = template.to_uppercase();
-    let fill = !upper.contains("FM");
-    let plain = upper.replace("FM", "");
-    if plain == "RN" {
-        let roman = roman(number);
-        let roman = match template.contains("rn") {
-            true => roman.to_lowercase(),
-            false => roman,
-        };
-        return if fill { format!("{roman:>15}") } else { roman };
-    }
-    if let Some(mantissa) = plain.strip_suffix("EEEE") {
-        return scientific(number, mantissa);
-    }
-    let (negative, digits) = match number.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, number),
-    };
-    let has_sign = ["S", "MI", "PL", "SG", "PR"]
-        .iter()
-        .any(|sign| plain.contains(sign));
-    let point = plain.find(['.', 'D']);
-    let behind = point.map_or(0, |at| {
-        plain[at..]
-            .chars()
-            .filter(|c| matches!(c, '9' | '0'))
-            .count()
-    });
-    let before: Vec<char> = plain[..point.unwrap_or(plain.len())]
-        .chars()
-        .filter(|c| matches!(c, '9' | '0'))
-        .collect();
-    let rounded = rounded(digits, behind);
-    let (whole, part) = rounded.split_once('.').unwrap_or((&rounded, ""));
-    let is_zero = !rounded.contains(|digit| matches!(digit, '1'..='9'));
-    let negative = negative && !is_zero;
-    let too_large = whole.trim_start_matches('0').len() > before.len();
-    let hashes = |length: usize| "#".repeat(length);
-    let (whole, part) = match too_large {
-        true => (hashes(before.len()), hashes(behind)),
-        false => (whole.trim_start_matches('0').to_owned(), part.to_owned()),
-    };
-    // A number below one has a zero before its point only where nothing else would be left.
-    let whole =
-        match whole.is_empty() && !before.is_empty() && (point.is_none() || is_zero && !fill) {
-            true => "0".to_owned(),
-            false => whole,
-        };
-    let first_zero = before
-        .iter()
-        .position(|c| *c == '0')
-        .unwrap_or(before.len());
-    let mut slots = format!("{whole:>width$}", width = before.len())
-        .chars()
-        .collect::<Vec<_>>()
-        .into_iter()
-        .enumerate();
-    let mut parts = part.chars();
-    let mut result = String::new();
-    let mut started = false;
-    let mut in_part = false;
-    let mut sign_place = None;
-    let mut number_place = None;
-    // The last digit that a part without filling keeps.
-    let kept = part.trim_end_matches('0').len();
-    let mut part_at = 0;
-    let last_zero = point.map_or(0, |at| {
-        let places: Vec<char> = plain[at..]
-            .chars()
-            .filter(|c| matches!(c, '9' | '0'))
-            .collect();
-        places
-            .iter()
-            .rposition(|c| *c == '0')
-            .map_or(0, |at| at + 1)
-    });
-    let mut characters = plain.chars().peekable();
-    while let Some(character) = characters.next() {
-        if matches!(character, '9' | '0' | '.' | 'D') {
-            number_place.get_or_insert(result.len());
-        }
-        match character {
-            '9' | '0' if in_part => {
-                let digit = parts.next().unwrap_or('0');
-                part_at += 1;
-                if fill || part_at <= kept || part_at <= last_zero {
-                    result.push(digit);
-                }
-            }
-            '9' | '0' => {
-                let Some((at, digit)) = slots.next() else {
-                    continue;
-                };
-                let shown = if digit == ' ' && at >= first_zero {
-                    '0'
-                } else {
-                    digit
-                };
-                if shown != ' ' && !started {
-                    started = true;
-                    sign_place.get_or_insert(result.len());
-                }
-                if shown != ' ' || fill {
-                    result.push(shown);
-                }
-            }
-            '.' | 'D' => {
-                in_part = true;
-                sign_place.get_or_insert(result.len());
-                result.push('.');
-            }
-            ',' | 'G' => match (started, fill) {
-                (true, _) => result.push(','),
-                (false, true) => result.push(' '),
-                (false, false) => {}
-            },
-            // The sign of the currency, which the locale C has none of.
-            'L' => result.push(' '),
-            '$' => result.push('$'),
-            '%' => result.push('%'),
-            'M' if characters.peek() == Some(&'I') => {
-                characters.next();
-                result.push(if negative { '-' } else { ' ' });
-            }
-            'S' if characters.peek() == Some(&'G') => {
-                characters.next();
-                result.push(if negative { '-' } else { '+' });
-            }
-            'S' => result.push(if negative { '-' } else { '+' }),
-            'P' if characters.peek() == Some(&'L') => {
-                characters.next();
-                result.push(if negative { ' ' } else { '+' });
-            }
-            'P' if characters.peek() == Some(&'R') => {
-                characters.next();
-                match negative {
-                    true => {
-                        result.insert(sign_place.unwrap_or(0), '<');
-                        result.push('>');
-                    }
-                    false if fill => {
-                        result.insert(0, ' ');
-                        result.push(' ');
-                    }
-                    false => {}
-                }
-            }
-            'T' if characters.peek() == Some(&'H') => {
-                characters.next();
-                let ending = ordinal_ending(&whole, template.contains("TH"));
-                result.push_str(ending);
-            }
-            other => result.push(other),
-        }
-    }
-    if has_sign {
-        return match fill {
-            true => result,
-            false => result.trim().to_owned(),
-        };
-    }
-    match (negative, fill) {
-        (true, _) => result.insert(sign_place.unwrap_or(0), '-'),
-        (false, true) => result.insert(number_place.unwrap_or(0), ' '),
-        (false, false) => {}
-    }
-    result
 }
 
 /// A decimal number in digits with so many of them behind the point, rounded half away from zero.
@@ -747,22 +537,6 @@ fn rounded(number: &str, behind: usize) -> String {
             &text[text.len() - behind..]
         ),
     }
-}
-
-/// The number in a text that a template wrote: its digits, point and sign.
-pub fn number_of(text: &str) -> Option<String> {
-    let negative = text.contains('-') || (text.contains('<') && text.contains('>'));
-    let digits: String = text
-        .chars()
-        .filter(|c| c.is_ascii_digit() || *c == '.')
-        .collect();
-    (!digits.is_empty()).then(|| {
-        if negative {
-            format!("-{digits}")
-        } else {
-            digits
-        }
-    })
 }
 
 #[cfg(test)]
@@ -816,17 +590,8 @@ mod tests {
             ("0", "9.9EEEE", " 0.0e+00"),
             ("1234", "9EEEE", " 1e+03"),
         ] {
-            let expected = expected.to_owned();
-            let written = number_text(number, template);
-            assert_eq!(
-                written,
-                if written.contains('#') {
-                    written.clone()
-                } else {
-                    expected
-                },
-                "{number} {template}"
-            );
+            let written = number_text(number, template, None).unwrap();
+            assert_eq!(written, expected, "{number} {template}");
         }
     }
 
