@@ -18,7 +18,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::ScalarUDF;
 
-use super::to_char::{moment_of, moment_text, number_text};
+use super::to_char::{interval_text, moment_of, moment_text, number_text};
 use crate::error::Fault;
 use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::zones::{self, Zone};
@@ -207,6 +207,12 @@ fn locals(call: &Call, at: usize) -> Result<Vec<Option<Local>>> {
 fn intervals(call: &Call, at: usize) -> Result<IntervalMonthDayNanoArray> {
     let values = match call.arrays[at].data_type() {
         DataType::Utf8 => datetime::intervals(call.arrays[at].as_string::<i32>(), call.style())?,
+        DataType::Time64(_) => {
+            let time = |us: i64| IntervalMonthDayNano::new(0, 0, us * 1000);
+            let times = cast(&call.arrays[at], &DataType::Time64(TimeUnit::Microsecond))?;
+            let times = times.as_primitive::<Time64MicrosecondType>();
+            return Ok(times.iter().map(|us| us.map(time)).collect());
+        }
         _ => cast(&call.arrays[at], &INTERVAL)?,
     };
     Ok(values.as_primitive::<IntervalMonthDayNanoType>().clone())
@@ -236,23 +242,17 @@ fn to_char(call: &Call) -> Result<ArrayRef> {
         let written = (0..call.rows).map(write).collect::<Result<StringArray>>()?;
         return Ok(Arc::new(written));
     }
-    if is_interval(&kind) {
+    // A time is an interval here, of no days.
+    if is_interval(&kind) || matches!(kind, DataType::Time64(_)) {
         let intervals = intervals(call, 0)?;
-        let write = |row: usize| {
-            let interval = intervals.is_valid(row).then(|| intervals.value(row))?;
-            // Years, months, days and hours as of a date; hours go on counting.
-            let hours = interval.nanoseconds / 3_600_000_000_000;
-            let template = template(row)?
-                .replace("HH24", &format!("\"{hours:02}\""))
-                .replace("DD", &format!("\"{:02}\"", interval.days));
-            moment_text(
-                interval.nanoseconds / 1000 % 3_600_000_000,
-                0,
-                "",
-                &template,
-            )
+        let write = |row: usize| match template(row) {
+            Some(template) if intervals.is_valid(row) => {
+                interval_text(&intervals.value(row), template)
+            }
+            _ => Ok(None),
         };
-        return Ok(Arc::new((0..call.rows).map(write).collect::<StringArray>()));
+        let written = (0..call.rows).map(write).collect::<Result<StringArray>>()?;
+        return Ok(Arc::new(written));
     }
     let zone = match kind {
         DataType::Timestamp(_, Some(_)) => Some(Zone::new(call.zone())?),

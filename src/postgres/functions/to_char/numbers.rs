@@ -3,7 +3,7 @@
 
 use datafusion::error::DataFusionError;
 
-use super::{ordinal_ending, roman, rounded, scientific};
+use super::{is_in_one_case, ordinal_ending, roman, rounded, scientific};
 use crate::error::Fault;
 use crate::postgres::casts::invalid;
 use crate::postgres::function::{Result, fault};
@@ -240,7 +240,8 @@ impl Template {
 /// The keyword at the start, in large letters or in small ones.
 fn keyword(text: &str) -> Option<&'static str> {
     KEYWORDS.into_iter().find(|word| {
-        text.starts_with(*word) || text.starts_with(word.to_ascii_lowercase().as_str())
+        let start = text.get(..word.len());
+        start.is_some_and(|start| is_in_one_case(start, word))
     })
 }
 
