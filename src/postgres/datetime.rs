@@ -380,7 +380,7 @@ impl Amount {
             .filter(|rest| rest.len() > 1)
             .unwrap_or(unit);
         match singular {
-            "y" | "yr" | "year" => self.add_years(number * 1.0),
+            "y" | "yr" | "year" => self.add_years(number),
             "decade" | "dec" => self.add_years(number * 10.0),
             "century" | "c" | "cent" | "centurie" => self.add_years(number * 100.0),
             "millennium" | "mil" | "millennia" => self.add_years(number * 1000.0),

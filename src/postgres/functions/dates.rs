@@ -359,7 +359,7 @@ fn extract(call: &Call) -> Result<ArrayRef> {
     let fields = call.texts(0)?;
     let field = fields.iter().flatten().next().unwrap_or_default();
     let field = field.to_lowercase();
-    if call.arrays[1].data_type() == &DataType::Date32 && !has_days(&field) {
+    if *call.arrays[1].data_type() == DataType::Date32 && !has_days(&field) {
         return Err(unsupported(&field, &DataType::Date32));
     }
     let DataType::Decimal128(precision, scale) = call.returns.data_type() else {

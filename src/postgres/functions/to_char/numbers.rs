@@ -319,7 +319,7 @@ fn in_digits(number: &str, template: &Template, certain_digits: Option<usize>) -
         true => trimmed.to_owned(),
         false => format!("0{trimmed}"),
     };
-    match text.contains(|c| matches!(c, '1'..='9')) {
+    match text.contains(|c: char| matches!(c, '1'..='9')) {
         true => format!("{sign}{text}"),
         false => text,
     }
@@ -364,7 +364,7 @@ impl<'a> Writer<'a> {
         };
         let point = number.find('.').filter(|_| is_bare && template.has_point);
         let last_relevant = point.map(|point| {
-            let kept = number.rfind(|c| c != '0').unwrap_or(point).max(point);
+            let kept = number.rfind(|c: char| c != '0').unwrap_or(point).max(point);
             // Zeros that the template has stay.
             match template.zero_end.checked_sub(spaces) {
                 Some(last @ 1..) => kept.max(last.min(number.len() - 1)),
