@@ -350,11 +350,14 @@ fn is_clock(function: &ScalarUDF) -> bool {
 
 /// Whether a value is a text, or a list with one, that is another moment each time that it is read as one.
 fn stands_for_a_moment(value: &ScalarValue) -> bool {
+    // A time may stand beside it: `today 10:00`.
     let is_moment = |text: &str| {
-        let text = text.trim();
-        MOMENTS
-            .iter()
-            .any(|moment| text.eq_ignore_ascii_case(moment))
+        let mut words = text.split(|character: char| !character.is_alphabetic());
+        words.any(|word| {
+            MOMENTS
+                .iter()
+                .any(|moment| word.eq_ignore_ascii_case(moment))
+        })
     };
     match value {
         ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => {

@@ -617,7 +617,7 @@ impl Context<'_> {
                 )
             }
             Storage::Date => datetime::dates(texts, self.locale)?,
-            Storage::Time => datetime::times(texts)?,
+            Storage::Time => datetime::times(texts, self.locale)?,
             Storage::Timestamp => datetime::timestamps(texts, self.locale)?,
             Storage::Instant => datetime::instants(texts, self.locale)?,
             Storage::Interval => datetime::intervals(texts, self.locale.style)?,

@@ -2,34 +2,23 @@
 
 use std::sync::Arc;
 
-use chrono::{
-    DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc,
-};
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
 use datafusion::arrow::array::{
     ArrayRef, Date32Array, IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray,
     TimestampMicrosecondArray,
 };
 use datafusion::arrow::datatypes::IntervalMonthDayNano;
 
-use super::casts::invalid;
 use super::function::{Result, fault};
-use super::style::{DateOrder, IntervalFormat, Locale, Style};
-use super::zones::{self, Zone};
+use super::style::{IntervalFormat, Locale, Style};
+use super::zones::Zone;
 use crate::error::Fault;
 
-const DAY_US: i64 = 86_400_000_000;
+mod reading;
 
-/// A date, a time of day and a zone, as far as a text has them.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Moment {
-    date: Option<NaiveDate>,
-    time_us: Option<i64>,
-    zone: Option<String>,
-    /// `infinity` and its opposite.
-    endless: Option<i64>,
-    /// An instant: `now`, `epoch`.
-    instant_us: Option<i64>,
-}
+use reading::{malformed, moment};
+
+const DAY_US: i64 = 86_400_000_000;
 
 /// Texts as days.
 pub fn dates(texts: &StringArray, locale: &Locale) -> Result<ArrayRef> {
@@ -47,7 +36,7 @@ pub fn dates(texts: &StringArray, locale: &Locale) -> Result<ArrayRef> {
                     local_us(instant, &locale.zone)?.div_euclid(DAY_US),
                 )
                 .unwrap_or(i32::MAX)),
-                None => invalid("date", text),
+                None => malformed("date", text),
             },
         }
     };
@@ -56,11 +45,13 @@ pub fn dates(texts: &StringArray, locale: &Locale) -> Result<ArrayRef> {
 }
 
 /// Texts as times of a day.
-pub fn times(texts: &StringArray) -> Result<ArrayRef> {
+pub fn times(texts: &StringArray, locale: &Locale) -> Result<ArrayRef> {
     let read = |text: &str| -> Result<i64> {
-        match moment("time", text, &Locale::default())?.time_us {
-            Some(time) => Ok(time),
-            None => invalid("time", text),
+        let moment = moment("time", text, locale)?;
+        match (moment.time_us, moment.instant_us) {
+            (Some(time), _) => Ok(time),
+            (None, Some(instant)) => Ok(local_us(instant, &locale.zone)?.rem_euclid(DAY_US)),
+            (None, None) => malformed("time", text),
         }
     };
     let times = texts.iter().map(|text| text.map(read).transpose());
@@ -75,7 +66,7 @@ pub fn timestamps(texts: &StringArray, locale: &Locale) -> Result<ArrayRef> {
             (Some(endless), ..) => Ok(endless),
             (_, Some(instant), _) => local_us(instant, &locale.zone),
             (.., Some(date)) => Ok(i64::from(days(date)) * DAY_US + moment.time_us.unwrap_or(0)),
-            _ => invalid("timestamp", text),
+            _ => malformed("timestamp", text),
         }
     };
     let values = texts.iter().map(|text| text.map(read).transpose());
@@ -95,7 +86,7 @@ pub fn instant(text: &str, locale: &Locale) -> Result<i64> {
             let local = i64::from(days(date)) * DAY_US + moment.time_us.unwrap_or(0);
             utc_us(local, moment.zone.as_deref().unwrap_or(&locale.zone))
         }
-        _ => invalid(kind, text),
+        _ => malformed(kind, text),
     }
 }
 
@@ -128,6 +119,18 @@ pub fn days(date: NaiveDate) -> i32 {
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).unwrap_or(i32::MAX)
 }
 
+/// Days as instants: each begins in the zone.
+pub fn midnights(days: &Date32Array, zone: &str) -> Result<TimestampMicrosecondArray> {
+    let midnight = |day: i32| match day {
+        i32::MAX => Ok(i64::MAX),
+        i32::MIN => Ok(i64::MIN),
+        day => utc_us(i64::from(day) * DAY_US, zone),
+    };
+    let instants = days.iter().map(|day| day.map(midnight).transpose());
+    let instants = instants.collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(instants.with_timezone("UTC"))
+}
+
 /// The local time, in microseconds, of an instant in a zone.
 pub fn local_us(instant_us: i64, zone: &str) -> Result<i64> {
     let Some(utc) = DateTime::<Utc>::from_timestamp_micros(instant_us) else {
@@ -158,179 +161,6 @@ pub fn utc_us(local_us: i64, zone: &str) -> Result<i64> {
     Ok(instant.timestamp_micros())
 }
 
-/// Reads a date, a time, or both.
-pub fn moment(kind: &str, text: &str, locale: &Locale) -> Result<Moment> {
-    let malformed = || {
-        fault(
-            Fault::InvalidDatetime,
-            format!("invalid input syntax for type {kind}: \"{text}\""),
-        )
-    };
-    let out = || {
-        fault(
-            Fault::DatetimeOverflow,
-            format!("date/time field value out of range: \"{text}\""),
-        )
-    };
-    let now = Utc::now();
-    let today = |add: i64| -> Result<Moment> {
-        let local = local_us(now.timestamp_micros(), &locale.zone)?;
-        let day = local.div_euclid(DAY_US) + add;
-        let date = DateTime::<Utc>::from_timestamp(day * 86_400, 0).map(|day| day.date_naive());
-        Ok(Moment {
-            date,
-            time_us: Some(0),
-            ..Moment::default()
-        })
-    };
-    match text.trim().to_lowercase().as_str() {
-        "infinity" => {
-            return Ok(Moment {
-                endless: Some(i64::MAX),
-                ..Moment::default()
-            });
-        }
-        "-infinity" => {
-            return Ok(Moment {
-                endless: Some(i64::MIN),
-                ..Moment::default()
-            });
-        }
-        "now" => {
-            return Ok(Moment {
-                instant_us: Some(now.timestamp_micros()),
-                ..Moment::default()
-            });
-        }
-        "epoch" => {
-            return Ok(Moment {
-                instant_us: Some(0),
-                ..Moment::default()
-            });
-        }
-        "today" => return today(0),
-        "tomorrow" => return today(1),
-        "yesterday" => return today(-1),
-        _ => {}
-    }
-    let mut moment = Moment::default();
-    let spaced = separated(text.trim());
-    let mut words = Vec::new();
-    for word in spaced.split_whitespace() {
-        if word.contains(':') {
-            let (clock, offset) = split_offset(word);
-            match time_us(clock) {
-                Some(time) => moment.time_us = Some(time),
-                None if clock.split(':').all(|part| {
-                    part.trim_matches('.')
-                        .chars()
-                        .all(|c| c.is_ascii_digit() || c == '.')
-                }) =>
-                {
-                    return out();
-                }
-                None => return malformed(),
-            }
-            if !offset.is_empty() {
-                match zones::of_literal(offset) {
-                    Some(zone) => moment.zone = Some(zone),
-                    None if offset.starts_with(['+', '-']) => return malformed(),
-                    None => return zones::unknown(offset),
-                }
-            }
-        } else {
-            words.push(word);
-        }
-    }
-    let mut pending: Vec<&str> = Vec::new();
-    let mut before_christ = false;
-    for word in words {
-        match word.to_lowercase().as_str() {
-            "am" if moment.time_us.is_some_and(|time| time >= DAY_US / 2) => {
-                moment.time_us = moment.time_us.map(|time| time - DAY_US / 2);
-            }
-            "am" | "ad" | "at" => {}
-            "bc" => before_christ = true,
-            "pm" if moment.time_us.is_some_and(|time| time < DAY_US / 2) => {
-                moment.time_us = moment.time_us.map(|time| time + DAY_US / 2);
-            }
-            "pm" => {}
-            _ if weekday(word) => {}
-            _ => match (iso_date(word, locale.style.order), moment.date) {
-                (Some(Some(date)), None) => moment.date = Some(date),
-                (Some(None), None) => return out(),
-                // A zone stands behind a date that is whole.
-                _ if (moment.date.is_some() || moment.time_us.is_some())
-                    && matches!(pending.len(), 0 | 3) =>
-                {
-                    match zones::of_literal(word) {
-                        Some(zone) => moment.zone = Some(zone),
-                        None => pending.push(word),
-                    }
-                }
-                _ => pending.push(word),
-            },
-        }
-    }
-    if !pending.is_empty() {
-        match (written_date(&pending), moment.date) {
-            (Some(date), None) => moment.date = Some(date),
-            _ => return malformed(),
-        }
-    }
-    if before_christ {
-        // There was no year 0.
-        let date = moment.date.filter(|date| date.year() > 0);
-        match date.and_then(|date| date.with_year(1 - date.year())) {
-            Some(date) => moment.date = Some(date),
-            None => return out(),
-        }
-    }
-    match moment.date.is_some() || moment.time_us.is_some() {
-        true => Ok(moment),
-        false => malformed(),
-    }
-}
-
-/// `2024-01-02T03:04:05` and `20240102T030405` with a space in the place of the T.
-fn separated(text: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    let mut before = ' ';
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        let next = characters.peek().copied().unwrap_or(' ');
-        let between =
-            matches!(character, 'T' | 't') && before.is_ascii_digit() && next.is_ascii_digit();
-        result.push(if between { ' ' } else { character });
-        before = character;
-    }
-    result
-}
-
-/// A time of day and the offset or zone that follows it without a space.
-fn split_offset(word: &str) -> (&str, &str) {
-    let place = word
-        .find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.'))
-        .unwrap_or(word.len());
-    word.split_at(place)
-}
-
-fn time_us(clock: &str) -> Option<i64> {
-    let parts: Vec<&str> = clock.split(':').collect();
-    let (hours, minutes, seconds) = match parts.as_slice() {
-        [hours, minutes] => (*hours, *minutes, "0"),
-        [hours, minutes, seconds] => (*hours, *minutes, *seconds),
-        _ => return None,
-    };
-    let (whole, part) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let hours: i64 = hours.parse().ok()?;
-    let minutes: i64 = minutes.parse().ok()?;
-    let seconds: i64 = whole.parse().ok()?;
-    let fraction = fraction_us(part)?;
-    let total = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + fraction;
-    (hours <= 24 && minutes < 60 && seconds <= 60 && total <= DAY_US).then_some(total)
-}
-
 /// `.5` of a second, in microseconds, rounded.
 fn fraction_us(digits: &str) -> Option<i64> {
     if digits.is_empty() {
@@ -339,71 +169,6 @@ fn fraction_us(digits: &str) -> Option<i64> {
     let padded = format!("{digits:0<7}");
     let tenths: i64 = padded.get(..7)?.parse().ok()?;
     Some((tenths + 5) / 10)
-}
-
-/// A date in digits; `Some(None)` where it is one that there isn't.
-fn iso_date(word: &str, order: DateOrder) -> Option<Option<NaiveDate>> {
-    if word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(NaiveDate::from_ymd_opt(
-            word[..4].parse().ok()?,
-            word[4..6].parse().ok()?,
-            word[6..].parse().ok()?,
-        ));
-    }
-    let separator = ['-', '/', '.']
-        .into_iter()
-        .find(|c| word.matches(*c).count() == 2)?;
-    let parts: Vec<&str> = word.split(separator).collect();
-    let [first, second, third] = parts.as_slice() else {
-        return None;
-    };
-    if let (Some(month), Ok(day)) = (month_of(second), first.parse()) {
-        return Some(NaiveDate::from_ymd_opt(third.parse().ok()?, month, day));
-    }
-    if !parts
-        .iter()
-        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-    {
-        return None;
-    }
-    let (year, month, day) = match (first.len(), order) {
-        (3.., _) | (_, DateOrder::Ymd) => (*first, *second, *third),
-        (_, DateOrder::Mdy) => (*third, *first, *second),
-        (_, DateOrder::Dmy) => (*third, *second, *first),
-    };
-    let short: i32 = year.parse().ok()?;
-    let year = match year.len() {
-        2 if short < 70 => short + 2000,
-        2 => short + 1900,
-        _ => short,
-    };
-    Some(NaiveDate::from_ymd_opt(
-        year,
-        month.parse().ok()?,
-        day.parse().ok()?,
-    ))
-}
-
-/// `Feb 29, 2024` and `29 February 2024`
-fn written_date(words: &[&str]) -> Option<NaiveDate> {
-    let mut month = None;
-    let mut numbers = Vec::new();
-    for word in words {
-        let word = word.trim_end_matches(',');
-        match month_of(word) {
-            Some(number) => month = Some(number),
-            None => numbers.push(word.parse::<u32>().ok()?),
-        }
-    }
-    let [one, other] = numbers.as_slice() else {
-        return None;
-    };
-    let (year, day) = if *one > 31 {
-        (one, other)
-    } else {
-        (other, one)
-    };
-    NaiveDate::from_ymd_opt(i32::try_from(*year).ok()?, month?, *day)
 }
 
 /// The months by their names, January first.
@@ -422,12 +187,38 @@ pub const MONTHS: [&str; 12] = [
     "december",
 ];
 
+/// A unit of time by any of its names, in small letters: `hr` is an hour.
+pub fn unit(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" => {
+            "microsecond"
+        }
+        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" => {
+            "millisecond"
+        }
+        "s" | "sec" | "secs" | "second" | "seconds" => "second",
+        "m" | "min" | "mins" | "minute" | "minutes" => "minute",
+        "h" | "hr" | "hrs" | "hour" | "hours" => "hour",
+        "d" | "day" | "days" => "day",
+        "w" | "week" | "weeks" => "week",
+        "mon" | "mons" | "month" | "months" => "month",
+        "qtr" | "quarter" => "quarter",
+        "y" | "yr" | "yrs" | "year" | "years" => "year",
+        "dec" | "decs" | "decade" | "decades" => "decade",
+        "c" | "cent" | "century" | "centuries" => "century",
+        "mil" | "mils" | "millennium" | "millennia" => "millennium",
+        _ => return None,
+    })
+}
+
 /// The number of a month by its name or the name's first three letters.
 pub fn month_of(word: &str) -> Option<u32> {
     let word = word.to_lowercase();
-    let found = MONTHS
-        .iter()
-        .position(|month| *month == word || (word.len() == 3 && month.starts_with(&word)))?;
+    let found = MONTHS.iter().position(|month| {
+        *month == word
+            || (word.len() == 3 && month.starts_with(&word))
+            || (word == "sept" && *month == "september")
+    })?;
     u32::try_from(found + 1).ok()
 }
 
@@ -442,8 +233,10 @@ fn weekday(word: &str) -> bool {
         "sunday",
     ];
     let word = word.trim_end_matches(',').to_lowercase();
-    DAYS.iter()
-        .any(|day| *day == word || (word.len() == 3 && day.starts_with(&word)))
+    matches!(word.as_str(), "tues" | "weds" | "thur" | "thurs")
+        || DAYS
+            .iter()
+            .any(|day| *day == word || (word.len() == 3 && day.starts_with(&word)))
 }
 
 /// An interval as a session with that format reads it: to the standard, a minus in front is that of all parts.
@@ -576,16 +369,21 @@ impl Amount {
             clippy::cast_possible_truncation,
             reason = "microseconds that are too many saturate"
         )]
-        let microseconds = |number: f64, each: f64| (number * each).round() as i64;
+        let microseconds = |number: f64, each: f64| {
+            let (whole, part) = ((number * each).trunc(), (number * each).fract());
+            // Half a microsecond is none.
+            let more = if part.abs() > 0.5 { part.signum() } else { 0.0 };
+            (whole + more) as i64
+        };
         let singular = unit
             .strip_suffix('s')
             .filter(|rest| rest.len() > 1)
             .unwrap_or(unit);
         match singular {
-            "y" | "yr" | "year" => self.add_months(number * 12.0),
-            "decade" | "dec" => self.add_months(number * 120.0),
-            "century" | "c" | "cent" | "centurie" => self.add_months(number * 1200.0),
-            "millennium" | "mil" | "millennia" => self.add_months(number * 12_000.0),
+            "y" | "yr" | "year" => self.add_years(number),
+            "decade" | "dec" => self.add_years(number * 10.0),
+            "century" | "c" | "cent" | "centurie" => self.add_years(number * 100.0),
+            "millennium" | "mil" | "millennia" => self.add_years(number * 1000.0),
             "quarter" | "qtr" => self.add_months(number * 3.0),
             "mon" | "month" => self.add_months(number),
             "w" | "week" => {
@@ -610,6 +408,16 @@ impl Amount {
         Some(())
     }
 
+    /// Years, and of a part of one its months, in whole ones.
+    fn add_years(&mut self, number: f64) {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "a number of years that is too large saturates"
+        )]
+        let months = (number.trunc() * 12.0 + (number.fract() * 12.0).round_ties_even()) as i64;
+        self.months += months;
+    }
+
     /// Months, and of a part of one its days, of thirty.
     fn add_months(&mut self, number: f64) {
         #[allow(
@@ -622,8 +430,20 @@ impl Amount {
     }
 }
 
-/// What follows the P of `P1Y2M3DT4H5M6S`.
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What follows the P of `P1Y2M3DT4H5M6S` and `P0001-02-03T04:05:06`.
 fn iso_interval(text: &str) -> Option<IntervalMonthDayNano> {
+    let (date, clock) = text.split_once('t').unwrap_or((text, ""));
+    if let [years, months, days] = date.split('-').collect::<Vec<_>>().as_slice()
+        && [years, months, days].iter().all(|part| is_digits(part))
+    {
+        return interval(&format!(
+            "{years} years {months} months {days} days {clock}"
+        ));
+    }
     let mut sum = Amount::default();
     let mut in_time = false;
     let mut number = String::new();
@@ -715,6 +535,10 @@ mod tests {
             ("1.5 hours ago", "-01:30:00"),
             ("P1Y2M3DT4H5M6.5S", "1 year 2 mons 3 days 04:05:06.5"),
             ("1.5 months", "1 mon 15 days"),
+            ("0.1 year", "1 mon"),
+            ("-0.15 year", "-2 mons"),
+            ("P0001-02-03T04:05:06", "1 year 2 mons 3 days 04:05:06"),
+            ("1.5 us", "00:00:00.000001"),
             ("2 weeks", "14 days"),
             ("1d2h", "1 day 02:00:00"),
             ("30", "00:00:30"),

@@ -142,7 +142,10 @@ fn iso_seconds(text: &str) -> Option<i32> {
     };
     let (hours, minutes) = match digits.as_slice() {
         [hours] if hours.len() <= 2 => (number(hours)?, 0),
-        [both] if both.len() == 4 => (number(both.get(..2)?)?, number(both.get(2..)?)?),
+        [both] if matches!(both.len(), 3 | 4) => {
+            let (hours, minutes) = both.split_at_checked(both.len() - 2)?;
+            (number(hours)?, number(minutes)?)
+        }
         [hours, minutes, ..] => (number(hours)?, number(minutes)?),
         _ => return None,
     };

@@ -9,12 +9,14 @@ use datafusion::arrow::datatypes::{
     DataType, Field, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
     TimeUnit, TimestampMicrosecondType,
 };
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::ScalarUDF;
 
 use crate::error::Fault;
 use crate::postgres::function::{Call, Result, Returns, fault, function};
-use crate::postgres::{datetime, types};
+use crate::postgres::{datetime, types, zones};
 
+const DAY_US: i64 = 86_400_000_000;
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
 /// `date_trunc(unit, moment)`, `date_trunc(unit, moment, zone)`
@@ -44,11 +46,18 @@ fn truncated(call: &Call) -> Result<ArrayRef> {
         ));
     };
     let unit = unit.to_lowercase();
-    let zones = call.texts(2)?;
-    let zone = zones.iter().flatten().next().unwrap_or(call.zone());
+    let unit = datetime::unit(&unit).unwrap_or(&unit);
+    let named = call.texts(2)?;
+    let zone = match named.iter().flatten().next() {
+        Some(name) => match zones::of_function(name) {
+            Some(zone) => zone,
+            None => return zones::unknown(name),
+        },
+        None => call.zone().to_owned(),
+    };
     let kind = call.returns.data_type();
     if *kind == INTERVAL {
-        return intervals(call, &unit);
+        return intervals(call, unit);
     }
     let known = |us: Option<i64>| -> Result<i64> {
         match us {
@@ -65,9 +74,20 @@ fn truncated(call: &Call) -> Result<ArrayRef> {
     let moments = moments(call)?;
     let moments = moments.as_primitive::<TimestampMicrosecondType>();
     let instants = matches!(kind, DataType::Timestamp(_, Some(_)));
-    let truncate = |us: i64| match instants {
-        true => datetime::utc_us(known(local(&unit, datetime::local_us(us, zone)?))?, zone),
-        false => known(local(&unit, us)),
+    let truncate = |us: i64| -> Result<i64> {
+        if matches!(us, i64::MIN | i64::MAX) {
+            return Ok(us);
+        }
+        if !instants {
+            return known(local(unit, us));
+        }
+        let moment = datetime::local_us(us, &zone)?;
+        let start = known(local(unit, moment))?;
+        // Of the two hours of a name when clocks are set back, a moment stays in its own.
+        match step_us(unit) {
+            Some(step) if step < DAY_US => Ok(us - (moment - start)),
+            _ => datetime::utc_us(start, &zone),
+        }
     };
     let answers: TimestampMicrosecondArray = moments
         .iter()
@@ -91,48 +111,44 @@ fn moments(call: &Call) -> Result<ArrayRef> {
         )?,
         DataType::Timestamp(_, None) => cast(values, &plain)?,
         DataType::Date32 | DataType::Date64 => {
-            let local = cast(values, &plain)?;
-            let local = local.as_primitive::<TimestampMicrosecondType>();
-            let instant = |us: i64| datetime::utc_us(us, call.zone());
-            Arc::new(
-                local
-                    .iter()
-                    .map(|us| us.map(instant).transpose())
-                    .collect::<Result<TimestampMicrosecondArray>>()?
-                    .with_timezone("UTC"),
-            )
+            let days = cast(values, &DataType::Date32)?;
+            Arc::new(datetime::midnights(days.as_primitive(), call.zone())?)
         }
         _ => datetime::instants(&call.texts(1)?, &call.locale())?,
     })
 }
 
+/// The length of a unit that has always the same.
+fn step_us(unit: &str) -> Option<i64> {
+    Some(match unit {
+        "microsecond" => 1,
+        "millisecond" => 1_000,
+        "second" => 1_000_000,
+        "minute" => 60_000_000,
+        "hour" => 3_600_000_000,
+        "day" => DAY_US,
+        _ => return None,
+    })
+}
+
 /// The beginning of the unit that a moment lies in.
 fn local(unit: &str, us: i64) -> Option<i64> {
-    let fine = match unit {
-        "microsecond" | "microseconds" => Some(1),
-        "millisecond" | "milliseconds" => Some(1_000),
-        "second" | "seconds" => Some(1_000_000),
-        "minute" | "minutes" => Some(60_000_000),
-        "hour" | "hours" => Some(3_600_000_000),
-        "day" | "days" => Some(86_400_000_000),
-        _ => None,
-    };
-    if let Some(step) = fine {
+    if let Some(step) = step_us(unit) {
         return Some(us - us.rem_euclid(step));
     }
     let date = DateTime::<Utc>::from_timestamp_micros(us)?.date_naive();
     let first = |year: i32, month: u32| NaiveDate::from_ymd_opt(year, month, 1);
     let year = date.year();
     let date = match unit {
-        "week" | "weeks" => {
+        "week" => {
             date.checked_sub_days(Days::new(u64::from(date.weekday().num_days_from_monday())))
         }
-        "month" | "months" => first(year, date.month()),
+        "month" => first(year, date.month()),
         "quarter" => first(year, (date.month() - 1) / 3 * 3 + 1),
-        "year" | "years" => first(year, 1),
-        "decade" | "decades" => first(year.div_euclid(10) * 10, 1),
-        "century" | "centuries" => first((year - 1).div_euclid(100) * 100 + 1, 1),
-        "millennium" | "millennia" => first((year - 1).div_euclid(1000) * 1000 + 1, 1),
+        "year" => first(year, 1),
+        "decade" => first(year.div_euclid(10) * 10, 1),
+        "century" => first((year - 1).div_euclid(100) * 100 + 1, 1),
+        "millennium" => first((year - 1).div_euclid(1000) * 1000 + 1, 1),
         _ => None,
     }?;
     let midnight: NaiveDateTime = datetime::midnight(date);
@@ -147,17 +163,23 @@ fn intervals(call: &Call, unit: &str) -> Result<ArrayRef> {
         let whole = |step: i64| nanoseconds - nanoseconds % (step * 1_000);
         let whole_months = |step: i32| months - months % step;
         Ok(match unit {
-            "microsecond" | "microseconds" => value,
-            "millisecond" | "milliseconds" => IntervalMonthDayNano::new(months, days, whole(1_000)),
-            "second" | "seconds" => IntervalMonthDayNano::new(months, days, whole(1_000_000)),
-            "minute" | "minutes" => IntervalMonthDayNano::new(months, days, whole(60_000_000)),
-            "hour" | "hours" => IntervalMonthDayNano::new(months, days, whole(3_600_000_000)),
-            "day" | "days" => IntervalMonthDayNano::new(months, days, 0),
-            "month" | "months" => IntervalMonthDayNano::new(months, 0, 0),
+            "microsecond" => value,
+            "millisecond" => IntervalMonthDayNano::new(months, days, whole(1_000)),
+            "second" => IntervalMonthDayNano::new(months, days, whole(1_000_000)),
+            "minute" => IntervalMonthDayNano::new(months, days, whole(60_000_000)),
+            "hour" => IntervalMonthDayNano::new(months, days, whole(3_600_000_000)),
+            "day" => IntervalMonthDayNano::new(months, days, 0),
+            "month" => IntervalMonthDayNano::new(months, 0, 0),
             "quarter" => IntervalMonthDayNano::new(whole_months(3), 0, 0),
-            "year" | "years" => IntervalMonthDayNano::new(whole_months(12), 0, 0),
-            "decade" | "decades" => IntervalMonthDayNano::new(whole_months(120), 0, 0),
-            "century" | "centuries" => IntervalMonthDayNano::new(whole_months(1_200), 0, 0),
+            "year" => IntervalMonthDayNano::new(whole_months(12), 0, 0),
+            "decade" => IntervalMonthDayNano::new(whole_months(120), 0, 0),
+            "century" => IntervalMonthDayNano::new(whole_months(1_200), 0, 0),
+            "millennium" => IntervalMonthDayNano::new(whole_months(12_000), 0, 0),
+            "week" => {
+                return Err(DataFusionError::NotImplemented(
+                    "unit \"week\" not supported for type interval".to_owned(),
+                ));
+            }
             _ => {
                 return fault(
                     Fault::InvalidArgument,

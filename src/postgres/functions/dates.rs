@@ -15,9 +15,10 @@ use datafusion::arrow::datatypes::{
     TimestampMicrosecondType,
 };
 use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::ScalarUDF;
 
-use super::to_char::{moment_of, moment_text, number_text};
+use super::to_char::{interval_text, moment_of, moment_text, number_text};
 use crate::error::Fault;
 use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::zones::{self, Zone};
@@ -64,6 +65,7 @@ pub fn all() -> Vec<ScalarUDF> {
         }),
         function("make_interval", interval, make_interval),
         interval_length(),
+        function("pg_make_date", Returns::Type("date"), make_date),
         function("make_time", Returns::Type("time"), make_time),
         function("clock_timestamp", Returns::Type("timestamptz"), now),
         function("statement_timestamp", Returns::Type("timestamptz"), now),
@@ -205,6 +207,12 @@ fn locals(call: &Call, at: usize) -> Result<Vec<Option<Local>>> {
 fn intervals(call: &Call, at: usize) -> Result<IntervalMonthDayNanoArray> {
     let values = match call.arrays[at].data_type() {
         DataType::Utf8 => datetime::intervals(call.arrays[at].as_string::<i32>(), call.style())?,
+        DataType::Time64(_) => {
+            let time = |us: i64| IntervalMonthDayNano::new(0, 0, us * 1000);
+            let times = cast(&call.arrays[at], &DataType::Time64(TimeUnit::Microsecond))?;
+            let times = times.as_primitive::<Time64MicrosecondType>();
+            return Ok(times.iter().map(|us| us.map(time)).collect());
+        }
         _ => cast(&call.arrays[at], &INTERVAL)?,
     };
     Ok(values.as_primitive::<IntervalMonthDayNanoType>().clone())
@@ -220,31 +228,31 @@ fn to_char(call: &Call) -> Result<ArrayRef> {
     let template = |row: usize| templates.is_valid(row).then(|| templates.value(row));
     if kind.is_numeric() {
         let numbers = call.texts(0)?;
-        let write = |row: usize| {
-            numbers
-                .is_valid(row)
-                .then(|| template(row).map(|template| number_text(numbers.value(row), template)))
-                .flatten()
+        let certain_digits = match kind {
+            DataType::Float64 => Some(15),
+            DataType::Float32 | DataType::Float16 => Some(6),
+            _ => None,
         };
-        return Ok(Arc::new((0..call.rows).map(write).collect::<StringArray>()));
+        let write = |row: usize| match template(row) {
+            Some(template) if numbers.is_valid(row) => {
+                number_text(numbers.value(row), template, certain_digits).map(Some)
+            }
+            _ => Ok(None),
+        };
+        let written = (0..call.rows).map(write).collect::<Result<StringArray>>()?;
+        return Ok(Arc::new(written));
     }
-    if is_interval(&kind) {
+    // A time is an interval here, of no days.
+    if is_interval(&kind) || matches!(kind, DataType::Time64(_)) {
         let intervals = intervals(call, 0)?;
-        let write = |row: usize| {
-            let interval = intervals.is_valid(row).then(|| intervals.value(row))?;
-            // Years, months, days and hours as of a date; hours go on counting.
-            let hours = interval.nanoseconds / 3_600_000_000_000;
-            let template = template(row)?
-                .replace("HH24", &format!("\"{hours:02}\""))
-                .replace("DD", &format!("\"{:02}\"", interval.days));
-            moment_text(
-                interval.nanoseconds / 1000 % 3_600_000_000,
-                0,
-                "",
-                &template,
-            )
+        let write = |row: usize| match template(row) {
+            Some(template) if intervals.is_valid(row) => {
+                interval_text(&intervals.value(row), template)
+            }
+            _ => Ok(None),
         };
-        return Ok(Arc::new((0..call.rows).map(write).collect::<StringArray>()));
+        let written = (0..call.rows).map(write).collect::<Result<StringArray>>()?;
+        return Ok(Arc::new(written));
     }
     let zone = match kind {
         DataType::Timestamp(_, Some(_)) => Some(Zone::new(call.zone())?),
@@ -336,16 +344,24 @@ fn extract_field(_: &[FieldRef], values: &[Option<&ScalarValue>]) -> Result<Fiel
         .copied()
         .flatten()
         .and_then(|value| value.try_as_str().flatten())
-        .unwrap_or_default();
-    let scale = match field {
-        "second" | "seconds" | "epoch" => 6,
-        "millisecond" | "milliseconds" => 3,
+        .unwrap_or_default()
+        .to_lowercase();
+    let scale = match datetime::unit(&field).unwrap_or(&field) {
+        "second" | "epoch" => 6,
+        "millisecond" => 3,
         _ => 0,
     };
     Ok(Field::new("", DataType::Decimal128(38, scale), true))
 }
 
 fn extract(call: &Call) -> Result<ArrayRef> {
+    // A date has no time of day; `date_part` alone sees it at its midnight.
+    let fields = call.texts(0)?;
+    let field = fields.iter().flatten().next().unwrap_or_default();
+    let field = field.to_lowercase();
+    if *call.arrays[1].data_type() == DataType::Date32 && !has_days(&field) {
+        return Err(unsupported(&field, &DataType::Date32));
+    }
     let DataType::Decimal128(precision, scale) = call.returns.data_type() else {
         return fault(Fault::Internal, "extract is no numeric");
     };
@@ -370,21 +386,39 @@ fn date_part(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(answers))
 }
 
+/// Whether a field is none of the time of day or of its zone, or isn't any.
+fn has_days(field: &str) -> bool {
+    let unit = datetime::unit(field).unwrap_or(field);
+    !matches!(
+        unit,
+        "microsecond" | "millisecond" | "second" | "minute" | "hour"
+    ) && !unit.starts_with("timezone")
+}
+
+/// A field that a type could have, as others do, but hasn't.
+fn unsupported(field: &str, kind: &DataType) -> DataFusionError {
+    DataFusionError::NotImplemented(format!(
+        "unit \"{field}\" not supported for type {}",
+        types::sql_name(&types::natural(kind).unwrap_or_default(), -1)
+    ))
+}
+
 /// A field of each row, in millionths.
 fn parts(call: &Call) -> Result<Vec<Option<i128>>> {
     let fields = call.texts(0)?;
-    let field = fields
-        .iter()
-        .flatten()
-        .next()
-        .unwrap_or_default()
-        .to_lowercase();
+    let written = fields.iter().flatten().next().unwrap_or_default();
+    let written = written.to_lowercase();
+    let field = datetime::unit(&written).unwrap_or(&written).to_owned();
     let kind = call.arrays[1].data_type().clone();
     let unknown = || {
+        let is_known = datetime::unit(&field).is_some() || OTHER_FIELDS.contains(&field.as_str());
+        if is_known {
+            return Err(unsupported(&written, &kind));
+        }
         fault(
             Fault::InvalidArgument,
             format!(
-                "unit \"{field}\" not recognized for type {}",
+                "unit \"{written}\" not recognized for type {}",
                 types::sql_name(&types::natural(&kind).unwrap_or_default(), -1)
             ),
         )
@@ -392,64 +426,95 @@ fn parts(call: &Call) -> Result<Vec<Option<i128>>> {
     if is_interval(&kind) {
         let intervals = intervals(call, 1)?;
         let part = |interval: IntervalMonthDayNano| {
-            interval_part(&field, &interval).map_or_else(unknown, Ok)
+            interval_part(&field, &interval).map_or_else(unknown, |part| Ok(Some(part)))
         };
         return intervals
             .iter()
-            .map(|interval| interval.map(part).transpose())
+            .map(|interval| interval.map_or(Ok(None), part))
             .collect();
     }
     let is_time = matches!(kind, DataType::Time64(_));
-    let is_date = kind == DataType::Date32;
-    let part = |local: Local| -> Result<i128> {
+    let is_instant = matches!(kind, DataType::Timestamp(_, Some(_)));
+    let part = |local: Local| -> Result<Option<i128>> {
         if is_time {
             let interval = IntervalMonthDayNano::new(0, 0, local.us * 1000);
-            return interval_part(&field, &interval).map_or_else(unknown, Ok);
+            return match has_days(&field) && field != "epoch" {
+                true => unknown(),
+                false => {
+                    interval_part(&field, &interval).map_or_else(unknown, |part| Ok(Some(part)))
+                }
+            };
         }
-        let time_only = [
-            "hour",
-            "minute",
-            "second",
-            "millisecond",
-            "microsecond",
-            "hours",
-            "minutes",
-            "seconds",
-        ];
-        if is_date && time_only.contains(&field.as_str()) {
+        if !is_instant && field.starts_with("timezone") {
             return unknown();
         }
-        moment_part(&field, &local).map_or_else(unknown, Ok)
+        // What comes again and again is nothing at the end of time.
+        if is_endless(local.us) && COMES_AGAIN.contains(&field.as_str()) {
+            return Ok(None);
+        }
+        moment_part(&field, &local).map_or_else(unknown, |part| Ok(Some(part)))
     };
     locals(call, 1)?
         .into_iter()
-        .map(|local| local.map(part).transpose())
+        .map(|local| local.map_or(Ok(None), part))
         .collect()
 }
+
+/// The fields that are no units.
+const OTHER_FIELDS: [&str; 9] = [
+    "dow",
+    "doy",
+    "epoch",
+    "isodow",
+    "isoyear",
+    "julian",
+    "timezone",
+    "timezone_hour",
+    "timezone_minute",
+];
+
+/// The fields that have the same values again and again.
+const COMES_AGAIN: [&str; 15] = [
+    "microsecond",
+    "millisecond",
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "quarter",
+    "dow",
+    "doy",
+    "isodow",
+    "timezone",
+    "timezone_hour",
+    "timezone_minute",
+];
 
 fn moment_part(field: &str, local: &Local) -> Option<i128> {
     let moment = DateTime::<Utc>::from_timestamp_micros(local.us)?.naive_utc();
     let second_us = i128::from(local.us.rem_euclid(60_000_000));
     let whole: i64 = match field {
-        "second" | "seconds" | "sec" | "s" => return Some(second_us),
-        "millisecond" | "milliseconds" | "msec" | "ms" => return Some(second_us * 1000),
-        "microsecond" | "microseconds" | "usec" | "us" => return Some(second_us * 1_000_000),
+        "second" => return Some(second_us),
+        "millisecond" => return Some(second_us * 1000),
+        "microsecond" => return Some(second_us * 1_000_000),
         "epoch" => return Some(i128::from(local.us) - i128::from(local.offset) * 1_000_000),
         "julian" => return Some(i128::from(local.us) / 86_400 + 2_440_588 * 1_000_000),
-        "year" | "years" | "y" => i64::from(moment.year()),
-        "month" | "months" | "mon" => i64::from(moment.month()),
-        "day" | "days" | "d" => i64::from(moment.day()),
-        "hour" | "hours" | "h" => i64::from(moment.hour()),
-        "minute" | "minutes" | "min" => i64::from(moment.minute()),
-        "quarter" | "qtr" => i64::from((moment.month() - 1) / 3 + 1),
-        "week" | "weeks" | "w" => i64::from(moment.iso_week().week()),
-        "isoyear" => i64::from(moment.iso_week().year()),
+        "year" => i64::from(counted(moment.year())),
+        "month" => i64::from(moment.month()),
+        "day" => i64::from(moment.day()),
+        "hour" => i64::from(moment.hour()),
+        "minute" => i64::from(moment.minute()),
+        "quarter" => i64::from((moment.month() - 1) / 3 + 1),
+        "week" => i64::from(moment.iso_week().week()),
+        "isoyear" => i64::from(counted(moment.iso_week().year())),
         "dow" => i64::from(moment.weekday().num_days_from_sunday()),
         "isodow" => i64::from(moment.weekday().number_from_monday()),
         "doy" => i64::from(moment.ordinal()),
         "decade" => i64::from(moment.year().div_euclid(10)),
-        "century" => i64::from((moment.year() - 1).div_euclid(100) + 1),
-        "millennium" => i64::from((moment.year() - 1).div_euclid(1000) + 1),
+        "century" => i64::from(period(moment.year(), 100)),
+        "millennium" => i64::from(period(moment.year(), 1000)),
         "timezone" => i64::from(local.offset),
         "timezone_hour" => i64::from(local.offset / 3600),
         "timezone_minute" => i64::from(local.offset / 60 % 60),
@@ -458,12 +523,25 @@ fn moment_part(field: &str, local: &Local) -> Option<i128> {
     Some(i128::from(whole) * 1_000_000)
 }
 
+/// A year as it is counted: there was none of the number 0.
+fn counted(year: i32) -> i32 {
+    if year > 0 { year } else { year - 1 }
+}
+
+/// The century or millennium of a year; the first begins with the year 1, the one before it is -1.
+fn period(year: i32, years: i32) -> i32 {
+    match year {
+        1.. => (year + years - 1) / years,
+        _ => -((years - year) / years),
+    }
+}
+
 fn interval_part(field: &str, interval: &IntervalMonthDayNano) -> Option<i128> {
     let us = i128::from(interval.nanoseconds / 1000);
     let whole: i64 = match field {
-        "second" | "seconds" => return Some(us % 60_000_000),
-        "millisecond" | "milliseconds" => return Some(us % 60_000_000 * 1000),
-        "microsecond" | "microseconds" => return Some(us % 60_000_000 * 1_000_000),
+        "second" => return Some(us % 60_000_000),
+        "millisecond" => return Some(us % 60_000_000 * 1000),
+        "microsecond" => return Some(us % 60_000_000 * 1_000_000),
         "epoch" => {
             // A year has 365.25 days here, a month thirty.
             let years = i128::from(interval.months / 12) * 31_557_600;
@@ -471,12 +549,12 @@ fn interval_part(field: &str, interval: &IntervalMonthDayNano) -> Option<i128> {
             let days = i128::from(interval.days) * 86_400;
             return Some((years + months + days) * 1_000_000 + us);
         }
-        "year" | "years" => i64::from(interval.months / 12),
-        "month" | "months" => i64::from(interval.months % 12),
+        "year" => i64::from(interval.months / 12),
+        "month" => i64::from(interval.months % 12),
         "quarter" => i64::from(interval.months % 12 / 3 + 1),
-        "day" | "days" => i64::from(interval.days),
-        "hour" | "hours" => i64::try_from(us / 3_600_000_000).ok()?,
-        "minute" | "minutes" => i64::try_from(us / 60_000_000 % 60).ok()?,
+        "day" => i64::from(interval.days),
+        "hour" => i64::try_from(us / 3_600_000_000).ok()?,
+        "minute" => i64::try_from(us / 60_000_000 % 60).ok()?,
         "decade" => i64::from(interval.months / 120),
         "century" => i64::from(interval.months / 1200),
         "millennium" => i64::from(interval.months / 12_000),
@@ -487,7 +565,8 @@ fn interval_part(field: &str, interval: &IntervalMonthDayNano) -> Option<i128> {
 
 fn zoned_field(fields: &[FieldRef]) -> Field {
     match fields.get(1).map(|field| field.data_type()) {
-        Some(DataType::Timestamp(_, Some(_))) | Some(DataType::Utf8) => {
+        // A date is an instant of the session's zone first.
+        Some(DataType::Timestamp(_, Some(_)) | DataType::Utf8 | DataType::Date32) => {
             types::field("", "timestamp")
         }
         _ => types::field("", "timestamptz"),
@@ -498,8 +577,12 @@ fn zoned_field(fields: &[FieldRef]) -> Field {
 fn timezone(call: &Call) -> Result<ArrayRef> {
     let names = call.texts(0)?;
     let to_local = matches!(call.returns.data_type(), DataType::Timestamp(_, None));
-    let values = match call.arrays[1].data_type() {
+    let values: ArrayRef = match call.arrays[1].data_type() {
         DataType::Utf8 => datetime::instants(&call.texts(1)?, &call.locale())?,
+        DataType::Date32 => {
+            let days = call.arrays[1].as_primitive::<Date32Type>();
+            Arc::new(datetime::midnights(days, call.zone())?)
+        }
         _ => Arc::clone(&call.arrays[1]),
     };
     let kind = match (values.data_type(), to_local) {
@@ -521,6 +604,7 @@ fn timezone(call: &Call) -> Result<ArrayRef> {
             false => zones::of_function(name),
         });
         match (zone, to_local) {
+            (Some(_), _) if is_endless(moments.value(row)) => Ok(Some(moments.value(row))),
             (Some(zone), true) => datetime::local_us(moments.value(row), zone).map(Some),
             (Some(zone), false) => datetime::utc_us(moments.value(row), zone).map(Some),
             (None, _) => zones::unknown(name),
@@ -533,6 +617,11 @@ fn timezone(call: &Call) -> Result<ArrayRef> {
         true => Arc::new(changed),
         false => Arc::new(changed.with_timezone("UTC")),
     })
+}
+
+/// Infinity and its opposite.
+fn is_endless(us: i64) -> bool {
+    matches!(us, i64::MIN | i64::MAX)
 }
 
 /// Years, months and days between two moments; of one, up to the beginning of today.
@@ -697,6 +786,63 @@ fn is_finite(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(answers))
 }
 
+fn make_date(call: &Call) -> Result<ArrayRef> {
+    let parts = (0..3)
+        .map(|at| call.integers(at))
+        .collect::<Result<Vec<_>>>()?;
+    let make = |row: usize| -> Result<Option<i32>> {
+        if parts.iter().any(|column| column.is_null(row)) {
+            return Ok(None);
+        }
+        let date = calendar_day([0_usize, 1, 2].map(|at| parts[at].value(row)))?;
+        Ok(Some(datetime::days(date)))
+    };
+    Ok(Arc::new(
+        (0..call.rows).map(make).collect::<Result<Date32Array>>()?,
+    ))
+}
+
+/// The day of a year, month and day; years below 0 are before Christ.
+fn calendar_day([year, month, day]: [i64; 3]) -> Result<NaiveDate> {
+    let date = || {
+        let counted = i32::try_from(year).ok()?;
+        let year = match counted {
+            1.. => counted,
+            0 => return None,
+            _ => counted.checked_add(1)?,
+        };
+        NaiveDate::from_ymd_opt(year, u32::try_from(month).ok()?, u32::try_from(day).ok()?)
+    };
+    date().map_or_else(
+        || {
+            fault(
+                Fault::DatetimeOverflow,
+                format!("date field value out of range: {year}-{month:02}-{day:02}"),
+            )
+        },
+        Ok,
+    )
+}
+
+/// A time of day in microseconds; the last of a day is 24:00.
+fn clock_us(hour: i64, minute: i64, second: f64) -> Result<i64> {
+    let is_in_range =
+        (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60.0).contains(&second);
+    #[allow(clippy::cast_possible_truncation, reason = "at most a minute")]
+    let second_us = (second * 1e6).round() as i64;
+    let clock_us = match is_in_range {
+        true => (hour * 60 + minute) * 60_000_000 + second_us,
+        false => i64::MAX,
+    };
+    match clock_us <= DAY_US {
+        true => Ok(clock_us),
+        false => fault(
+            Fault::DatetimeOverflow,
+            format!("time field value out of range: {hour}:{minute:02}:{second}"),
+        ),
+    }
+}
+
 fn make_moment(call: &Call, zoned: bool) -> Result<ArrayRef> {
     let whole = (0..5)
         .map(|at| call.integers(at))
@@ -708,15 +854,9 @@ fn make_moment(call: &Call, zoned: bool) -> Result<ArrayRef> {
         if whole.iter().any(|column| column.is_null(row)) || seconds.is_null(row) {
             return Ok(None);
         }
-        let part = |at: usize| u32::try_from(whole[at].value(row)).unwrap_or(u32::MAX);
-        let year = i32::try_from(whole[0].value(row)).unwrap_or(i32::MAX);
-        let start = NaiveDate::from_ymd_opt(year, part(1), part(2))
-            .and_then(|date| date.and_hms_opt(part(3), part(4), 0));
-        let Some(start) = start else {
-            return fault(Fault::DatetimeOverflow, "date field value out of range");
-        };
-        #[allow(clippy::cast_possible_truncation, reason = "seconds are few")]
-        let local = start.and_utc().timestamp_micros() + (seconds.value(row) * 1e6).round() as i64;
+        let date = calendar_day([0_usize, 1, 2].map(|at| whole[at].value(row)))?;
+        let clock_us = clock_us(whole[3].value(row), whole[4].value(row), seconds.value(row))?;
+        let local = i64::from(datetime::days(date)) * DAY_US + clock_us;
         match zoned {
             true if names.is_valid(row) => match zones::of_function(names.value(row)) {
                 Some(zone) => datetime::utc_us(local, &zone).map(Some),
@@ -744,17 +884,7 @@ fn make_time(call: &Call) -> Result<ArrayRef> {
         if hours.is_null(row) || minutes.is_null(row) || seconds.is_null(row) {
             return Ok(None);
         }
-        let (hour, minute, second) = (hours.value(row), minutes.value(row), seconds.value(row));
-        if !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..=60.0).contains(&second)
-        {
-            return fault(
-                Fault::DatetimeOverflow,
-                format!("time field value out of range: {hour}:{minute:02}:{second}"),
-            );
-        }
-        #[allow(clippy::cast_possible_truncation, reason = "at most a minute")]
-        let second_us = (second * 1e6).round() as i64;
-        Ok(Some((hour * 60 + minute) * 60_000_000 + second_us))
+        clock_us(hours.value(row), minutes.value(row), seconds.value(row)).map(Some)
     };
     Ok(Arc::new(
         (0..call.rows)

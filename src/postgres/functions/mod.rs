@@ -35,7 +35,7 @@ pub use texts::regex_of;
 use totals::PgTotal;
 
 /// Functions of DataFusion's whose calls in a statement are ours.
-pub const OVERRIDDEN: [&str; 37] = [
+pub const OVERRIDDEN: [&str; 38] = [
     "array_agg",
     "array_length",
     "array_position",
@@ -50,6 +50,7 @@ pub const OVERRIDDEN: [&str; 37] = [
     "extract",
     "floor",
     "log",
+    "make_date",
     "mod",
     "overlay",
     "pow",

@@ -563,12 +563,16 @@ fn width_bucket(call: &Call) -> Result<ArrayRef> {
 fn to_number(call: &Call) -> Result<ArrayRef> {
     let texts = call.texts(0)?;
     let formats = call.texts(1)?;
-    let read = |row: usize| {
-        (texts.is_valid(row) && formats.is_valid(row))
-            .then(|| number_of(texts.value(row)).and_then(|text| casts::decimal(&text, 10)))
-            .flatten()
+    let read = |row: usize| -> Result<Option<i128>> {
+        if texts.is_null(row) || formats.is_null(row) {
+            return Ok(None);
+        }
+        let number = number_of(texts.value(row), formats.value(row))?;
+        Ok(number.and_then(|text| casts::decimal(&text, 10)))
     };
-    let answers: Decimal128Array = (0..call.rows).map(read).collect();
+    let answers = (0..call.rows)
+        .map(read)
+        .collect::<Result<Decimal128Array>>()?;
     Ok(Arc::new(answers.with_precision_and_scale(38, 10)?))
 }
 

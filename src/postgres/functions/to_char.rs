@@ -7,6 +7,12 @@ use crate::postgres::datetime::month_of;
 use crate::postgres::function::{Result, fault};
 use crate::postgres::text::offset_text;
 
+mod numbers;
+mod spans;
+
+pub use numbers::{number_of, number_text};
+pub use spans::interval_text;
+
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -33,6 +39,9 @@ const DAYS: [&str; 7] = [
 const ROMAN: [&str; 12] = [
     "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII",
 ];
+
+/// The days from the first of the year 4713 before Christ to the last of the year before the first.
+const JULIAN_OF_CE: i32 = 1_721_425;
 
 /// The words of a template, longer ones before those that they begin with.
 const WORDS: [&str; 60] = [
@@ -75,8 +84,8 @@ fn pieces(template: &str) -> Vec<Piece> {
             continue;
         }
         if let Some(after) = rest.strip_prefix('"') {
-            let (quoted, after) = after.split_once('"').unwrap_or((after, ""));
-            pieces.push(Piece::Text(quoted.to_owned()));
+            let (text, after) = quoted(after);
+            pieces.push(Piece::Text(text));
             rest = after;
             continue;
         }
@@ -95,6 +104,8 @@ fn pieces(template: &str) -> Vec<Piece> {
                 if ordinal.is_some() {
                     rest = &rest[2..];
                 }
+                // Spelled numbers are plain ones.
+                rest = rest.strip_prefix("SP").unwrap_or(rest);
                 pieces.push(Piece::Word {
                     word,
                     fill,
@@ -103,7 +114,10 @@ fn pieces(template: &str) -> Vec<Piece> {
                 fill = true;
             }
             None => {
-                let mut characters = rest.chars();
+                // A backslash is itself, except before a quote.
+                let escaped = rest.strip_prefix('\\');
+                let escaped = escaped.filter(|after| after.starts_with('"'));
+                let mut characters = escaped.unwrap_or(rest).chars();
                 let character = characters.next().unwrap_or_default();
                 rest = characters.as_str();
                 match pieces.last_mut() {
@@ -114,6 +128,26 @@ fn pieces(template: &str) -> Vec<Piece> {
         }
     }
     pieces
+}
+
+/// Whether it is a word, all in large letters or all in small ones.
+fn is_in_one_case(written: &str, word: &str) -> bool {
+    let has_large = written.bytes().any(|byte| byte.is_ascii_uppercase());
+    written == word || !has_large && written.eq_ignore_ascii_case(word)
+}
+
+/// A text up to its quote, where a backslash quotes what follows it, and what is behind that.
+fn quoted(text: &str) -> (String, &str) {
+    let mut quoted = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => break,
+            '\\' => quoted.extend(characters.next()),
+            other => quoted.push(other),
+        }
+    }
+    (quoted, characters.as_str())
 }
 
 /// Words of digits may be written in small letters; the letters of the others say how they are written.
@@ -139,12 +173,15 @@ fn starts_with_word(rest: &str, word: &str) -> bool {
         true => rest.starts_with(word),
         false => rest
             .get(..word.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(word)),
+            .is_some_and(|start| is_in_one_case(start, word)),
     }
 }
 
 /// A local time by a template; `offset` is its zone's, in seconds, and `zone` the zone's short name.
 pub fn moment_text(local_us: i64, offset: i32, zone: &str, template: &str) -> Option<String> {
+    if template.is_empty() {
+        return None;
+    }
     let moment = DateTime::<Utc>::from_timestamp_micros(local_us)?.naive_utc();
     let mut result = String::new();
     for piece in pieces(template) {
@@ -174,8 +211,12 @@ fn word_text(moment: &NaiveDateTime, offset: i32, zone: &str, word: &str, fill: 
         true => format!("{name:width$}"),
         false => name.to_owned(),
     };
-    let year = i64::from(moment.year());
+    // There was no year 0.
+    let counted = |year: i32| i64::from(if year > 0 { year } else { 1 - year });
+    let year = counted(moment.year());
+    let is_before_christ = moment.year() <= 0;
     let iso = moment.iso_week();
+    let iso_year = counted(iso.year());
     let month = MONTHS[moment.month0() as usize];
     let day = DAYS[moment.weekday().num_days_from_sunday() as usize];
     let micros = i64::from(moment.nanosecond() / 1000 % 1_000_000);
@@ -206,10 +247,10 @@ fn word_text(moment: &NaiveDateTime, offset: i32, zone: &str, word: &str, fill: 
         "YYY" => number(year % 1000, 3),
         "YY" => number(year % 100, 2),
         "Y" => (year % 10).to_string(),
-        "IYYY" => number(i64::from(iso.year()), 4),
-        "IYY" => number(i64::from(iso.year()) % 1000, 3),
-        "IY" => number(i64::from(iso.year()) % 100, 2),
-        "I" => (iso.year() % 10).to_string(),
+        "IYYY" => number(iso_year, 4),
+        "IYY" => number(iso_year % 1000, 3),
+        "IY" => number(iso_year % 100, 2),
+        "I" => (iso_year % 10).to_string(),
         "MONTH" => named(&month.to_uppercase(), 9),
         "Month" => named(month, 9),
         "month" => named(&month.to_lowercase(), 9),
@@ -238,12 +279,16 @@ fn word_text(moment: &NaiveDateTime, offset: i32, zone: &str, word: &str, fill: 
         "IW" => number(i64::from(iso.week()), 2),
         "Q" => ((moment.month() - 1) / 3 + 1).to_string(),
         // Days since the first one of the year 4713 before Christ.
-        "J" => (i64::from(moment.num_days_from_ce()) + 1_721_425).to_string(),
+        "J" => (moment.num_days_from_ce() + JULIAN_OF_CE).to_string(),
+        "CC" if is_before_christ => match fill {
+            true => format!("-{:02}", (year + 99) / 100),
+            false => format!("-{}", (year + 99) / 100),
+        },
         "CC" => number((year + 99) / 100, 2),
-        "BC" | "AD" => if year > 0 { "AD" } else { "BC" }.to_owned(),
-        "bc" | "ad" => if year > 0 { "ad" } else { "bc" }.to_owned(),
-        "B.C." | "A.D." => if year > 0 { "A.D." } else { "B.C." }.to_owned(),
-        "b.c." | "a.d." => if year > 0 { "a.d." } else { "b.c." }.to_owned(),
+        "BC" | "AD" => if is_before_christ { "BC" } else { "AD" }.to_owned(),
+        "bc" | "ad" => if is_before_christ { "bc" } else { "ad" }.to_owned(),
+        "B.C." | "A.D." => if is_before_christ { "B.C." } else { "A.D." }.to_owned(),
+        "b.c." | "a.d." => if is_before_christ { "b.c." } else { "a.d." }.to_owned(),
         "TZ" => zone.to_uppercase(),
         "tz" => zone.to_lowercase(),
         "OF" => offset_text(offset),
@@ -283,13 +328,19 @@ pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i3
             format!("date/time field value out of range: \"{text}\""),
         )
     };
-    let (mut year, mut month, mut day, mut day_of_year) = (1, 1, 1, None);
+    // The year that nothing says is the one before the first.
+    let (mut year, mut month, mut day, mut day_of_year) = (0, 1, 1, None);
+    let (mut is_before_christ, mut julian, mut has_half) = (false, None, false);
     let (mut hour, mut minute, mut second, mut micros) = (0, 0, 0, 0_u32);
-    let (mut afternoon, mut offset) = (None, None);
+    let (mut afternoon, mut offset, mut is_west) = (None, None::<i32>, false);
     let (mut iso_year, mut iso_week, mut iso_day) = (None, None, 1);
     let mut rest = text.trim_start();
     let all = pieces(template);
     for (at, piece) in all.iter().enumerate() {
+        // What the text doesn't go on to stays as it is.
+        if rest.is_empty() {
+            break;
+        }
         match piece {
             Piece::Text(separators) => {
                 // What separates is passed over, whatever it is.
@@ -305,7 +356,7 @@ pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i3
                 }
                 rest = rest.trim_start();
             }
-            Piece::Word { word, .. } => {
+            Piece::Word { word, ordinal, .. } => {
                 let next_is_word = matches!(all.get(at + 1), Some(Piece::Word { .. }));
                 rest = rest.trim_start();
                 match *word {
@@ -318,10 +369,12 @@ pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i3
                         let Some((number, digits, after)) = number(rest, width) else {
                             return invalid(text, word);
                         };
-                        let full = match digits {
-                            1 | 2 if number < 70 => number + 2000,
-                            1 | 2 => number + 1900,
-                            _ => number,
+                        let is_whole = matches!(*word, "YYYY" | "IYYY") || digits > 3;
+                        let full = match number {
+                            _ if is_whole => number,
+                            0..70 | 100..520 => number + 2000,
+                            70..100 => number + 1900,
+                            _ => number + 1000,
                         };
                         if *word == "IYYY" {
                             iso_year = Some(full)
@@ -344,12 +397,53 @@ pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i3
                     "DAY" | "Day" | "day" | "DY" | "Dy" | "dy" => {
                         rest = rest.trim_start_matches(char::is_alphabetic)
                     }
+                    "BC" | "AD" | "bc" | "ad" | "B.C." | "A.D." | "b.c." | "a.d." => {
+                        is_before_christ = rest.starts_with(['b', 'B']);
+                        rest = rest.get(word.len()..).unwrap_or("");
+                    }
+                    "RM" | "rm" => {
+                        let letters = rest.chars().take_while(|c| c.is_ascii_alphabetic()).count();
+                        let roman = rest[..letters].to_uppercase();
+                        let Some(place) = ROMAN.iter().position(|name| *name == roman) else {
+                            return invalid(text, word);
+                        };
+                        month = u32::try_from(place + 1).unwrap_or(0);
+                        rest = &rest[letters..];
+                    }
+                    "Y,YYY" => {
+                        let digits = run_of_digits(rest);
+                        let Some((whole, part)) = digits.split_once(',') else {
+                            return invalid(text, word);
+                        };
+                        let Ok(read) = format!("{whole}{part}").parse::<i32>() else {
+                            return invalid(text, word);
+                        };
+                        year = read;
+                        rest = &rest[digits.len()..];
+                    }
+                    "J" => {
+                        let Some((number, _, after)) = number(rest, 9) else {
+                            return invalid(text, word);
+                        };
+                        julian = Some(number);
+                        rest = after;
+                    }
+                    "TZM" => {
+                        let Some((minutes, _, after)) = number(rest, 2) else {
+                            return invalid(text, word);
+                        };
+                        let seconds = offset.unwrap_or(0);
+                        let sign = if is_west { -1 } else { 1 };
+                        offset = Some(seconds + sign * minutes * 60);
+                        rest = after;
+                    }
                     "AM" | "PM" | "am" | "pm" | "A.M." | "P.M." | "a.m." | "p.m." => {
                         afternoon = Some(rest.starts_with(['p', 'P']));
                         rest = rest.get(word.len()..).unwrap_or("");
                     }
                     "TZH" | "OF" => {
-                        let sign = if rest.starts_with('-') { -1 } else { 1 };
+                        is_west = rest.starts_with('-');
+                        let sign = if is_west { -1 } else { 1 };
                         let Some((hours, _, after)) =
                             number(rest.trim_start_matches(['+', '-']), 2)
                         else {
@@ -385,7 +479,11 @@ pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i3
                             "MM" => month = value,
                             "DD" => day = value,
                             "DDD" => day_of_year = Some(value),
-                            "HH24" | "HH" | "HH12" => hour = value,
+                            "HH24" => hour = value,
+                            "HH" | "HH12" => (hour, has_half) = (value, true),
+                            "CC" if year == 0 => {
+                                year = i32::try_from(value).unwrap_or(0) * 100 - 99;
+                            }
                             "MI" => minute = value,
                             "SS" => second = value,
                             "SSSS" | "SSSSS" => {
@@ -398,15 +496,35 @@ pub fn moment_of(text: &str, template: &str) -> Result<(NaiveDateTime, Option<i3
                         rest = after;
                     }
                 }
+                if ordinal.is_some() {
+                    rest = rest.get(2..).unwrap_or("");
+                }
             }
         }
+    }
+    if has_half && !(1..=12).contains(&hour) {
+        return fault(
+            Fault::InvalidDatetime,
+            format!("hour \"{hour}\" is invalid for the 12-hour clock"),
+        );
+    }
+    if let Some(iso_year) = iso_year.filter(|_| year == 0) {
+        year = iso_year;
+    }
+    if is_before_christ {
+        year = 1 - year;
     }
     match afternoon {
         Some(true) if hour < 12 => hour += 12,
         Some(false) if hour == 12 => hour = 0,
+        // Without a half of the day it is the first.
+        None if has_half && hour == 12 => hour = 0,
         _ => {}
     }
     let date = match (iso_year, iso_week, day_of_year) {
+        _ if julian.is_some() => julian
+            .and_then(|day| day.checked_sub(JULIAN_OF_CE))
+            .and_then(NaiveDate::from_num_days_from_ce_opt),
         (Some(year), Some(week), _) => NaiveDate::from_isoywd_opt(year, week, weekday(iso_day)),
         (.., Some(day)) => NaiveDate::from_yo_opt(year, day),
         _ => NaiveDate::from_ymd_opt(year, month, day),
@@ -428,6 +546,12 @@ fn invalid<T>(text: &str, word: &str) -> Result<T> {
             text.chars().take(12).collect::<String>()
         ),
     )
+}
+
+/// The digits at the start, with the commas among them.
+fn run_of_digits(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != ',');
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// The number at the start, its count of digits, and what is behind it.
@@ -474,10 +598,7 @@ fn roman(number: &str) -> String {
 }
 
 /// A number as `1.50e+03`: a digit before the point, as many behind it as the template has.
-fn scientific(number: &str, mantissa: &str) -> String {
-    let behind = mantissa.split_once(['.', 'D']).map_or(0, |(_, part)| {
-        part.chars().filter(|c| matches!(c, '9' | '0')).count()
-    });
+fn scientific(number: &str, behind: usize) -> String {
     let (sign, digits) = match number.strip_prefix('-') {
         Some(digits) => ('-', digits),
         None => (' ', number),
@@ -498,217 +619,6 @@ fn scientific(number: &str, mantissa: &str) -> String {
     };
     let mark = if exponent < 0 { '-' } else { '+' };
     format!("{sign}{written}e{mark}{:02}", exponent.abs())
-}
-
-/// What stands for the first of a template's texts, and the next for the second; nobody writes it.
-const QUOTED: u32 = 0xe000;
-
-/// A template without the texts in it, `"元"`, and those texts.
-fn without_texts(template: &str) -> (String, Vec<&str>) {
-    let mut plain = String::with_capacity(template.len());
-    let mut texts = Vec::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('"') {
-        plain.push_str(before);
-        let (text, after) = after.split_once('"').unwrap_or((after, ""));
-        let mark = u32::try_from(texts.len())
-            .ok()
-            .and_then(|at| char::from_u32(QUOTED + at));
-        plain.extend(mark);
-        texts.push(text);
-        rest = after;
-    }
-    plain.push_str(rest);
-    (plain, texts)
-}
-
-/// A number by a template such as `FM999,990.00"元"`.
-pub fn number_text(number: &str, template: &str) -> String {
-    let (plain, texts) = without_texts(template);
-    let written = plain_number_text(number, &plain);
-    if texts.is_empty() {
-        return written;
-    }
-    let mut result = String::with_capacity(written.len());
-    for character in written.chars() {
-        let at = u32::from(character).checked_sub(QUOTED);
-        let text = at.and_then(|at| texts.get(usize::try_from(at).ok()?));
-        match text {
-            Some(text) => result.push_str(text),
-            None => result.push(character),
-        }
-    }
-    result
-}
-
-fn plain_number_text(number: &str, template: &str) -> String {
-    let upper = template.to_uppercase();
-    let fill = !upper.contains("FM");
-    let plain = upper.replace("FM", "");
-    if plain == "RN" {
-        let roman = roman(number);
-        let roman = match template.contains("rn") {
-            true => roman.to_lowercase(),
-            false => roman,
-        };
-        return if fill { format!("{roman:>15}") } else { roman };
-    }
-    if let Some(mantissa) = plain.strip_suffix("EEEE") {
-        return scientific(number, mantissa);
-    }
-    let (negative, digits) = match number.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, number),
-    };
-    let has_sign = ["S", "MI", "PL", "SG", "PR"]
-        .iter()
-        .any(|sign| plain.contains(sign));
-    let point = plain.find(['.', 'D']);
-    let behind = point.map_or(0, |at| {
-        plain[at..]
-            .chars()
-            .filter(|c| matches!(c, '9' | '0'))
-            .count()
-    });
-    let before: Vec<char> = plain[..point.unwrap_or(plain.len())]
-        .chars()
-        .filter(|c| matches!(c, '9' | '0'))
-        .collect();
-    let rounded = rounded(digits, behind);
-    let (whole, part) = rounded.split_once('.').unwrap_or((&rounded, ""));
-    let is_zero = !rounded.contains(|digit| matches!(digit, '1'..='9'));
-    let negative = negative && !is_zero;
-    let too_large = whole.trim_start_matches('0').len() > before.len();
-    let hashes = |length: usize| "#".repeat(length);
-    let (whole, part) = match too_large {
-        true => (hashes(before.len()), hashes(behind)),
-        false => (whole.trim_start_matches('0').to_owned(), part.to_owned()),
-    };
-    // A number below one has a zero before its point only where nothing else would be left.
-    let whole =
-        match whole.is_empty() && !before.is_empty() && (point.is_none() || is_zero && !fill) {
-            true => "0".to_owned(),
-            false => whole,
-        };
-    let first_zero = before
-        .iter()
-        .position(|c| *c == '0')
-        .unwrap_or(before.len());
-    let mut slots = format!("{whole:>width$}", width = before.len())
-        .chars()
-        .collect::<Vec<_>>()
-        .into_iter()
-        .enumerate();
-    let mut parts = part.chars();
-    let mut result = String::new();
-    let mut started = false;
-    let mut in_part = false;
-    let mut sign_place = None;
-    let mut number_place = None;
-    // The last digit that a part without filling keeps.
-    let kept = part.trim_end_matches('0').len();
-    let mut part_at = 0;
-    let last_zero = point.map_or(0, |at| {
-        let places: Vec<char> = plain[at..]
-            .chars()
-            .filter(|c| matches!(c, '9' | '0'))
-            .collect();
-        places
-            .iter()
-            .rposition(|c| *c == '0')
-            .map_or(0, |at| at + 1)
-    });
-    let mut characters = plain.chars().peekable();
-    while let Some(character) = characters.next() {
-        if matches!(character, '9' | '0' | '.' | 'D') {
-            number_place.get_or_insert(result.len());
-        }
-        match character {
-            '9' | '0' if in_part => {
-                let digit = parts.next().unwrap_or('0');
-                part_at += 1;
-                if fill || part_at <= kept || part_at <= last_zero {
-                    result.push(digit);
-                }
-            }
-            '9' | '0' => {
-                let Some((at, digit)) = slots.next() else {
-                    continue;
-                };
-                let shown = if digit == ' ' && at >= first_zero {
-                    '0'
-                } else {
-                    digit
-                };
-                if shown != ' ' && !started {
-                    started = true;
-                    sign_place.get_or_insert(result.len());
-                }
-                if shown != ' ' || fill {
-                    result.push(shown);
-                }
-            }
-            '.' | 'D' => {
-                in_part = true;
-                sign_place.get_or_insert(result.len());
-                result.push('.');
-            }
-            ',' | 'G' => match (started, fill) {
-                (true, _) => result.push(','),
-                (false, true) => result.push(' '),
-                (false, false) => {}
-            },
-            // The sign of the currency, which the locale C has none of.
-            'L' => result.push(' '),
-            '$' => result.push('$'),
-            '%' => result.push('%'),
-            'M' if characters.peek() == Some(&'I') => {
-                characters.next();
-                result.push(if negative { '-' } else { ' ' });
-            }
-            'S' if characters.peek() == Some(&'G') => {
-                characters.next();
-                result.push(if negative { '-' } else { '+' });
-            }
-            'S' => result.push(if negative { '-' } else { '+' }),
-            'P' if characters.peek() == Some(&'L') => {
-                characters.next();
-                result.push(if negative { ' ' } else { '+' });
-            }
-            'P' if characters.peek() == Some(&'R') => {
-                characters.next();
-                match negative {
-                    true => {
-                        result.insert(sign_place.unwrap_or(0), '<');
-                        result.push('>');
-                    }
-                    false if fill => {
-                        result.insert(0, ' ');
-                        result.push(' ');
-                    }
-                    false => {}
-                }
-            }
-            'T' if characters.peek() == Some(&'H') => {
-                characters.next();
-                let ending = ordinal_ending(&whole, template.contains("TH"));
-                result.push_str(ending);
-            }
-            other => result.push(other),
-        }
-    }
-    if has_sign {
-        return match fill {
-            true => result,
-            false => result.trim().to_owned(),
-        };
-    }
-    match (negative, fill) {
-        (true, _) => result.insert(sign_place.unwrap_or(0), '-'),
-        (false, true) => result.insert(number_place.unwrap_or(0), ' '),
-        (false, false) => {}
-    }
-    result
 }
 
 /// A decimal number in digits with so many of them behind the point, rounded half away from zero.
@@ -747,22 +657,6 @@ fn rounded(number: &str, behind: usize) -> String {
             &text[text.len() - behind..]
         ),
     }
-}
-
-/// The number in a text that a template wrote: its digits, point and sign.
-pub fn number_of(text: &str) -> Option<String> {
-    let negative = text.contains('-') || (text.contains('<') && text.contains('>'));
-    let digits: String = text
-        .chars()
-        .filter(|c| c.is_ascii_digit() || *c == '.')
-        .collect();
-    (!digits.is_empty()).then(|| {
-        if negative {
-            format!("-{digits}")
-        } else {
-            digits
-        }
-    })
 }
 
 #[cfg(test)]
@@ -816,17 +710,8 @@ mod tests {
             ("0", "9.9EEEE", " 0.0e+00"),
             ("1234", "9EEEE", " 1e+03"),
         ] {
-            let expected = expected.to_owned();
-            let written = number_text(number, template);
-            assert_eq!(
-                written,
-                if written.contains('#') {
-                    written.clone()
-                } else {
-                    expected
-                },
-                "{number} {template}"
-            );
+            let written = number_text(number, template, None).unwrap();
+            assert_eq!(written, expected, "{number} {template}");
         }
     }
 
@@ -842,6 +727,13 @@ mod tests {
                 "2024-02-05 15:04:00",
             ),
             ("2024-06", "IYYY-IW", "2024-02-05 00:00:00"),
+            ("2024-02-29", "YYYY-MM-DD HH24:MI:SS", "2024-02-29 00:00:00"),
+            ("2024-02", "YYYY-MM-DD", "2024-02-01 00:00:00"),
+            ("2451187", "J", "1999-01-08 00:00:00"),
+            ("29th Feb 2024", "DDth Mon YYYY", "2024-02-29 00:00:00"),
+            ("IV 2024", "RM YYYY", "2024-04-01 00:00:00"),
+            ("1,234", "Y,YYY", "1234-01-01 00:00:00"),
+            ("695", "YYY", "1695-01-01 00:00:00"),
         ] {
             assert_eq!(
                 moment_of(text, template).unwrap().0.to_string(),
@@ -851,5 +743,6 @@ mod tests {
         }
         assert!(moment_of("31/13/2024", "DD/MM/YYYY").is_err());
         assert!(moment_of("soon", "YYYY").is_err());
+        assert!(moment_of("2024-02-29 13:00 PM", "YYYY-MM-DD HH12:MI PM").is_err());
     }
 }

@@ -451,6 +451,11 @@ fn plain_interval(interval: &mut Interval) {
 }
 
 fn cast_call(kind: &str, value: Expr, modifiers: &[i64]) -> Expr {
+    // The moment of `'now'` is that of `now()`.
+    let value = match matches!(kind, "timestamp" | "timestamptz" | "date") && is_now(&value) {
+        true => syntax::call("now", Vec::new()),
+        false => value,
+    };
     let mut arguments = vec![value];
     arguments.extend(modifiers.iter().map(|modifier| syntax::number(*modifier)));
     // So many digits of a second are left.
@@ -460,6 +465,16 @@ fn cast_call(kind: &str, value: Expr, modifiers: &[i64]) -> Expr {
         return syntax::call("pg_time_precision", vec![cast, syntax::number(*digits)]);
     }
     syntax::call(&format!("cast_as_{kind}"), arguments)
+}
+
+fn is_now(value: &Expr) -> bool {
+    let Expr::Value(literal) = value else {
+        return false;
+    };
+    match &literal.value {
+        Value::SingleQuotedString(text) => text.trim().eq_ignore_ascii_case("now"),
+        _ => false,
+    }
 }
 
 /// How many digits of a second are asked for, if any, where the call is one that Postgres knows.
