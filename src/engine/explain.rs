@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::displayable;
@@ -50,10 +50,7 @@ impl Session {
             }
             None => self.plan(statement, explained, Some(values)).await?,
         };
-        if !values.is_empty() {
-            let values = ParamValues::from(values.to_vec());
-            planned.plan = planned.plan.with_param_values(values)?;
-        }
+        planned.plan = parameters::bound(planned.plan, values, &self.locale())?;
         let lines = match options.analyze {
             false => {
                 let physical = self.operators(&planned, &statement.sql).await?;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, RecordBatch, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
-use datafusion::common::{DFSchemaRef, ParamValues, ScalarValue, TableReference};
+use datafusion::common::{DFSchemaRef, ScalarValue, TableReference};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as EngineStatement;
-use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{self, Visit, VisitMut, Visitor, VisitorMut};
 use datafusion_funnel::error::{FunnelError, Kind};
 use futures::TryStreamExt;
 
@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::postgres::rewrite::{Scope, rewrite};
 use crate::postgres::style::Locale;
 use crate::postgres::{apply, columns, origins};
-use crate::sql::Statement;
+use crate::sql::{Statement, StatementKind};
 
 impl Session {
     /// Plans a statement of DataFusion's, in the meaning that Postgres gives it.
@@ -65,14 +65,8 @@ impl Session {
         let planned = self.plan_anew(statement, engine_statement, values, local);
         let (planned, local) = planned.await?;
         let values = circumstances.values.clone();
-        let bound = match values.is_empty() {
-            true => planned.plan.clone(),
-            false => planned
-                .plan
-                .clone()
-                .with_param_values(ParamValues::from(values))
-                .map_err(|error| Error::from_engine(&error, &statement.sql))?,
-        };
+        let bound = parameters::bound(planned.plan.clone(), &values, &self.locale())
+            .map_err(|error| Error::from_engine(&error, &statement.sql))?;
         if !local.is_empty()
             || apply::only_by_row(&bound)
             || !plans::can_be_kept(&bound, &self.engine.base, &self.context.state())
@@ -218,6 +212,12 @@ impl Session {
         if let Some(change) = self.row_change(engine_statement)? {
             return Box::pin(self.prepare_change(statement, &change, count, declared)).await;
         }
+        let mut statement = statement.clone();
+        let mut declaring = engine_statement.clone();
+        declare(&mut declaring, declared);
+        let engine_statement = &declaring;
+        statement.kind = StatementKind::Engine(Box::new(declaring.clone()));
+        let statement = &statement;
         let plan = match self
             .plan(statement, engine_statement, None)
             .await
@@ -365,12 +365,8 @@ impl Session {
         values: Vec<ScalarValue>,
     ) -> Result<Outcome> {
         let sql = statement.sql.as_ref();
-        let plan = match values.is_empty() {
-            true => plan,
-            false => plan
-                .with_param_values(ParamValues::from(values))
-                .map_err(|error| Error::from_engine(&error, sql))?,
-        };
+        let plan = parameters::bound(plan, &values, &self.locale())
+            .map_err(|error| Error::from_engine(&error, sql))?;
         match plan {
             LogicalPlan::Ddl(definition) => {
                 self.check_definition(&definition)?;
@@ -519,6 +515,57 @@ impl Session {
             }
             Err(error) => Err(explain(error)),
         }
+    }
+}
+
+/// Says the declared types of a query's parameters in the query, where its plan depends on them: `$1` is `$1::interval`.
+fn declare(statement: &mut EngineStatement, declared: &[Option<DataType>]) {
+    struct Declare<'a>(&'a [Option<DataType>]);
+    impl VisitorMut for Declare<'_> {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expression: &mut ast::Expr) -> ControlFlow<()> {
+            let ast::Expr::Value(value) = &*expression else {
+                return ControlFlow::Continue(());
+            };
+            let ast::Value::Placeholder(name) = &value.value else {
+                return ControlFlow::Continue(());
+            };
+            let declared =
+                parameters::number(name).and_then(|number| self.0.get(number - 1)?.as_ref());
+            let kind = match declared {
+                Some(DataType::Interval(_)) => ast::DataType::Interval {
+                    fields: None,
+                    precision: None,
+                },
+                Some(DataType::Decimal128(..)) => {
+                    ast::DataType::Numeric(ast::ExactNumberInfo::None)
+                }
+                Some(DataType::Date32) => ast::DataType::Date,
+                Some(DataType::Timestamp(_, None)) => {
+                    ast::DataType::Timestamp(None, ast::TimezoneInfo::None)
+                }
+                Some(DataType::Timestamp(_, Some(_))) => {
+                    ast::DataType::Timestamp(None, ast::TimezoneInfo::WithTimeZone)
+                }
+                _ => return ControlFlow::Continue(()),
+            };
+            let expr = Box::new(std::mem::replace(
+                expression,
+                ast::Expr::value(ast::Value::Null),
+            ));
+            *expression = ast::Expr::Cast {
+                kind: ast::CastKind::DoubleColon,
+                expr,
+                data_type: kind,
+                array: false,
+                format: None,
+            };
+            ControlFlow::Continue(())
+        }
+    }
+    if let Some(inner) = plan::inner_mut(statement) {
+        let _ = inner.visit(&mut Declare(declared));
     }
 }
 

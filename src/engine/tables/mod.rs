@@ -27,7 +27,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::MemTable;
-use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
+use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
@@ -543,10 +543,8 @@ impl Session {
             .plan_with(statement, &engine_statement, values, local)
             .await?;
         match values {
-            Some(values) if !values.is_empty() => Ok(planned
-                .plan
-                .with_param_values(ParamValues::from(values.to_vec()))?),
-            _ => Ok(planned.plan),
+            Some(values) => Ok(parameters::bound(planned.plan, values, &self.locale())?),
+            None => Ok(planned.plan),
         }
     }
 

@@ -314,6 +314,10 @@ impl Arithmetic {
             (C::Text, C::Date | C::Timestamp) if self.op == Operator::Plus => {
                 return self.result(right_field, &plain(INTERVAL));
             }
+            (C::Interval, C::Text) if matches!(self.op, Operator::Multiply | Operator::Divide) => {
+                plain(INTERVAL)
+            }
+            (C::Text, C::Interval) if self.op == Operator::Multiply => plain(INTERVAL),
             (C::Text, C::Integer | C::Decimal | C::Interval) => {
                 return self.result(right_field, right_field);
             }
@@ -364,6 +368,12 @@ impl Arithmetic {
         match (class(left.data_type()), class(right.data_type())) {
             (C::Interval, C::Integer | C::Float | C::Decimal) => return self.scaled(left, right),
             (C::Integer | C::Float | C::Decimal, C::Interval) => return self.scaled(right, left),
+            (C::Interval, C::Text) if matches!(self.op, Operator::Multiply | Operator::Divide) => {
+                return self.scaled(left, &number(right, &DataType::Float64)?);
+            }
+            (C::Text, C::Interval) if self.op == Operator::Multiply => {
+                return self.scaled(right, &number(left, &DataType::Float64)?);
+            }
             _ => {}
         }
         match result {

@@ -58,6 +58,8 @@ impl ScalarUDFImpl for Addend {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         Ok(match arguments {
             [kind] if is_bigint(kind) => WHOLE,
+            // A parameter whose type isn't known yet.
+            [DataType::Null] => DataType::Float64,
             [kind, ..] => kind.clone(),
             [] => DataType::Null,
         })
@@ -67,9 +69,10 @@ impl ScalarUDFImpl for Addend {
         let Some(field) = arguments.arg_fields.first() else {
             return fault(Fault::Semantic, "a sum needs a value");
         };
-        Ok(match is_bigint(field.data_type()) {
-            true => Arc::new(Field::new(self.name(), WHOLE, true)),
-            false => Arc::clone(field),
+        Ok(match field.data_type() {
+            kind if is_bigint(kind) => Arc::new(Field::new(self.name(), WHOLE, true)),
+            DataType::Null => Arc::new(Field::new(self.name(), DataType::Float64, true)),
+            _ => Arc::clone(field),
         })
     }
 
@@ -77,9 +80,10 @@ impl ScalarUDFImpl for Addend {
         let [value] = <[Expr; 1]>::try_from(arguments)
             .map_err(|_| DataFusionError::Internal("a sum has one value".to_owned()))?;
         Ok(ExprSimplifyResult::Simplified(
-            match is_bigint(&value.get_type(info.schema())?) {
-                true => Expr::Cast(Cast::new(Box::new(value), WHOLE)),
-                false => value,
+            match value.get_type(info.schema())? {
+                kind if is_bigint(&kind) => Expr::Cast(Cast::new(Box::new(value), WHOLE)),
+                DataType::Null => Expr::Cast(Cast::new(Box::new(value), DataType::Float64)),
+                _ => value,
             },
         ))
     }
@@ -88,9 +92,10 @@ impl ScalarUDFImpl for Addend {
         let Some(value) = arguments.args.first() else {
             return fault(Fault::Semantic, "a sum needs a value");
         };
-        match is_bigint(&value.data_type()) {
-            true => value.cast_to(&WHOLE, None),
-            false => Ok(value.clone()),
+        match value.data_type() {
+            kind if is_bigint(&kind) => value.cast_to(&WHOLE, None),
+            DataType::Null => value.cast_to(&DataType::Float64, None),
+            _ => Ok(value.clone()),
         }
     }
 }

@@ -381,13 +381,18 @@ fn cast(expression: &mut Expr) {
     else {
         return;
     };
-    // What a parameter is cast to is its type, and a number that was given its type has it.
-    if matches!(expr.as_ref(), Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) {
-        return;
-    }
     let Some((kind, modifiers)) = types::of_sql(data_type) else {
         return;
     };
+    // What a parameter is cast to is its type, and a number that was given its type has it. The name of an object is a text.
+    if matches!(expr.as_ref(), Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) {
+        if kind.starts_with("reg") {
+            *data_type = datafusion::sql::sqlparser::ast::DataType::Text;
+            let text = syntax::take(expression);
+            *expression = cast_call(&kind, text, &modifiers);
+        }
+        return;
+    }
     if let Expr::Value(value) = expr.as_ref()
         && let Value::Number(digits, _) = &value.value
         && (!digits.contains('.') || kind.starts_with("float"))
