@@ -71,7 +71,7 @@ pub use materialized::Refreshed;
 pub use memory::Reservation;
 pub use outcome::{Described, Notice, Outcome, Prepared};
 pub use output::{named_text_rows, text_rows, with_postgres_texts};
-pub use parameters::parameter_field;
+pub use parameters::{UNSCALED, parameter_field};
 pub use prepared::NamedStatement;
 pub use search_path::SearchPath;
 pub use session::Session;

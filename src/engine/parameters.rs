@@ -308,8 +308,8 @@ fn cast(expression: Expr, values: &[ScalarValue], locale: &Locale) -> Result<Tra
     Ok(Transformed::yes(Expr::Literal(value, metadata)))
 }
 
-/// A numeric without a scale.
-const UNSCALED: DataType = DataType::Decimal128(38, 10);
+/// A numeric without a scale: a parameter that is one keeps the digits that were sent.
+pub const UNSCALED: DataType = DataType::Decimal128(38, 10);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

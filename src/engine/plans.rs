@@ -350,14 +350,15 @@ fn is_clock(function: &ScalarUDF) -> bool {
 
 /// Whether a value is a text, or a list with one, that is another moment each time that it is read as one.
 fn stands_for_a_moment(value: &ScalarValue) -> bool {
-    // A time may stand beside it: `today 10:00`.
+    // A time and its zone may stand beside it, as in `today 10:00`; a longer text is a text.
     let is_moment = |text: &str| {
-        let mut words = text.split(|character: char| !character.is_alphabetic());
-        words.any(|word| {
+        let mut words = text.split_whitespace();
+        let names_one = words.clone().any(|word| {
             MOMENTS
                 .iter()
                 .any(|moment| word.eq_ignore_ascii_case(moment))
-        })
+        });
+        names_one && words.nth(3).is_none()
     };
     match value {
         ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => {

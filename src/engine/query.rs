@@ -20,7 +20,7 @@ use super::plan::Planned;
 use super::plans::{self, Circumstances};
 use super::session::{Session, lock};
 use super::tables::Local;
-use super::{definitions, output, parameters, plan, tables};
+use super::{UNSCALED, definitions, output, parameters, plan, tables};
 use crate::catalog::{self, Change, Target, check_files};
 use crate::error::{Error, Result};
 use crate::postgres::rewrite::{Scope, rewrite};
@@ -210,7 +210,10 @@ impl Session {
             });
         }
         if let Some(change) = self.row_change(engine_statement)? {
-            return Box::pin(self.prepare_change(statement, &change, count, declared)).await;
+            // A numeric that is assigned is one of its column.
+            let own = |kind: &Option<DataType>| kind.clone().filter(|kind| *kind != UNSCALED);
+            let declared: Vec<_> = declared.iter().map(own).collect();
+            return Box::pin(self.prepare_change(statement, &change, count, &declared)).await;
         }
         let mut statement = statement.clone();
         let mut declaring = engine_statement.clone();
@@ -561,6 +564,23 @@ fn declare(statement: &mut EngineStatement, declared: &[Option<DataType>]) {
                 array: false,
                 format: None,
             };
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+            // How many rows there are is a whole number, whatever was declared.
+            if let Some(ast::LimitClause::LimitOffset { limit, offset, .. }) =
+                &mut query.limit_clause
+            {
+                let offset = offset.as_mut().map(|offset| &mut offset.value);
+                for count in limit.as_mut().into_iter().chain(offset) {
+                    if let ast::Expr::Cast { expr, .. } = count
+                        && matches!(expr.as_ref(), ast::Expr::Value(value) if matches!(value.value, ast::Value::Placeholder(_)))
+                    {
+                        *count = expr.as_ref().clone();
+                    }
+                }
+            }
             ControlFlow::Continue(())
         }
     }

@@ -33,6 +33,9 @@ pub fn give(query: &mut Query) {
 /// x … ORDER BY -x`, which is the table's as in all expressions. The result's columns get a mark, which no client sees; a query
 /// inside of another is left alone, for the outer one knows its columns by their names.
 pub fn set_apart(query: &mut Query) {
+    if let SetExpr::Query(inner) = query.body.as_mut() {
+        set_apart(inner);
+    }
     let mut ordered: Vec<&mut Expr> = match &mut query.order_by {
         Some(OrderBy {
             kind: OrderByKind::Expressions(ordered),
@@ -43,37 +46,33 @@ pub fn set_apart(query: &mut Query) {
             .collect(),
         _ => return,
     };
-    match query.body.as_mut() {
-        SetExpr::Query(inner) => set_apart(inner),
-        SetExpr::Select(select) => {
-            for item in &mut select.projection {
-                let (expr, name) = match &*item {
-                    SelectItem::ExprWithAlias { expr, alias } => (expr, folded(alias)),
-                    SelectItem::UnnamedExpr(expr) if !is_column(expr) => (expr, name_of(expr)),
-                    _ => continue,
-                };
-                let is_bare =
-                    |by: &Expr| matches!(by, Expr::Identifier(ident) if folded(ident) == name);
-                let names_it = |by: &Expr| matches!(by, Expr::CompoundIdentifier(parts) if parts.last().map(folded).as_deref() == Some(&name));
-                let bare = ordered.iter().any(|by| is_bare(by));
-                let of_a_table = !matches!(expr, Expr::CompoundIdentifier(_))
-                    && !bare
-                    && ordered.iter().any(|by| names_it(by));
-                // The relation has such a column, for the item is made of it.
-                let of_an_expression = !is_bare(expr)
-                    && mentions(expr, &name)
-                    && ordered.iter().any(|by| !is_bare(by) && mentions(by, &name));
-                if of_a_table || of_an_expression {
-                    let alias = Ident::with_quote('"', format!("{name}{MARK}0"));
-                    for by in ordered.iter_mut().filter(|by| is_bare(by)) {
-                        **by = Expr::Identifier(alias.clone());
-                    }
-                    let expr = expr.clone();
-                    *item = SelectItem::ExprWithAlias { expr, alias };
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        for item in &mut select.projection {
+            let (expr, name) = match &*item {
+                SelectItem::ExprWithAlias { expr, alias } => (expr, folded(alias)),
+                SelectItem::UnnamedExpr(expr) if !is_column(expr) => (expr, name_of(expr)),
+                _ => continue,
+            };
+            let is_bare =
+                |by: &Expr| matches!(by, Expr::Identifier(ident) if folded(ident) == name);
+            let names_it = |by: &Expr| matches!(by, Expr::CompoundIdentifier(parts) if parts.last().map(folded).as_deref() == Some(&name));
+            let bare = ordered.iter().any(|by| is_bare(by));
+            let of_a_table = !matches!(expr, Expr::CompoundIdentifier(_))
+                && !bare
+                && ordered.iter().any(|by| names_it(by));
+            // The relation has such a column, for the item is made of it.
+            let of_an_expression = !is_bare(expr)
+                && mentions(expr, &name)
+                && ordered.iter().any(|by| !is_bare(by) && mentions(by, &name));
+            if of_a_table || of_an_expression {
+                let alias = Ident::with_quote('"', format!("{name}{MARK}0"));
+                for by in ordered.iter_mut().filter(|by| is_bare(by)) {
+                    **by = Expr::Identifier(alias.clone());
                 }
+                let expr = expr.clone();
+                *item = SelectItem::ExprWithAlias { expr, alias };
             }
         }
-        _ => {}
     }
 }
 

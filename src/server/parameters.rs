@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::texts;
-use crate::engine::{numeric_text, parameter_field};
+use crate::engine::{UNSCALED, numeric_text, parameter_field};
 use crate::error::Error;
 use crate::postgres::encoding::{Encoding, UTF8};
 use crate::postgres::style::Locale;
@@ -128,8 +128,8 @@ impl Parameter {
             ref wire => wire.name(),
         };
         let read = casts::of_literal(&text, kind, locale).and_then(|read| match &self.engine {
-            // A numeric has as many digits as were sent, whatever those beside it have.
-            Some(engine) if !engine.is_decimal() => read.cast_to(engine),
+            // A numeric has as many digits as were sent, whatever those beside it have; where it is assigned, it is rounded.
+            Some(engine) if !read.data_type().is_decimal() => read.cast_to(engine),
             _ => Ok(read),
         });
         Ok(read.map_err(|error| Error::from_engine(&error, ""))?)
@@ -250,7 +250,7 @@ pub fn engine_type(declared: &Type) -> Option<DataType> {
         Type::TIMESTAMP => DataType::Timestamp(TimeUnit::Microsecond, None),
         Type::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         Type::INTERVAL => DataType::Interval(IntervalUnit::MonthDayNano),
-        // A numeric has no precision of its own; the statement says which it needs.
+        Type::NUMERIC => UNSCALED,
         _ => return None,
     })
 }

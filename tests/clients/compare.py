@@ -103,7 +103,10 @@ class Server:
         self.dsn = f"host=127.0.0.1 port={port} user=postgres dbname=funnelsql sslmode=disable options='-c timezone=UTC'"
         self.names = {}
         self.connect()
-        self.names = dict(self.ask(OIDS)[0]["rows"])
+        names = dict(self.ask(OIDS)[0]["rows"])
+        # Each has its own version.
+        names[self.ask("SHOW server_version_num")[0]["rows"][0][0]] = "the version"
+        self.names = names
 
     def connect(self):
         from psycopg import pq

@@ -113,9 +113,14 @@ def judged(told, expected):
     if isinstance(told, dict) and "failed" in told:
         same = isinstance(expected, dict) and "failed" in expected
         return ("–", None) if same else ("no", told["failed"])
-    if expected is None or told == expected:
+    if expected is None or told == expected or without_patch(told) == without_patch(expected):
         return "yes", None
     return "no", difference(told, expected)
+
+
+def without_patch(told):
+    """What was told, with each version of PostgreSQL 15 as the first of them: the installed one is newer from time to time."""
+    return re.sub(r"\b15(00|\.)\d\d\b", r"15\g<1>00", json.dumps(told))
 
 
 def difference(told, expected):

@@ -792,7 +792,7 @@ pub fn rows_compared(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> 
         _ => None,
     };
     if let Some(strict) = strict {
-        return rows_ordered(left, op, &strict, right);
+        return rows_ordered(&left, op, &strict, &right);
     }
     let all = match op {
         BinaryOperator::NotEq => BinaryOperator::Or,
@@ -813,10 +813,10 @@ pub fn rows_compared(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> 
 
 /// `(a, b) < (c, d)` as `a < c OR a = c AND b < d`; the last fields are compared by the operator itself.
 fn rows_ordered(
-    left: Vec<Expr>,
+    left: &[Expr],
     op: &BinaryOperator,
     strict: &BinaryOperator,
-    right: Vec<Expr>,
+    right: &[Expr],
 ) -> Expr {
     let compared = |left: &Expr, op: &BinaryOperator, right: &Expr| {
         let mut compared = Expr::BinaryOp {
@@ -828,7 +828,7 @@ fn rows_ordered(
         binary(&mut compared);
         compared
     };
-    let mut fields = left.iter().zip(&right).rev();
+    let mut fields = left.iter().zip(right).rev();
     let last = fields.next().map(|(left, right)| compared(left, op, right));
     let whole = fields.fold(last, |rest, (left, right)| {
         let goes_on = [Some(compared(left, &BinaryOperator::Eq, right)), rest];

@@ -11,8 +11,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::last_name;
 
-/// Functions whose result has the type of their arguments.
-const TYPED_BY_ARGUMENTS: [&str; 47] = [
+/// Functions whose result has the type of their arguments, or their digits.
+const TYPED_BY_ARGUMENTS: [&str; 60] = [
     "coalesce",
     "nullif",
     "greatest",
@@ -60,6 +60,19 @@ const TYPED_BY_ARGUMENTS: [&str; 47] = [
     "scale",
     "min_scale",
     "trim_scale",
+    "array_to_string",
+    "concat",
+    "concat_ws",
+    "format",
+    "json_build_array",
+    "json_build_object",
+    "jsonb_build_array",
+    "jsonb_build_object",
+    "quote_literal",
+    "quote_nullable",
+    "to_char",
+    "to_json",
+    "to_jsonb",
 ];
 
 /// Gives the numbers of a select's columns their types.

@@ -84,6 +84,10 @@ pub fn expression(text: &str) -> Result<Expr, DataFusionError> {
             "a subquery can't stand in a policy or mask".to_owned(),
         ));
     }
+    // There is nothing in it to rewrite.
+    if matches!(expression, Expr::Value(_)) {
+        return Ok(expression);
+    }
     // A statement is what can be rewritten.
     let mut statement = Parser::new(&dialect)
         .try_with_sql("SELECT 1")

@@ -137,7 +137,6 @@ SELECT x FROM (VALUES (1), (1), (2)) t(x) ORDER BY x FETCH FIRST 1 ROW WITH TIES
 SELECT id, amount FROM deals ORDER BY amount DESC NULLS LAST, id LIMIT 2 OFFSET 1
 SELECT d.* FROM deals AS d WHERE d.tags @> '{a}' AND d.props ->> 'k' = '1' AND d.active ORDER BY d.id LIMIT 1
 SELECT coalesce(o.team, 'none') AS team, count(*) FILTER (WHERE d.active) AS active, sum(d.amount) AS amount FROM deals d LEFT JOIN owners o USING (owner) GROUP BY 1 ORDER BY 3 DESC
--- differs: sum of bigints is a bigint
 SELECT date_trunc('week', closed_on)::date AS week, count(*), sum(count(*)) OVER (ORDER BY date_trunc('week', closed_on)::date) AS running FROM deals GROUP BY 1 ORDER BY 1 LIMIT 3
 SELECT amount::text, score::text, closed_on::text, created_at::text, active::text, tags::text, props::text FROM deals WHERE id = 3
 SELECT * FROM deals WHERE id = '7'
