@@ -7,8 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::SendableRecordBatchStream;
-use funnelsql::engine::{Engine, EngineOptions, Outcome, Session, text_rows};
+use funnelsql::engine::{Engine, EngineOptions, Outcome, Session, named_text_rows};
 use funnelsql::error::Error;
+use funnelsql::postgres::names_of_objects::NoNames;
 use funnelsql::server::STACK_BYTES;
 use futures::TryStreamExt;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, TestError};
@@ -52,21 +53,26 @@ impl Database {
         let mut found = Vec::new();
         for statement in self.session.parse(sql)? {
             if let Outcome::Rows { stream, .. } = self.session.execute_statement(statement).await? {
-                found = rows(stream, sql).await?;
+                found = rows(&self.session, stream, sql).await?;
             }
         }
         Ok(found)
     }
 }
 
-async fn rows(stream: SendableRecordBatchStream, sql: &str) -> Result<Vec<Vec<String>>, Fault> {
+async fn rows(
+    session: &Session,
+    stream: SendableRecordBatchStream,
+    sql: &str,
+) -> Result<Vec<Vec<String>>, Fault> {
     let batches: Vec<_> = stream
         .try_collect()
         .await
         .map_err(|error| Error::from_engine(&error, sql))?;
     let mut rows = Vec::new();
     for batch in &batches {
-        rows.extend(text_rows(batch)?.into_iter().map(shown));
+        let texts = named_text_rows(batch, &NoNames, session.style())?;
+        rows.extend(texts.into_iter().map(shown));
     }
     Ok(rows)
 }
@@ -88,7 +94,7 @@ impl AsyncDB for Database {
                         .iter()
                         .map(|f| column_type(f.data_type()))
                         .collect();
-                    let rows = rows(stream, sql).await?;
+                    let rows = rows(&self.session, stream, sql).await?;
                     self.check_sql_behind(sql, &rows).await?;
                     DBOutput::Rows { types, rows }
                 }
