@@ -33,8 +33,13 @@ pub fn give(query: &mut Query) {
 /// x … ORDER BY -x`, which is the table's as in all expressions. The result's columns get a mark, which no client sees; a query
 /// inside of another is left alone, for the outer one knows its columns by their names.
 pub fn set_apart(query: &mut Query) {
-    if let SetExpr::Query(inner) = query.body.as_mut() {
-        set_apart(inner);
+    match query.body.as_mut() {
+        SetExpr::Query(inner) => set_apart(inner),
+        SetExpr::SetOperation { left, right, .. } => {
+            forget_order(left);
+            forget_order(right);
+        }
+        _ => {}
     }
     let mut ordered: Vec<&mut Expr> = match &mut query.order_by {
         Some(OrderBy {
@@ -73,6 +78,21 @@ pub fn set_apart(query: &mut Query) {
                 *item = SelectItem::ExprWithAlias { expr, alias };
             }
         }
+    }
+}
+
+/// The rows of a side of a `UNION` have no order, unless it says which they are.
+fn forget_order(side: &mut SetExpr) {
+    match side {
+        SetExpr::SetOperation { left, right, .. } => {
+            forget_order(left);
+            forget_order(right);
+        }
+        SetExpr::Query(query) if query.limit_clause.is_none() && query.fetch.is_none() => {
+            query.order_by = None;
+            forget_order(&mut query.body);
+        }
+        _ => {}
     }
 }
 
