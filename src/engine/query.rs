@@ -534,8 +534,8 @@ fn declare(statement: &mut EngineStatement, declared: &[Option<DataType>]) {
             let ast::Value::Placeholder(name) = &value.value else {
                 return ControlFlow::Continue(());
             };
-            let declared =
-                parameters::number(name).and_then(|number| self.0.get(number - 1)?.as_ref());
+            let declared = parameters::number(name)
+                .and_then(|number| self.0.get(number.checked_sub(1)?)?.as_ref());
             let kind = match declared {
                 Some(DataType::Interval(_)) => ast::DataType::Interval {
                     fields: None,

@@ -337,18 +337,29 @@ fn clock_us(word: &str) -> Option<i64> {
         Some(rest) => (-1, rest),
         None => (1, word.strip_prefix('+').unwrap_or(word)),
     };
+    let [hours, minutes, seconds, fraction] = clock_parts(clock)?;
+    let minutes = hours.checked_mul(60)?.checked_add(minutes)?;
+    let seconds = minutes.checked_mul(60)?.checked_add(seconds)?;
+    Some(sign * seconds.checked_mul(1_000_000)?.checked_add(fraction)?)
+}
+
+/// Hours, minutes, seconds and microseconds of `10:11`, `10:11:12.5`, and of `10:11.5`, which is ten minutes and some seconds.
+fn clock_parts(clock: &str) -> Option<[i64; 4]> {
     let parts: Vec<&str> = clock.split(':').collect();
     let (hours, minutes, seconds) = match parts.as_slice() {
-        // Two numbers with a point are minutes and seconds.
         [minutes, seconds] if seconds.contains('.') => ("0", *minutes, *seconds),
         [hours, minutes] => (*hours, *minutes, "0"),
         [hours, minutes, seconds] => (*hours, *minutes, *seconds),
         _ => return None,
     };
     let (whole, part) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let total = (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?) * 60
-        + whole.parse::<i64>().ok()?;
-    Some(sign * (total.checked_mul(1_000_000)? + fraction_us(part)?))
+    let number = |text: &str| text.parse::<i64>().ok();
+    Some([
+        number(hours)?,
+        number(minutes)?,
+        number(whole)?,
+        fraction_us(part)?,
+    ])
 }
 
 #[derive(Default)]

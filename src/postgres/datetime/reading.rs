@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{DAY_US, days, fraction_us, local_us, month_of, weekday};
+use super::{DAY_US, clock_parts, days, local_us, month_of, weekday};
 use crate::error::Fault;
 use crate::postgres::function::{Result, fault};
 use crate::postgres::style::{DateOrder, Locale};
@@ -520,20 +520,9 @@ fn now_us() -> i64 {
     Utc::now().timestamp_micros()
 }
 
-/// `10:11`, `10:11:12.5`, and `10:11.5`, which is ten minutes and some seconds.
+/// The time of a day.
 fn time_us(clock: &str) -> Option<i64> {
-    let parts: Vec<&str> = clock.split(':').collect();
-    let (hours, minutes, seconds) = match parts.as_slice() {
-        [minutes, seconds] if seconds.contains('.') => ("0", *minutes, *seconds),
-        [hours, minutes] => (*hours, *minutes, "0"),
-        [hours, minutes, seconds] => (*hours, *minutes, *seconds),
-        _ => return None,
-    };
-    let (whole, part) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let hours: i64 = hours.parse().ok()?;
-    let minutes: i64 = minutes.parse().ok()?;
-    let seconds: i64 = whole.parse().ok()?;
-    let fraction = fraction_us(part)?;
+    let [hours, minutes, seconds, fraction] = clock_parts(clock)?;
     if hours > 24 || minutes >= 60 || seconds > 60 {
         return None;
     }

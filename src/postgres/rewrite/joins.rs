@@ -3,12 +3,10 @@
 //! DataFusion leaves them where the left side has them, and takes the left side's, which is NULL where only the right side of a
 //! `RIGHT` or `FULL JOIN` has a row.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, Query,
+    ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName,
     ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    TableFactor, WildcardAdditionalOptions,
 };
 use datafusion_funnel::definition::text::folded;
 
@@ -223,36 +221,13 @@ fn replace(options: &mut WildcardAdditionalOptions, merged: &Merged) {
     });
 }
 
-fn write(expression: &mut Expr, merged: &Merged) {
-    let _ = expression.visit(&mut Write { merged, queries: 0 });
-}
-
 /// Writes the columns, but not those of queries inside.
-struct Write<'a> {
-    merged: &'a Merged,
-    queries: usize,
-}
-
-impl VisitorMut for Write<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        if self.queries == 0
-            && let Expr::Identifier(ident) = &*expression
-            && let Some(value) = found(self.merged, ident)
+fn write(expression: &mut Expr, merged: &Merged) {
+    syntax::change_own(expression, |expression| {
+        if let Expr::Identifier(ident) = &*expression
+            && let Some(value) = found(merged, ident)
         {
             *expression = value.clone();
         }
-        ControlFlow::Continue(())
-    }
+    });
 }

@@ -4,11 +4,9 @@
 //! for `column NOT IN (query)` as a condition of its own. Elsewhere the value is looked for in the array of the query's rows, or
 //! `NOT IN` is asked in parts.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
-    TableAliasColumnDef, UnaryOperator, Value, VisitMut, VisitorMut,
+    TableAliasColumnDef, UnaryOperator, Value,
 };
 
 use super::expressions::rows_compared;
@@ -176,33 +174,12 @@ pub fn row_in(fields: Vec<Expr>, query: Query, negated: bool) -> Option<Expr> {
 
 /// `x IN (query)` where a NULL isn't false: `x` is looked for in the array of its rows.
 pub fn lists_in_values(expression: &mut Expr) {
-    let _ = expression.visit(&mut ListsInValues { queries: 0 });
-}
-
-struct ListsInValues {
-    queries: usize,
-}
-
-impl VisitorMut for ListsInValues {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        if self.queries == 0
-            && let Expr::InSubquery {
-                expr,
-                subquery,
-                negated,
-            } = expression
+    syntax::change_own(expression, |expression| {
+        if let Expr::InSubquery {
+            expr,
+            subquery,
+            negated,
+        } = expression
             && let Some(list) = array_of(subquery.as_ref().clone())
         {
             let (name, symbol) = match negated {
@@ -212,18 +189,17 @@ impl VisitorMut for ListsInValues {
             let operands = vec![syntax::text(symbol), syntax::take(expr), list];
             *expression = syntax::call(name, operands);
         }
-        if self.queries == 0
-            && let Expr::AnyOp {
-                left,
-                compare_op,
-                right,
-                ..
-            }
-            | Expr::AllOp {
-                left,
-                compare_op,
-                right,
-            } = &*expression
+        if let Expr::AnyOp {
+            left,
+            compare_op,
+            right,
+            ..
+        }
+        | Expr::AllOp {
+            left,
+            compare_op,
+            right,
+        } = &*expression
             && let Expr::Subquery(query) = right.as_ref()
             && let Some(list) = array_of(query.as_ref().clone())
         {
@@ -234,8 +210,7 @@ impl VisitorMut for ListsInValues {
             let symbol = syntax::text(&compare_op.to_string());
             *expression = syntax::call(name, vec![symbol, left.as_ref().clone(), list]);
         }
-        ControlFlow::Continue(())
-    }
+    });
 }
 
 /// `ARRAY(query)`: the query's rows in their order, and an empty array for none.

@@ -1,8 +1,11 @@
 //! Pieces of syntax that other rewrites put together.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     ObjectName, Query, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
+    VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -43,6 +46,37 @@ pub fn number(value: i64) -> Expr {
 /// Takes an expression out of its place.
 pub fn take(expression: &mut Expr) -> Expr {
     std::mem::replace(expression, Expr::value(Value::Null))
+}
+
+/// Changes the expressions of a node, each after its parts, but not those of queries inside of it: they have relations of their own.
+pub fn change_own(node: &mut impl VisitMut, change: impl FnMut(&mut Expr)) {
+    let _ = node.visit(&mut Own { change, queries: 0 });
+}
+
+struct Own<F> {
+    change: F,
+    queries: usize,
+}
+
+impl<F: FnMut(&mut Expr)> VisitorMut for Own<F> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if self.queries == 0 {
+            (self.change)(expression);
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// `SELECT expression AS name, …`

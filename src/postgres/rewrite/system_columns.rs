@@ -1,11 +1,8 @@
 //! Columns that every table of Postgres has and no `*` shows: `tableoid`, `xmin`, `ctid`.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, TableFactor};
 use datafusion_funnel::definition::text::folded;
 
 use super::{Scope, last_name, syntax};
@@ -43,13 +40,16 @@ pub fn name(select: &mut Select, scope: &dyn Scope, aliases: &HashMap<String, St
     if let Some(table) = only
         && let Some(relation) = aliases.get(&table)
     {
-        let mut qualify = Qualify {
-            table: Ident::with_quote('"', table),
-            relation,
-            scope,
-            queries: 0,
-        };
-        let _ = select.visit(&mut qualify);
+        let table = Ident::with_quote('"', table);
+        syntax::change_own(select, |expression| {
+            if let Expr::Identifier(column) = &*expression
+                && folded(column) == "tableoid"
+                && scope.relation_oid(relation).is_some()
+            {
+                let parts = vec![table.clone(), column.clone()];
+                *expression = Expr::CompoundIdentifier(parts);
+            }
+        });
     }
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expression) = item else {
@@ -83,39 +83,5 @@ fn table_of(factor: &TableFactor) -> Option<String> {
             None => last_name(name),
         }),
         _ => None,
-    }
-}
-
-/// Writes `tableoid` as `t.tableoid`, but for queries inside, which have relations of their own.
-struct Qualify<'a> {
-    table: Ident,
-    relation: &'a str,
-    scope: &'a dyn Scope,
-    queries: usize,
-}
-
-impl VisitorMut for Qualify<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        if self.queries == 0
-            && let Expr::Identifier(column) = &*expression
-            && folded(column) == "tableoid"
-            && self.scope.relation_oid(self.relation).is_some()
-        {
-            let parts = vec![self.table.clone(), column.clone()];
-            *expression = Expr::CompoundIdentifier(parts);
-        }
-        ControlFlow::Continue(())
     }
 }
