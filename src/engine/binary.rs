@@ -15,6 +15,7 @@ use pgwire::api::Type;
 use pgwire::api::results::{FieldFormat, FieldInfo};
 use pgwire::messages::data::DataRow;
 
+use super::UNSCALED;
 use crate::error::Error;
 use crate::postgres::binary::{Reader, reader};
 use crate::postgres::names_of_objects::Names;
@@ -179,10 +180,9 @@ fn leaves(column: &ArrayRef, range: Range<usize>) -> (&ArrayRef, Option<&Field>,
 fn leaf_field(item: Option<&Field>, element: &str) -> Field {
     let kind = item.map_or(DataType::Null, |item| item.data_type().clone());
     let field = Field::new("", kind, true);
-    match field.data_type() {
-        // A numeric without a scale.
-        DataType::Decimal128(38, 10) => types::marked_always(field, "numeric"),
-        _ => types::marked(field, element),
+    match *field.data_type() == UNSCALED {
+        true => types::marked_always(field, "numeric"),
+        false => types::marked(field, element),
     }
 }
 

@@ -45,7 +45,7 @@ const FALLIBLE: [&str; 18] = [
     "pg_read_as",
     "pg_sqrt",
     "pg_times",
-    "to_date",
+    "pg_to_date",
     "to_number",
 ];
 

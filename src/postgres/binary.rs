@@ -168,11 +168,15 @@ fn range(text: &str, read: fn(&str) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// `16/B374D848`
-fn log_position(text: &str) -> Option<Vec<u8>> {
+/// `16/B374D848` as a number.
+pub fn log_place(text: &str) -> Option<u64> {
     let (high, low) = text.split_once('/')?;
     let part = |text: &str| u32::from_str_radix(text, 16).ok();
-    Some([part(high)?.to_be_bytes(), part(low)?.to_be_bytes()].concat())
+    Some(u64::from(part(high)?) << 32 | u64::from(part(low)?))
+}
+
+fn log_position(text: &str) -> Option<Vec<u8>> {
+    Some(log_place(text)?.to_be_bytes().to_vec())
 }
 
 /// `(1,2)`

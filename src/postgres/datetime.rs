@@ -276,7 +276,7 @@ pub fn interval(text: &str) -> Option<IntervalMonthDayNano> {
     words.peek()?;
     while let Some(word) = words.next() {
         if word.contains(':') {
-            sum.microseconds += clock_us(&word)?;
+            sum.microseconds = sum.microseconds.saturating_add(clock_us(&word)?);
             continue;
         }
         // The standard's `1-2` is a year and two months.
@@ -306,9 +306,11 @@ pub fn interval(text: &str) -> Option<IntervalMonthDayNano> {
     }
     let sign = if ago { -1 } else { 1 };
     Some(IntervalMonthDayNano::new(
-        sign * i32::try_from(sum.months).ok()?,
-        sign * i32::try_from(sum.days).ok()?,
-        i64::from(sign) * sum.microseconds.checked_mul(1000)?,
+        i32::try_from(sum.months).ok()?.checked_mul(sign)?,
+        i32::try_from(sum.days).ok()?.checked_mul(sign)?,
+        sum.microseconds
+            .checked_mul(1000)?
+            .checked_mul(i64::from(sign))?,
     ))
 }
 
@@ -371,21 +373,6 @@ struct Amount {
 
 impl Amount {
     fn add(&mut self, number: f64, unit: &str) -> Option<()> {
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "a number of months or days that is too large saturates"
-        )]
-        let whole = |number: f64| number.trunc() as i64;
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "microseconds that are too many saturate"
-        )]
-        let microseconds = |number: f64, each: f64| {
-            let (whole, part) = ((number * each).trunc(), (number * each).fract());
-            // Half a microsecond is none.
-            let more = if part.abs() > 0.5 { part.signum() } else { 0.0 };
-            (whole + more) as i64
-        };
         let singular = unit
             .strip_suffix('s')
             .filter(|rest| rest.len() > 1)
@@ -397,26 +384,40 @@ impl Amount {
             "millennium" | "mil" | "millennia" => self.add_years(number * 1000.0),
             "quarter" | "qtr" => self.add_months(number * 3.0),
             "mon" | "month" => self.add_months(number),
-            "w" | "week" => {
-                self.days += whole(number * 7.0);
-                self.microseconds += microseconds((number * 7.0).fract(), 86_400e6);
-            }
-            "d" | "day" => {
-                self.days += whole(number);
-                self.microseconds += microseconds(number.fract(), 86_400e6);
-            }
-            "h" | "hr" | "hour" => self.microseconds += microseconds(number, 3600e6),
-            "m" | "min" | "minute" => self.microseconds += microseconds(number, 60e6),
-            "s" | "sec" | "second" | "" => self.microseconds += microseconds(number, 1e6),
-            "ms" | "msec" | "millisecond" | "millisec" => {
-                self.microseconds += microseconds(number, 1e3)
-            }
-            "us" | "usec" | "microsecond" | "microsec" => {
-                self.microseconds += microseconds(number, 1.0)
-            }
+            "w" | "week" => self.add_days(number * 7.0),
+            "d" | "day" => self.add_days(number),
+            "h" | "hr" | "hour" => self.add_time(number, 3600e6),
+            "m" | "min" | "minute" => self.add_time(number, 60e6),
+            "s" | "sec" | "second" | "" => self.add_time(number, 1e6),
+            "ms" | "msec" | "millisecond" | "millisec" => self.add_time(number, 1e3),
+            "us" | "usec" | "microsecond" | "microsec" => self.add_time(number, 1.0),
             _ => return None,
         }
         Some(())
+    }
+
+    /// A number of units of so many microseconds.
+    fn add_time(&mut self, number: f64, each: f64) {
+        let (whole, part) = ((number * each).trunc(), (number * each).fract());
+        // Half a microsecond is none.
+        let more = if part.abs() > 0.5 { part.signum() } else { 0.0 };
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "microseconds that are too many saturate"
+        )]
+        let microseconds = (whole + more) as i64;
+        self.microseconds = self.microseconds.saturating_add(microseconds);
+    }
+
+    /// Days, and of a part of one its time.
+    fn add_days(&mut self, number: f64) {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "a number of days that is too large saturates"
+        )]
+        let whole = number.trunc() as i64;
+        self.days = self.days.saturating_add(whole);
+        self.add_time(number.fract(), 86_400e6);
     }
 
     /// Years, and of a part of one its months, in whole ones.
@@ -426,7 +427,7 @@ impl Amount {
             reason = "a number of years that is too large saturates"
         )]
         let months = (number.trunc() * 12.0 + (number.fract() * 12.0).round_ties_even()) as i64;
-        self.months += months;
+        self.months = self.months.saturating_add(months);
     }
 
     /// Months, and of a part of one its days, of thirty.
@@ -436,8 +437,8 @@ impl Amount {
             reason = "a number of months that is too large saturates"
         )]
         let whole = number.trunc() as i64;
-        self.months += whole;
-        let _ = self.add(number.fract() * 30.0, "day");
+        self.months = self.months.saturating_add(whole);
+        self.add_days(number.fract() * 30.0);
     }
 }
 
@@ -483,9 +484,9 @@ fn iso_interval(text: &str) -> Option<IntervalMonthDayNano> {
     }
     let months = i32::try_from(sum.months).ok()?;
     let days = i32::try_from(sum.days).ok()?;
-    number
-        .is_empty()
-        .then(|| IntervalMonthDayNano::new(months, days, sum.microseconds * 1000))
+    number.is_empty().then_some(())?;
+    let nanoseconds = sum.microseconds.checked_mul(1000)?;
+    Some(IntervalMonthDayNano::new(months, days, nanoseconds))
 }
 
 /// An instant and an interval: days and months are those of the time zone, where there is one; nothing beyond what an instant can
@@ -589,6 +590,14 @@ mod tests {
                 Some(expected),
                 "{written}"
             );
+        }
+        for text in [
+            "9e30 years 9e30 years",
+            "PT99999999999999H",
+            "99999999999999999:00",
+            "9e30 h 9e30 h",
+        ] {
+            assert!(interval(text).is_none(), "{text}");
         }
         assert!(moment("date", "2024-13-01", &Locale::default()).is_err());
         assert!(moment("date", "soon", &Locale::default()).is_err());

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use datafusion_funnel::definition::text::folded;
 
 use super::snapshot::Column;
+use crate::postgres::casts::boolean;
 use crate::postgres::types;
 
 /// The type of an expression that nothing is known of.
@@ -160,11 +161,11 @@ fn cast(value: &Value, kind: &str, modifiers: &[i64]) -> Option<String> {
         _ => return None,
     };
     match kind {
-        "bool" => match text.trim().to_lowercase().as_str() {
-            "t" | "true" | "yes" | "on" | "1" => return Some("true".to_owned()),
-            "f" | "false" | "no" | "off" | "0" => return Some("false".to_owned()),
-            _ => {}
-        },
+        "bool" => {
+            if let Some(truth) = boolean(text) {
+                return Some(truth.to_string());
+            }
+        }
         "int4" if text.bytes().all(|digit| digit.is_ascii_digit()) => return Some(text.clone()),
         "numeric" if is_decimal(text) => return Some(text.clone()),
         _ => {}

@@ -17,6 +17,7 @@ use super::properties::key_of;
 use super::snapshot::{self, DATABASE_OID};
 use crate::engine::{ConnectionInfo, DATABASE};
 use crate::error::Fault;
+use crate::postgres::binary::log_place;
 use crate::postgres::function::{Call, Result, Returns, fault, function, volatile_function};
 use crate::postgres::types;
 use crate::tables::DurableTable;
@@ -280,12 +281,8 @@ fn distance(call: &Call) -> Result<ArrayRef> {
 
 /// `16/B374D848` as a number.
 fn place(text: &str) -> Result<i128> {
-    let halves = text.split_once('/').and_then(|(high, low)| {
-        let half = |digits: &str| u32::from_str_radix(digits, 16).ok();
-        Some((half(high)?, half(low)?))
-    });
-    match halves {
-        Some((high, low)) => Ok((i128::from(high) << 32) | i128::from(low)),
+    match log_place(text) {
+        Some(place) => Ok(i128::from(place)),
         None => fault(
             Fault::InvalidText,
             format!("invalid input syntax for type pg_lsn: \"{text}\""),

@@ -54,7 +54,9 @@ pub fn all(objects: &Arc<Objects>) -> Vec<ScalarUDF> {
 fn of_types(call: &Call, answer: OfType) -> Result<ArrayRef> {
     let (types, modifiers) = (call.integers(0)?, call.integers(1)?);
     let answer = |(kind, modifier): (Option<i64>, Option<i64>)| {
-        let found = answer(kind?, modifier?)?;
+        // A modifier is a 32-bit number.
+        let modifier = i32::try_from(modifier?).ok()?;
+        let found = answer(kind?, i64::from(modifier))?;
         i32::try_from(found).ok()
     };
     Ok(Arc::new(

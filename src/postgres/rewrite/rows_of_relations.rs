@@ -3,11 +3,9 @@
 //! A column of that name goes before. Only the planner knows the columns, so the name is written as an operator of ours
 //! that [`crate::postgres::operators`] plans.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    JoinOperator, Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
+    JoinOperator, Select, SelectItem, TableFactor,
 };
 use datafusion_funnel::definition::text::folded;
 
@@ -34,10 +32,9 @@ pub fn mark(select: &mut Select) {
     if relations.is_empty() {
         return;
     }
-    let mut rows = Rows {
+    let rows = Rows {
         relations: &relations,
         there,
-        queries: 0,
     };
     for item in &mut select.projection {
         let (SelectItem::UnnamedExpr(expression)
@@ -48,7 +45,7 @@ pub fn mark(select: &mut Select) {
             continue;
         };
         let own = rows.row(expression);
-        let _ = expression.visit(&mut rows);
+        syntax::change_own(expression, |expression| rows.write(expression));
         if let Some((name, row)) = own {
             *item = SelectItem::ExprWithAlias {
                 expr: row,
@@ -68,7 +65,7 @@ fn keeps_both(join: &JoinOperator) -> bool {
 }
 
 /// What a relation with columns is called here; a function's rows have its name as their column.
-fn name_of(factor: &TableFactor) -> Option<String> {
+pub fn name_of(factor: &TableFactor) -> Option<String> {
     match factor {
         TableFactor::Table {
             name,
@@ -90,7 +87,6 @@ struct Rows<'a> {
     relations: &'a [String],
     /// Each of their rows is one.
     there: bool,
-    queries: usize,
 }
 
 impl Rows<'_> {
@@ -112,29 +108,13 @@ impl Rows<'_> {
             right: Box::new(syntax::text(if self.there { ROW_IS_THERE } else { "" })),
         }
     }
-}
 
-impl VisitorMut for Rows<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        if self.queries > 0 {
-            return ControlFlow::Continue(());
-        }
+    /// Writes the rows among a function's arguments, and a row's field as the column.
+    fn write(&self, expression: &mut Expr) {
         match expression {
             Expr::Function(function) => {
                 let FunctionArguments::List(list) = &mut function.args else {
-                    return ControlFlow::Continue(());
+                    return;
                 };
                 for argument in &mut list.args {
                     let row = match argument {
@@ -161,6 +141,5 @@ impl VisitorMut for Rows<'_> {
             }
             _ => {}
         }
-        ControlFlow::Continue(())
     }
 }

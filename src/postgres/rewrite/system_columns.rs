@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, TableFactor};
 use datafusion_funnel::definition::text::folded;
 
-use super::{Scope, last_name, syntax};
+use super::rows_of_relations::name_of;
+use super::{Scope, syntax};
 
 /// What stands in the place of such a column; nothing for another one.
 pub fn value(
@@ -34,7 +35,10 @@ pub fn value(
 /// The others are looked for by their relation's name alone: a table here may have an `xmin` of its own.
 pub fn name(select: &mut Select, scope: &dyn Scope, aliases: &HashMap<String, String>) {
     let only = match select.from.as_slice() {
-        [from] if from.joins.is_empty() => table_of(&from.relation),
+        // The rows of a function or a query have no such columns.
+        [from] if from.joins.is_empty() && matches!(from.relation, TableFactor::Table { .. }) => {
+            name_of(&from.relation)
+        }
         _ => None,
     };
     if let Some(table) = only
@@ -67,21 +71,5 @@ pub fn name(select: &mut Select, scope: &dyn Scope, aliases: &HashMap<String, St
                 alias: Ident::with_quote('"', column),
             };
         }
-    }
-}
-
-/// What a table is called; a function's rows have no such columns.
-fn table_of(factor: &TableFactor) -> Option<String> {
-    match factor {
-        TableFactor::Table {
-            name,
-            alias,
-            args: None,
-            ..
-        } => Some(match alias {
-            Some(alias) => folded(&alias.name),
-            None => last_name(name),
-        }),
-        _ => None,
     }
 }
