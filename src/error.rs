@@ -1,5 +1,7 @@
 //! Every error that a user can meet, as Postgres would report it.
 
+mod wording;
+
 use std::sync::Arc;
 
 use datafusion::arrow::error::ArrowError;
@@ -505,8 +507,24 @@ pub enum Fault {
     UndefinedObject,
     /// An object that there is already.
     DuplicateObject,
-    /// A function or operator that there isn't.
+    /// A function that there isn't, or not for these types.
     UndefinedFunction,
+    /// An operator that there isn't for these types.
+    UndefinedOperator,
+    /// A parameter that there isn't.
+    UndefinedParameter,
+    /// A name that two relations of a query have.
+    DuplicateAlias,
+    /// A function of one kind where one of another has to be.
+    WrongObjectType,
+    /// A window function where there can be none, or a window that can't be.
+    Windowing,
+    /// A frame of a window whose size can't be.
+    InvalidFrame,
+    /// A query that reads itself in a way that can't be.
+    InvalidRecursion,
+    /// Something that SQL has and FunnelSQL doesn't.
+    Unsupported,
     /// A schema that there isn't.
     UndefinedSchema,
     /// A date or time outside of what there is.
@@ -621,7 +639,14 @@ impl Error {
                 Fault::UndefinedTable => "42P01",
                 Fault::UndefinedObject => "42704",
                 Fault::DuplicateObject => "42710",
-                Fault::UndefinedFunction => "42883",
+                Fault::UndefinedFunction | Fault::UndefinedOperator => "42883",
+                Fault::UndefinedParameter => "42P02",
+                Fault::DuplicateAlias => "42712",
+                Fault::WrongObjectType => "42809",
+                Fault::Windowing => "42P20",
+                Fault::InvalidFrame => "22013",
+                Fault::InvalidRecursion => "42P19",
+                Fault::Unsupported => "0A000",
                 Fault::UndefinedSchema => "3F000",
                 Fault::DatetimeOverflow => "22008",
                 Fault::CannotCoerce => "42846",
@@ -698,6 +723,13 @@ impl Error {
                 ..
             } => Some(
                 "No function matches the given name and argument types. You might need to add explicit type casts."
+                    .to_owned(),
+            ),
+            Error::Query {
+                fault: Fault::UndefinedOperator,
+                ..
+            } => Some(
+                "No operator matches the given name and argument types. You might need to add explicit type casts."
                     .to_owned(),
             ),
             Error::Query {
@@ -789,10 +821,7 @@ impl Error {
             return fault;
         }
         if let Some(funnel) = FunnelError::find(error) {
-            return Error::Funnel {
-                error: funnel.clone(),
-                position,
-            };
+            return Error::from(funnel.clone()).at(position);
         }
         from_root(error.find_root(), position, sql)
     }
@@ -800,6 +829,14 @@ impl Error {
 
 impl From<FunnelError> for Error {
     fn from(error: FunnelError) -> Self {
+        // The functions know Arrow's types only.
+        let error = match error {
+            FunnelError::WrongType { message, hint } => FunnelError::WrongType {
+                message: wording::with_sql_types(&message),
+                hint: wording::with_sql_types(&hint),
+            },
+            other => other,
+        };
         Error::Funnel {
             error,
             position: None,
@@ -825,10 +862,7 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
         DataFusionError::NotImplemented(message) if message.starts_with("Unsupported SQL type") => {
             from_message(message, position, Fault::Semantic)
         }
-        DataFusionError::NotImplemented(message) => Error::Unsupported {
-            message: first_line(message),
-            hint: None,
-        },
+        DataFusionError::NotImplemented(message) => not_implemented(message, position),
         DataFusionError::ArrowError(error, _) => from_arrow(error, position),
         DataFusionError::ResourcesExhausted(message) => {
             out_of(Fault::OutOfMemory, first_line(message), position)
@@ -988,6 +1022,20 @@ fn from_schema_error(error: &SchemaError, position: Option<usize>) -> Error {
     }
 }
 
+/// Something that DataFusion doesn't do.
+fn not_implemented(message: &str, position: Option<usize>) -> Error {
+    if let Some((fault, message)) = wording::said(message) {
+        return Error::Query {
+            fault,
+            message,
+            position,
+        };
+    }
+    let (message, hint) =
+        wording::unsupported(message).unwrap_or_else(|| (wording::plain(message), None));
+    Error::Unsupported { message, hint }
+}
+
 /// Something that there is no more of. DataFusion's error about temporary files is one about memory, or about a file,
 /// so that only its text tells what it is.
 fn out_of(fault: Fault, message: String, position: Option<usize>) -> Error {
@@ -1016,9 +1064,22 @@ fn io_fault(error: &std::io::Error) -> Fault {
 }
 
 fn from_arrow(error: &ArrowError, position: Option<usize>) -> Error {
+    if let ArrowError::ArithmeticOverflow(message)
+    | ArrowError::CastError(message)
+    | ArrowError::ParseError(message)
+    | ArrowError::ComputeError(message)
+    | ArrowError::InvalidArgumentError(message) = error
+        && let Some((fault, message)) = wording::said(message)
+    {
+        return Error::Query {
+            fault,
+            message,
+            position,
+        };
+    }
     let (fault, message) = match error {
         ArrowError::DivideByZero => (Fault::DivisionByZero, "division by zero".to_owned()),
-        ArrowError::ArithmeticOverflow(message) => (Fault::OutOfRange, message.clone()),
+        ArrowError::ArithmeticOverflow(message) => (Fault::OutOfRange, wording::plain(message)),
         ArrowError::CastError(message) if message.starts_with("Can't cast value") => {
             let name = match message.rsplit(' ').next() {
                 Some("Int16") => "smallint",
@@ -1028,9 +1089,11 @@ fn from_arrow(error: &ArrowError, position: Option<usize>) -> Error {
             };
             (Fault::OutOfRange, format!("{name} out of range"))
         }
-        ArrowError::CastError(message) => (Fault::InvalidText, message.clone()),
-        ArrowError::ParseError(message) => (Fault::InvalidDatetime, message.clone()),
-        ArrowError::InvalidArgumentError(message) => (Fault::InvalidArgument, message.clone()),
+        ArrowError::CastError(message) => (Fault::InvalidText, wording::plain(message)),
+        ArrowError::ParseError(message) => (Fault::InvalidDatetime, wording::plain(message)),
+        ArrowError::InvalidArgumentError(message) => {
+            (Fault::InvalidArgument, wording::plain(message))
+        }
         ArrowError::CsvError(message) | ArrowError::JsonError(message) => {
             (Fault::InvalidText, message.clone())
         }
@@ -1042,12 +1105,7 @@ fn from_arrow(error: &ArrowError, position: Option<usize>) -> Error {
             None => (Fault::Internal, inner.to_string()),
         },
         ArrowError::MemoryError(message) => (Fault::OutOfMemory, message.clone()),
-        ArrowError::NotYetImplemented(message) => {
-            return Error::Unsupported {
-                message: message.clone(),
-                hint: None,
-            };
-        }
+        ArrowError::NotYetImplemented(message) => return not_implemented(message, position),
         other => match invalid_regex(&other.to_string()) {
             Some(message) => (Fault::InvalidRegex, message),
             None => (Fault::Internal, other.to_string()),
@@ -1071,8 +1129,18 @@ fn invalid_regex(text: &str) -> Option<String> {
 }
 
 /// DataFusion has one variant for most faults of planning, so that their kind shows only in the text.
-/// This is the one place that reads it; each pattern is DataFusion 55's.
+/// This and [`wording`] are the places that read it; each pattern is DataFusion 55's.
 fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Error {
+    if let Some((fault, message)) = wording::said(message) {
+        return Error::Query {
+            fault,
+            message,
+            position,
+        };
+    }
+    if let Some((message, hint)) = wording::unsupported(message) {
+        return Error::Unsupported { message, hint };
+    }
     let message = first_line(message);
     if let Some(name) = between(&message, "table '", "' not found") {
         return unknown(Kind::Table, short_name(name), Vec::new(), position);
@@ -1122,19 +1190,6 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
         Fault::DuplicateTable
     } else if lower.contains("divide by zero") {
         Fault::DivisionByZero
-    } else if lower.starts_with("limit must be") {
-        Fault::InvalidLimit
-    } else if lower.starts_with("offset must be") {
-        Fault::InvalidOffset
-    } else if lower.starts_with("cannot find column with position")
-        || lower.starts_with("order by column out of bounds")
-    {
-        Fault::InvalidColumnReference
-    } else if lower.starts_with("inconsistent data length across values")
-        || lower.contains("queries have different number of columns")
-        || lower.starts_with("too many columns! the subquery")
-    {
-        Fault::Syntax
     } else if lower.contains("no function matches the given name") {
         Fault::UndefinedFunction
     } else if lower.starts_with("no files found at ") {
@@ -1154,7 +1209,7 @@ fn from_message(message: &str, position: Option<usize>, otherwise: Fault) -> Err
     };
     Error::Query {
         fault,
-        message,
+        message: wording::plain(&message),
         position,
     }
 }

@@ -7,6 +7,7 @@ mod access;
 mod annotate;
 mod binary;
 mod changes;
+mod clauses;
 mod cooperation;
 mod copy;
 mod definitions;

@@ -20,7 +20,7 @@ use super::plan::Planned;
 use super::plans::{self, Circumstances};
 use super::session::{Session, lock};
 use super::tables::Local;
-use super::{UNSCALED, definitions, output, parameters, plan, tables};
+use super::{UNSCALED, clauses, definitions, output, parameters, plan, tables};
 use crate::catalog::{self, Change, Target, check_files};
 use crate::error::{Error, Result};
 use crate::postgres::rewrite::{Scope, rewrite};
@@ -118,6 +118,8 @@ impl Session {
         if let Some(inner) = plan::inner_mut(&mut engine_statement) {
             self.check_functions(inner)?;
             check_set_operations(inner)?;
+            let aggregates = state.aggregate_functions();
+            clauses::check(inner, &statement.sql, &|name| aggregates.contains_key(name))?;
             rewrite(
                 inner,
                 &Names {
