@@ -38,6 +38,54 @@ pub struct DeclaredKey {
     pub unique: bool,
     /// It is a constraint, and not only an index.
     pub constraint: bool,
+    /// How each column is sorted; nothing where all are as a column is where nothing is said.
+    #[serde(default)]
+    pub orders: Vec<KeyOrder>,
+    /// What stands in the place of each column, where that is an expression, whose column has no name; nothing where all are columns.
+    #[serde(default)]
+    pub expressions: Vec<Option<String>>,
+    /// The condition of the rows that it is about.
+    #[serde(default)]
+    pub predicate: Option<String>,
+}
+
+impl DeclaredKey {
+    /// The expression in the place of a column; nothing where it is one.
+    pub fn expression(&self, at: usize) -> Option<&str> {
+        self.expressions.get(at)?.as_deref()
+    }
+
+    /// The columns that it is made of, expressions aside.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        let columns = self.columns.iter().enumerate();
+        columns.filter_map(|(at, column)| self.expression(at).is_none().then_some(column))
+    }
+}
+
+/// How a column of an index is sorted.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyOrder {
+    /// From the greatest.
+    pub descending: bool,
+    /// NULLs come before the others.
+    pub nulls_first: bool,
+}
+
+impl KeyOrder {
+    /// The bits of `pg_index.indoption`.
+    pub fn bits(self) -> i32 {
+        i32::from(self.descending) | i32::from(self.nulls_first) << 1
+    }
+
+    /// As Postgres writes it behind a column.
+    pub fn sql(self) -> &'static str {
+        match (self.descending, self.nulls_first) {
+            (false, false) => "",
+            (false, true) => " NULLS FIRST",
+            (true, true) => " DESC",
+            (true, false) => " DESC NULLS LAST",
+        }
+    }
 }
 
 /// A reference to another relation.
@@ -53,6 +101,52 @@ pub struct ForeignKey {
     pub relation: String,
     /// The columns that they refer to.
     pub referred: Vec<String>,
+    /// What is said of the rows that refer to a row which is deleted.
+    #[serde(default)]
+    pub on_delete: ReferentialAction,
+    /// What is said of the rows that refer to a row whose key changes.
+    #[serde(default)]
+    pub on_update: ReferentialAction,
+}
+
+/// What is to become of rows that refer to another. It is declared for those who read the catalogs, and nothing is done.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReferentialAction {
+    /// Nothing: the change is an error.
+    #[default]
+    NoAction,
+    /// The same, at once.
+    Restrict,
+    /// They change with it.
+    Cascade,
+    /// They refer to nothing.
+    SetNull,
+    /// They refer to what their columns' defaults say.
+    SetDefault,
+}
+
+impl ReferentialAction {
+    /// The letter in `pg_constraint`.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::NoAction => "a",
+            Self::Restrict => "r",
+            Self::Cascade => "c",
+            Self::SetNull => "n",
+            Self::SetDefault => "d",
+        }
+    }
+
+    /// As SQL writes it.
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::NoAction => "NO ACTION",
+            Self::Restrict => "RESTRICT",
+            Self::Cascade => "CASCADE",
+            Self::SetNull => "SET NULL",
+            Self::SetDefault => "SET DEFAULT",
+        }
+    }
 }
 
 /// What is said about all relations and schemas.

@@ -63,7 +63,9 @@ use objects::Objects;
 use roles::Roles;
 pub use store::Store;
 
-pub use annotations::{Annotations, DeclaredKey, ForeignKey, RelationNotes};
+pub use annotations::{
+    Annotations, DeclaredKey, ForeignKey, KeyOrder, ReferentialAction, RelationNotes,
+};
 pub use changes::now;
 pub use files::{TABLES_FOLDER, check_files, local_path, register_files};
 pub use guard::{GuardedTable, TEMPORARY, plan_expression, unguarded};

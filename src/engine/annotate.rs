@@ -47,7 +47,7 @@ impl Session {
                 Ok(Outcome::done("COMMENT"))
             }
             Annotation::Key { relation, key, tag } => {
-                for column in &key.columns {
+                for column in key.named() {
                     self.check_column(relation, column)?;
                 }
                 self.note(relation, |notes| {
@@ -106,6 +106,15 @@ impl Session {
     /// A key that was declared is forgotten.
     pub(super) fn forget_key(&self, relation: &[String], name: &str) -> Result<()> {
         self.note(relation, |notes| notes.keys.retain(|key| key.name != name))
+    }
+
+    /// A key that was declared is called otherwise from now on.
+    pub(super) fn rename_key(&self, relation: &[String], from: &str, to: &str) -> Result<()> {
+        self.note(relation, |notes| {
+            for key in notes.keys.iter_mut().filter(|key| key.name == from) {
+                to.clone_into(&mut key.name);
+            }
+        })
     }
 
     fn note(&self, relation: &[String], note: impl FnOnce(&mut RelationNotes)) -> Result<()> {

@@ -65,14 +65,10 @@ impl Session {
                 IndexStatement::Create { relation, .. } => self.find(relation),
                 IndexStatement::Drop { names, .. } => {
                     for name in names {
-                        if let [index] = name.as_slice()
-                            && let Some(schema) =
-                                path.iter().find(|schema| self.has_index(schema, index))
-                        {
-                            name.insert(0, schema.clone());
-                        }
+                        self.find_index(path, name);
                     }
                 }
+                IndexStatement::Rename { name, .. } => self.find_index(path, name),
             },
             K::Materialized(view) => match view.as_mut() {
                 MaterializedStatement::Create(create) => {
@@ -125,6 +121,15 @@ impl Session {
             && let Some(schema) = self.schema_of_relation(relation)
         {
             name.insert(0, schema);
+        }
+    }
+
+    /// Gives an index that there is its schema.
+    fn find_index(&self, path: &[String], name: &mut Vec<String>) {
+        if let [index] = name.as_slice()
+            && let Some(schema) = path.iter().find(|schema| self.has_index(schema, index))
+        {
+            name.insert(0, schema.clone());
         }
     }
 

@@ -1,11 +1,13 @@
-//! `CREATE INDEX` and `DROP INDEX`.
+//! `CREATE INDEX`, `ALTER INDEX … RENAME` and `DROP INDEX`.
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::postgres::{name, names};
 use super::{StatementKind, is_word, word};
+use crate::catalog::KeyOrder;
 
 /// A statement about an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +20,23 @@ pub enum IndexStatement {
         if_not_exists: bool,
         /// The table.
         relation: Vec<String>,
-        /// Its columns; nothing where one of them is an expression.
-        columns: Option<Vec<String>>,
+        /// What it is made of.
+        parts: Vec<IndexPart>,
         /// No two rows have the same.
         unique: bool,
         /// `NULLS NOT DISTINCT`
         nulls_same: bool,
         /// `WHERE …`: it is about some rows only.
-        partial: bool,
+        predicate: Option<Expr>,
+    },
+    /// `ALTER INDEX [IF EXISTS] name RENAME TO name`
+    Rename {
+        /// Its name.
+        name: Vec<String>,
+        /// Its new name.
+        to: String,
+        /// A missing one is no error.
+        if_exists: bool,
     },
     /// `DROP INDEX [CONCURRENTLY] [IF EXISTS] name, … [CASCADE | RESTRICT]`
     Drop {
@@ -36,11 +47,30 @@ pub enum IndexStatement {
     },
 }
 
+/// A part of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexPart {
+    /// What it is.
+    pub key: IndexKey,
+    /// How it is sorted.
+    pub order: KeyOrder,
+}
+
+/// What an index has of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexKey {
+    /// A column.
+    Column(String),
+    /// What is computed.
+    Expression(Box<Expr>),
+}
+
 impl IndexStatement {
     /// The command's tag.
     pub fn tag(&self) -> &'static str {
         match self {
             Self::Create { .. } => "CREATE INDEX",
+            Self::Rename { .. } => "ALTER INDEX",
             Self::Drop { .. } => "DROP INDEX",
         }
     }
@@ -82,15 +112,14 @@ fn create(parser: &mut Parser) -> Result<IndexStatement, ParserError> {
     if word(parser, "using") {
         name(parser)?;
     }
-    let columns = columns(parser)?;
-    let (mut nulls_same, mut partial) = (false, false);
+    let parts = parts(parser)?;
+    let (mut nulls_same, mut predicate) = (false, None);
     while !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF) {
-        partial |= word(parser, "where");
-        // A condition may have these words too.
-        if !partial && word(parser, "nulls") && word(parser, "not") {
+        if word(parser, "where") {
+            predicate = Some(parser.parse_expr()?);
+        } else if word(parser, "nulls") && word(parser, "not") {
             nulls_same = word(parser, "distinct");
-        }
-        if !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF) {
+        } else {
             parser.next_token();
         }
     }
@@ -98,35 +127,52 @@ fn create(parser: &mut Parser) -> Result<IndexStatement, ParserError> {
         name: given,
         if_not_exists,
         relation,
-        columns,
+        parts,
         unique,
         nulls_same,
-        partial,
+        predicate,
     })
 }
 
-/// Names in parentheses; what is said about their order is passed over. Nothing where one isn't a name.
-fn columns(parser: &mut Parser) -> Result<Option<Vec<String>>, ParserError> {
+/// Columns and expressions in parentheses, with how they are sorted; what else is said of them is passed over.
+fn parts(parser: &mut Parser) -> Result<Vec<IndexPart>, ParserError> {
     parser.expect_token(&Token::LParen)?;
-    let mut columns = Some(Vec::new());
+    let mut parts = Vec::new();
     loop {
         let is_expression = parser.peek_token().token == Token::LParen
             || parser.peek_nth_token(1).token == Token::LParen;
-        if is_expression {
-            columns = None;
-        } else if let Some(columns) = &mut columns {
-            columns.push(name(parser)?);
-        }
+        let key = match is_expression {
+            true => IndexKey::Expression(Box::new(parser.parse_expr()?)),
+            false => IndexKey::Column(name(parser)?),
+        };
+        let (mut descending, mut nulls_first) = (false, None);
         let mut depth = 0;
-        loop {
+        let ends = loop {
+            if depth == 0 && word(parser, "desc") {
+                descending = true;
+                continue;
+            }
+            if depth == 0 && word(parser, "nulls") {
+                nulls_first = Some(word(parser, "first"));
+                continue;
+            }
             match parser.next_token().token {
-                Token::Comma if depth == 0 => break,
-                Token::RParen if depth == 0 => return Ok(columns),
+                Token::Comma if depth == 0 => break false,
+                Token::RParen if depth == 0 => break true,
                 Token::LParen => depth += 1,
                 Token::RParen => depth -= 1,
                 Token::EOF => return parser.expected(")", parser.peek_token()),
                 _ => {}
             }
+        };
+        let order = KeyOrder {
+            descending,
+            // From the greatest, NULLs come first where nothing is said.
+            nulls_first: nulls_first.unwrap_or(descending),
+        };
+        parts.push(IndexPart { key, order });
+        if ends {
+            return Ok(parts);
         }
     }
 }

@@ -45,7 +45,7 @@ pub use datafusion_funnel::definition::template::FunnelBody;
 pub use foreign::{ColumnSpec, ForeignStatement, OptionChange, Options, WhichTables};
 pub use funnel::{CreateFunnel, Part};
 pub use identity::Overriding;
-pub use index::IndexStatement;
+pub use index::{IndexKey, IndexPart, IndexStatement};
 pub use materialized::{CreateMaterialized, MaterializedStatement};
 pub use metric::CreateMetric;
 pub use postgres::{Annotation, Commented, CursorOptions, ExplainOptions, Maintenance, Which};

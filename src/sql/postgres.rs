@@ -7,8 +7,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use datafusion_funnel::definition::text::folded;
 
-use super::{StatementKind, is_word};
-use crate::catalog::{DeclaredKey, ForeignKey};
+use super::{IndexStatement, StatementKind, is_word};
+use crate::catalog::{DeclaredKey, ForeignKey, ReferentialAction};
 
 /// Something said about an object.
 #[derive(Debug, Clone)]
@@ -530,6 +530,16 @@ fn alter(parser: &mut Parser) -> Result<Option<StatementKind>, ParserError> {
         name(parser)?;
         return Ok(Some(StatementKind::Nothing(tag)));
     }
+    if tag == "ALTER INDEX" && parser.parse_keywords(&[Keyword::RENAME, Keyword::TO]) {
+        let to = name(parser)?;
+        return Ok(Some(StatementKind::Index(Box::new(
+            IndexStatement::Rename {
+                name: relation,
+                to,
+                if_exists,
+            },
+        ))));
+    }
     if !matches!(tag, "ALTER TABLE" | "ALTER VIEW") {
         return Ok(None);
     }
@@ -578,9 +588,16 @@ fn constraint(
         } else {
             columns.clone()
         };
-        // What happens when a row there changes: nothing does.
+        let (mut on_delete, mut on_update) =
+            (ReferentialAction::default(), ReferentialAction::default());
         while !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF) {
-            parser.next_token();
+            if parser.parse_keywords(&[Keyword::ON, Keyword::DELETE]) {
+                on_delete = action(parser);
+            } else if parser.parse_keywords(&[Keyword::ON, Keyword::UPDATE]) {
+                on_update = action(parser);
+            } else {
+                parser.next_token();
+            }
         }
         let name = given.unwrap_or_else(|| format!("{table}_{}_fkey", columns.join("_")));
         let target = referred_relation.pop().unwrap_or_default();
@@ -593,6 +610,8 @@ fn constraint(
             schema,
             relation: target,
             referred,
+            on_delete,
+            on_update,
         };
         return Ok(Some(StatementKind::Annotate(Annotation::Reference {
             relation,
@@ -600,6 +619,21 @@ fn constraint(
         })));
     }
     Ok(None)
+}
+
+/// `CASCADE`, `SET NULL`; what is none is passed over.
+fn action(parser: &mut Parser) -> ReferentialAction {
+    if word(parser, "cascade") {
+        ReferentialAction::Cascade
+    } else if word(parser, "restrict") {
+        ReferentialAction::Restrict
+    } else if parser.parse_keywords(&[Keyword::SET, Keyword::NULL]) {
+        ReferentialAction::SetNull
+    } else if parser.parse_keywords(&[Keyword::SET, Keyword::DEFAULT]) {
+        ReferentialAction::SetDefault
+    } else {
+        ReferentialAction::NoAction
+    }
 }
 
 /// Names in parentheses; what is said about their order is passed over.

@@ -20,7 +20,7 @@ use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::{DataType as DeltaType, StructField};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::RelationNotes;
+use crate::catalog::{KeyOrder, RelationNotes};
 use crate::engine::DEFAULT_SCHEMA;
 use crate::error::{Error, Result};
 use crate::postgres::types::{self, QUOTIENT, TYPE_KEY};
@@ -71,6 +71,9 @@ pub struct UniqueDefinition {
     /// `NULLS NOT DISTINCT`: NULL is a value as any other.
     #[serde(default)]
     pub nulls_same: bool,
+    /// How the index was said to be sorted; nothing where that wasn't said.
+    #[serde(default)]
+    pub orders: Vec<KeyOrder>,
 }
 
 /// A condition that is false for no row.

@@ -16,7 +16,7 @@ use datafusion::prelude::SessionContext;
 use datafusion_funnel::FunctionInfo;
 use datafusion_funnel::definition::text::identifier;
 
-use super::super::Catalog;
+use super::super::{Catalog, ReferentialAction};
 use super::names::CatalogNames;
 use super::relations::StaticFunctions;
 use super::snapshot::{Relation, Snapshot, named_oid};
@@ -583,11 +583,17 @@ fn constraint_definition(
         true => String::new(),
         false => format!("{}.", identifier(&reference.schema)),
     };
+    let action = |event: &str, action: ReferentialAction| match action {
+        ReferentialAction::NoAction => String::new(),
+        action => format!(" ON {event} {}", action.sql()),
+    };
     Some(format!(
-        "FOREIGN KEY ({}) REFERENCES {schema}{}({})",
+        "FOREIGN KEY ({}) REFERENCES {schema}{}({}){}{}",
         quoted(&reference.columns),
         identifier(&reference.relation),
-        quoted(&reference.referred)
+        quoted(&reference.referred),
+        action("UPDATE", reference.on_update),
+        action("DELETE", reference.on_delete)
     ))
 }
 

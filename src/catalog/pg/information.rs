@@ -366,7 +366,7 @@ fn references(relation: &Relation, source: &Source) -> Vec<Row> {
         row! {
             "constraint_catalog": DATABASE, "constraint_schema": relation.schema.as_str(), "constraint_name": reference.name.as_str(),
             "unique_constraint_catalog": DATABASE, "unique_constraint_schema": reference.schema.as_str(), "unique_constraint_name": key,
-            "match_option": "NONE", "update_rule": "NO ACTION", "delete_rule": "NO ACTION",
+            "match_option": "NONE", "update_rule": reference.on_update.sql(), "delete_rule": reference.on_delete.sql(),
         }
     };
     relation.foreign_keys.iter().map(of).collect()

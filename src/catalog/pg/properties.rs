@@ -127,11 +127,14 @@ fn index_column_has(call: &Call, objects: &Objects) -> Result<ArrayRef> {
         let (_, key) = key_of(&snapshot, index)?;
         let number = usize::try_from(number).ok()?;
         (1..=key.columns.len()).contains(&number).then_some(())?;
+        let order = key.order(number - 1);
         match property.to_lowercase().as_str() {
-            "asc" | "nulls_last" | "orderable" | "returnable" | "search_array" | "search_nulls" => {
-                Some(true)
-            }
-            "desc" | "nulls_first" | "distance_orderable" => Some(false),
+            "asc" => Some(!order.descending),
+            "desc" => Some(order.descending),
+            "nulls_first" => Some(order.nulls_first),
+            "nulls_last" => Some(!order.nulls_first),
+            "orderable" | "returnable" | "search_array" | "search_nulls" => Some(true),
+            "distance_orderable" => Some(false),
             _ => None,
         }
     };

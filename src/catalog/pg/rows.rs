@@ -406,22 +406,32 @@ fn attributes(source: &Source) -> Vec<Row> {
             rows.extend(system_attributes(relation.oid));
         }
         for key in &relation.keys {
+            let mut expressions = key.expressions.iter();
             for (at, number) in key.columns.iter().enumerate() {
-                if let Some(column) = relation.columns.get(number - 1) {
-                    rows.push(attribute(
-                        key.oid,
-                        at,
-                        &column.name,
-                        &column.kind,
-                        column.modifier,
-                        false,
-                        false,
-                    ));
+                let column = match number.checked_sub(1) {
+                    Some(at) => relation.columns.get(at).map(|column| {
+                        let name = column.name.as_str();
+                        (name, column.kind.as_str(), column.modifier)
+                    }),
+                    None => expressions
+                        .next()
+                        .map(|expression| (name_of_expression(expression), "text", -1)),
+                };
+                if let Some((name, kind, modifier)) = column {
+                    rows.push(attribute(key.oid, at, name, kind, modifier, false, false));
                 }
             }
         }
     }
     rows
+}
+
+/// What a column of an index is called that is an expression: as the function that it calls.
+fn name_of_expression(expression: &str) -> &str {
+    match expression.split_once('(') {
+        Some((name, _)) if !name.is_empty() => name,
+        _ => "expr",
+    }
 }
 
 fn attribute(
@@ -540,7 +550,7 @@ fn collation_of(kind: &str) -> i32 {
 
 fn index(relation: &Relation, key: &Key) -> Row {
     let count = i32::try_from(key.columns.len()).unwrap_or(0);
-    let zeros = vec!["0".to_owned(); key.columns.len()];
+    let options = (0..key.columns.len()).map(|at| key.order(at).bits().to_string());
     let columns = key.columns.iter();
     let kinds: Vec<&str> = columns.map(|number| kind_of(relation, *number)).collect();
     let classes = kinds.iter().map(|kind| order_of(kind).0.to_string());
@@ -548,15 +558,17 @@ fn index(relation: &Relation, key: &Key) -> Row {
     row! {
         "indexrelid": key.oid, "indrelid": relation.oid, "indnatts": count, "indnkeyatts": count, "indisunique": key.unique,
         "indisprimary": key.primary, "indnullsnotdistinct": key.nulls_same, "indimmediate": true, "indisvalid": true, "indisready": true, "indislive": true,
-        "indkey": numbers(&key.columns), "indcollation": collations.collect::<Vec<_>>(), "indclass": classes.collect::<Vec<_>>(), "indoption": zeros,
+        "indkey": numbers(&key.columns), "indcollation": collations.collect::<Vec<_>>(), "indclass": classes.collect::<Vec<_>>(), "indoption": options.collect::<Vec<_>>(),
+        "indexprs": (!key.expressions.is_empty()).then(|| key.expressions.join(", ")), "indpred": key.predicate.clone(),
     }
 }
 
-/// The type of a relation's column of that number, from 1.
+/// The type of a relation's column of that number, from 1. What is 0 is an expression, whose type nobody looked at.
 fn kind_of(relation: &Relation, number: usize) -> &str {
-    let column = number
-        .checked_sub(1)
-        .and_then(|at| relation.columns.get(at));
+    let Some(at) = number.checked_sub(1) else {
+        return "text";
+    };
+    let column = relation.columns.get(at);
     column.map_or("", |column| column.kind.as_str())
 }
 
@@ -603,7 +615,7 @@ fn constraints(snapshot: &Snapshot) -> Vec<Row> {
             rows.push(row! {
                 "oid": constraint_oid(relation, &reference.name), "conname": reference.name.as_str(), "connamespace": schema, "contype": "f",
                 "convalidated": true, "conrelid": relation.oid, "conindid": index, "confrelid": relation_oid(&reference.schema, &reference.relation),
-                "confupdtype": "a", "confdeltype": "a", "confmatchtype": "s", "conislocal": true, "connoinherit": true,
+                "confupdtype": reference.on_update.letter(), "confdeltype": reference.on_delete.letter(), "confmatchtype": "s", "conislocal": true, "connoinherit": true,
                 "conkey": numbers(&column_numbers(relation, &reference.columns)), "confkey": numbers(&referred_numbers),
                 "conpfeqop": operators.clone(), "conppeqop": operators.clone(), "conffeqop": operators,
             });
@@ -811,20 +823,35 @@ pub fn index_definition(relation: &Relation, key: &Key) -> String {
     } else {
         ""
     };
+    let columns = key_columns(relation, key).into_iter().enumerate();
+    let columns = columns.map(|(at, column)| {
+        let order = key.order(at).sql();
+        // A call needs no parentheses of its own.
+        match column.starts_with('(') {
+            true => format!("({column}){order}"),
+            false => format!("{column}{order}"),
+        }
+    });
+    let condition = key.predicate.as_ref();
+    let condition = condition.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
     format!(
-        "CREATE {unique}INDEX {} ON {}.{} USING btree ({}){nulls}",
+        "CREATE {unique}INDEX {} ON {}.{} USING btree ({}){nulls}{condition}",
         identifier(&key.name),
         identifier(&relation.schema),
         identifier(&relation.name),
-        key_columns(relation, key).join(", ")
+        columns.collect::<Vec<_>>().join(", ")
     )
 }
 
-/// The names of a key's columns, in quotes where they need them.
+/// The names of a key's columns, in quotes where they need them, and its expressions.
 pub fn key_columns(relation: &Relation, key: &Key) -> Vec<String> {
-    let name = |number: &usize| {
-        let column = relation.columns.get(number.checked_sub(1)?)?;
-        Some(datafusion_funnel::definition::text::identifier(&column.name).to_string())
+    let mut expressions = key.expressions.iter();
+    let name = |number: &usize| match number.checked_sub(1) {
+        None => expressions.next().cloned(),
+        Some(at) => {
+            let column = relation.columns.get(at)?;
+            Some(datafusion_funnel::definition::text::identifier(&column.name).to_string())
+        }
     };
     key.columns.iter().filter_map(name).collect()
 }

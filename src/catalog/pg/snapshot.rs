@@ -8,7 +8,7 @@ use datafusion::common::{Constraint, Constraints, TableReference};
 use datafusion::logical_expr::TableType;
 use futures::FutureExt;
 
-use super::super::annotations::{Annotations, ForeignKey, RelationNotes};
+use super::super::annotations::{Annotations, ForeignKey, KeyOrder, RelationNotes};
 use super::super::guard::unguarded;
 use super::super::materialized::MaterializedView;
 use super::super::views::{Depth, read_by};
@@ -98,7 +98,7 @@ pub struct Key {
     pub name: String,
     /// The index's OID.
     pub oid: i32,
-    /// The numbers of its columns, from 1.
+    /// The numbers of its columns, from 1; 0 for an expression.
     pub columns: Vec<usize>,
     /// It is the primary one.
     pub primary: bool,
@@ -108,6 +108,19 @@ pub struct Key {
     pub constraint: bool,
     /// NULL is a value as any other.
     pub nulls_same: bool,
+    /// How each column is sorted; nothing where all are as a column is where nothing is said.
+    pub orders: Vec<KeyOrder>,
+    /// Its expressions, in their order.
+    pub expressions: Vec<String>,
+    /// The condition of the rows that it is about.
+    pub predicate: Option<String>,
+}
+
+impl Key {
+    /// How the column at that place is sorted.
+    pub fn order(&self, at: usize) -> KeyOrder {
+        self.orders.get(at).copied().unwrap_or_default()
+    }
 }
 
 /// A condition that is false for no row.
@@ -297,14 +310,22 @@ fn relation(
             .map(|at| at + 1)
     };
     for key in &notes.keys {
+        let numbers = key.columns.iter().enumerate();
+        let numbers = numbers.filter_map(|(at, column)| match key.expression(at) {
+            Some(_) => Some(0),
+            None => position(column),
+        });
         keys.push(Key {
             name: key.name.clone(),
             oid: named_oid("index", &format!("{schema}.{}", key.name), 0x1000_0000),
-            columns: key.columns.iter().filter_map(position).collect(),
+            columns: numbers.collect(),
             primary: key.primary,
             unique: key.unique,
             constraint: key.constraint,
             nulls_same: false,
+            orders: key.orders.clone(),
+            expressions: key.expressions.iter().flatten().cloned().collect(),
+            predicate: key.predicate.clone(),
         });
     }
     let checks = shape.iter().flat_map(|shape| &shape.definition.checks);
@@ -379,7 +400,13 @@ fn view_query(definition: &str) -> String {
 
 /// The keys of a durable table.
 fn durable_keys(schema: &str, shape: &Shape) -> Vec<Key> {
+    let orders = |name: &str| {
+        let mut unique = shape.definition.unique.iter();
+        let unique = unique.find(|unique| unique.name == name);
+        unique.map_or_else(Vec::new, |unique| unique.orders.clone())
+    };
     let keys = shape.keys().into_iter().map(|key| Key {
+        orders: orders(&key.name),
         oid: named_oid("index", &format!("{schema}.{}", key.name), 0x1000_0000),
         name: key.name,
         columns: key.columns.iter().map(|at| at + 1).collect(),
@@ -387,6 +414,8 @@ fn durable_keys(schema: &str, shape: &Shape) -> Vec<Key> {
         unique: true,
         constraint: !key.index,
         nulls_same: key.nulls_same,
+        expressions: Vec::new(),
+        predicate: None,
     });
     keys.collect()
 }
@@ -412,6 +441,9 @@ fn keys(schema: &str, relation: &str, constraints: &Constraints) -> Vec<Key> {
             unique: true,
             constraint: true,
             nulls_same: false,
+            orders: Vec::new(),
+            expressions: Vec::new(),
+            predicate: None,
         }
     };
     constraints.iter().map(key).collect()

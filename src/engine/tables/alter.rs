@@ -425,6 +425,12 @@ impl Session {
             if let Some(comment) = notes.columns.remove(&old) {
                 notes.columns.insert(new.clone(), comment);
             }
+            for key in &mut notes.keys {
+                let texts = key.expressions.iter_mut().flatten();
+                for text in texts.chain(&mut key.predicate) {
+                    *text = with_renamed(text, &old, &new);
+                }
+            }
             let keys = notes.keys.iter_mut().flat_map(|key| &mut key.columns);
             let references = notes
                 .foreign_keys
@@ -521,9 +527,13 @@ fn of_another_kind(target: &Target, place: usize, kind: &str) -> Error {
 fn forget_column(notes: &mut RelationNotes, column: &str) {
     notes.columns.remove(column);
     notes.defaults.remove(column);
-    notes
-        .keys
-        .retain(|key| !key.columns.iter().any(|name| name == column));
+    notes.keys.retain(|key| {
+        let texts = key.expressions.iter().flatten();
+        let mut read = texts
+            .chain(&key.predicate)
+            .flat_map(|text| columns_of_expression(text));
+        !key.columns.iter().any(|name| name == column) && !read.any(|name| name == column)
+    });
     notes
         .foreign_keys
         .retain(|key| !key.columns.iter().any(|name| name == column));

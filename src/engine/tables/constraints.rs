@@ -46,6 +46,8 @@ pub enum ConstraintKind {
         nulls_same: bool,
         /// It is no constraint by name.
         index: bool,
+        /// How an index is said to be sorted.
+        orders: Vec<KeyOrder>,
     },
     /// `CHECK (condition)`
     Check(Box<Expr>),
@@ -110,6 +112,7 @@ pub fn unique_key(unique: &UniqueConstraint, columns: Vec<String>) -> Result<Con
         columns,
         nulls_same: matches!(unique.nulls_distinct, NullsDistinctOption::NotDistinct),
         index: false,
+        orders: Vec::new(),
     })
 }
 
@@ -178,6 +181,7 @@ impl Session {
                     columns,
                     nulls_same,
                     index,
+                    orders,
                 } => {
                     check_key(definition, &columns, "unique constraint")?;
                     let joined = columns.join("_");
@@ -187,6 +191,7 @@ impl Session {
                         columns,
                         index,
                         nulls_same,
+                        orders,
                     });
                 }
                 ConstraintKind::Check(condition) => {
@@ -491,6 +496,9 @@ impl Session {
                     primary,
                     unique: true,
                     constraint: true,
+                    orders: Vec::new(),
+                    expressions: Vec::new(),
+                    predicate: None,
                 },
                 tag: "ALTER TABLE",
             });

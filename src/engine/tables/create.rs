@@ -19,8 +19,8 @@ use super::constraints::{
 };
 use super::local::Local;
 use super::target::{assigned, column_of, named, parts, query, select};
-use crate::catalog::ForeignKey;
 use crate::catalog::access::Object;
+use crate::catalog::{ForeignKey, ReferentialAction};
 use crate::engine::DEFAULT_SCHEMA;
 use crate::engine::outcome::{Notice, Outcome};
 use crate::engine::sequences::{default_by, default_text, kind_of};
@@ -603,7 +603,20 @@ pub(super) fn reference(columns: Vec<String>, key: &ast::ForeignKeyConstraint, m
         columns,
         schema,
         relation: target,
+        on_delete: action(key.on_delete),
+        on_update: action(key.on_update),
     });
+}
+
+/// What is said of the rows that refer to another.
+fn action(written: Option<ast::ReferentialAction>) -> ReferentialAction {
+    match written {
+        None | Some(ast::ReferentialAction::NoAction) => ReferentialAction::NoAction,
+        Some(ast::ReferentialAction::Restrict) => ReferentialAction::Restrict,
+        Some(ast::ReferentialAction::Cascade) => ReferentialAction::Cascade,
+        Some(ast::ReferentialAction::SetNull) => ReferentialAction::SetNull,
+        Some(ast::ReferentialAction::SetDefault) => ReferentialAction::SetDefault,
+    }
 }
 
 /// `WITH (partitioned_by = 'day, region')`

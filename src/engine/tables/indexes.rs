@@ -1,7 +1,10 @@
-//! `CREATE INDEX` and `DROP INDEX`. A unique one of a table that stays holds as a constraint does; others are declared for clients,
-//! for no query needs them.
+//! `CREATE INDEX`, `ALTER INDEX … RENAME` and `DROP INDEX`. A unique one of a table that stays holds as a constraint does; others are
+//! declared for clients, for no query needs them.
 
 use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::Expr;
+use datafusion_funnel::definition::text::folded;
 
 use super::constraints::{ConstraintKind, NewConstraint};
 use super::create::Made;
@@ -10,13 +13,18 @@ use crate::catalog::DeclaredKey;
 use crate::engine::outcome::{Notice, Outcome};
 use crate::engine::session::Session;
 use crate::error::{ChangeFault, Error, Fault, Result};
-use crate::sql::{Annotation, IndexStatement};
-use crate::tables::Table;
+use crate::sql::{Annotation, IndexKey, IndexPart, IndexStatement};
+use crate::tables::{Table, columns_of_expression};
 
 impl Session {
     pub(in crate::engine) async fn run_index(&self, index: &IndexStatement) -> Result<Outcome> {
         match index {
             IndexStatement::Create { .. } => self.create_index(index).await,
+            IndexStatement::Rename {
+                name,
+                to,
+                if_exists,
+            } => Box::pin(self.rename_index(name, to, *if_exists)).await,
             IndexStatement::Drop { names, if_exists } => {
                 let mut notices = Vec::new();
                 for name in names {
@@ -32,29 +40,22 @@ impl Session {
             name,
             if_not_exists,
             relation,
-            columns,
+            parts,
             unique,
             nulls_same,
-            partial,
+            predicate,
         } = index
         else {
             return Ok(Outcome::done(index.tag()));
         };
-        let Some(columns) = columns else {
-            if !unique {
-                // A dump has them, and what they are for isn't needed here.
-                let message = "an index of expressions is not kept: no query needs it";
-                return Ok(Outcome::noted(
-                    index.tag(),
-                    Notice::plain(message.to_owned()),
-                ));
-            }
+        let expressions: Vec<_> = parts.iter().map(expression_of).collect();
+        if *unique && expressions.iter().any(Option::is_some) {
             return Err(unsupported(
-                "an index of expressions",
+                "a unique index of expressions",
                 "A GENERATED ALWAYS AS (...) STORED column has an expression's value: make the index of that.",
             ));
-        };
-        if *unique && *partial {
+        }
+        if *unique && predicate.is_some() {
             return Err(unsupported(
                 "a unique index of some rows only",
                 "UNIQUE leaves rows with NULL alone: a generated column that is NULL in the other rows does the same.",
@@ -63,7 +64,7 @@ impl Session {
         let (schema, provider, table) = self.relation(relation)?;
         let taken =
             |name: &str| provider.table_exist(name) || self.index_named(&schema, name).is_some();
-        let joined = columns.join("_");
+        let joined = parts.iter().map(called).collect::<Vec<_>>().join("_");
         let name = match name {
             None => object_name(&table, Some(&joined), "idx", taken),
             Some(name) if !taken(name) => name.clone(),
@@ -79,6 +80,8 @@ impl Session {
                 });
             }
         };
+        let columns: Vec<String> = parts.iter().map(column_of).collect();
+        let orders: Vec<_> = parts.iter().map(|part| part.order).collect();
         let annotation = Annotation::Key {
             relation: vec![schema, table],
             key: DeclaredKey {
@@ -87,14 +90,23 @@ impl Session {
                 primary: false,
                 unique: *unique,
                 constraint: false,
+                orders: orders.clone(),
+                expressions,
+                predicate: predicate.as_ref().map(in_parentheses),
             },
             tag: index.tag(),
         };
         if !self.is_of_own(&annotation) {
             self.check_superuser_to("change a relation that isn't yours")?;
         }
-        for column in columns {
-            self.check_column(relation, column)?;
+        for part in parts {
+            match &part.key {
+                IndexKey::Column(column) => self.check_column(relation, column)?,
+                IndexKey::Expression(expression) => self.check_columns_of(relation, expression)?,
+            }
+        }
+        if let Some(condition) = predicate {
+            self.check_columns_of(relation, condition)?;
         }
         let (_, _, provider) = self.table_of(relation)?;
         let target = match unique {
@@ -110,9 +122,10 @@ impl Session {
         made.constraints.push(NewConstraint {
             name: Some(name),
             kind: ConstraintKind::Unique {
-                columns: columns.clone(),
+                columns,
                 nulls_same: *nulls_same,
                 index: true,
+                orders,
             },
         });
         self.add_constraints(&mut made)?;
@@ -121,13 +134,69 @@ impl Session {
         Ok(Outcome::done(index.tag()))
     }
 
+    /// Refuses an expression over columns that there aren't.
+    fn check_columns_of(&self, relation: &[String], expression: &Expr) -> Result<()> {
+        for column in columns_of_expression(&expression.to_string()) {
+            self.check_column(relation, &column)?;
+        }
+        Ok(())
+    }
+
+    /// Calls an index otherwise, and the constraint that it is of.
+    async fn rename_index(&self, parts: &[String], to: &str, if_exists: bool) -> Result<Outcome> {
+        const TAG: &str = "ALTER INDEX";
+        let (schema, name) = schema_and_name(parts);
+        let Some(found) = self.index_named(&schema, &name) else {
+            // It renames relations of any kind, as in Postgres.
+            let annotation = Annotation::Rename {
+                relation: parts.to_vec(),
+                to: to.to_owned(),
+                if_exists,
+                tag: TAG,
+            };
+            if !self.is_of_own(&annotation) {
+                self.check_superuser_to("change a relation that isn't yours")?;
+            }
+            return Box::pin(self.annotate(&annotation)).await;
+        };
+        self.check_superuser_to("rename an index")?;
+        let relation = [schema.clone(), found.relation];
+        let (_, schema_provider, _) = self.relation(&relation)?;
+        if schema_provider.table_exist(to) || self.has_index(&schema, to) {
+            return Err(Error::Query {
+                fault: Fault::DuplicateTable,
+                message: format!("relation \"{to}\" already exists"),
+                position: None,
+            });
+        }
+        let own = found.table.filter(|table| {
+            let shape = table.shape();
+            shape.keys().iter().any(|key| key.name == name)
+        });
+        let Some(table) = own else {
+            self.rename_key(&relation, &name, to)?;
+            return Ok(Outcome::done(TAG));
+        };
+        if found.constraint {
+            let (_, _, provider) = self.table_of(&relation)?;
+            if let Some(target) = self.target_of(&provider)? {
+                self.rename_constraint(&target, &name, to)?;
+            }
+            return Ok(Outcome::done(TAG));
+        }
+        let _held = Arc::clone(&table.writing).lock_owned().await;
+        self.redefine_table(&table, |definition| {
+            let unique = definition.unique.iter_mut();
+            for unique in unique.filter(|unique| unique.name == name) {
+                to.clone_into(&mut unique.name);
+            }
+        })?;
+        Ok(Outcome::done(TAG))
+    }
+
     /// Takes an index away; says so where there is none and that is no error.
     async fn drop_index(&self, parts: &[String], if_exists: bool) -> Result<Option<Notice>> {
-        let (schema, name) = match parts {
-            [.., schema, name] => (schema.clone(), name.clone()),
-            [name] => (crate::engine::DEFAULT_SCHEMA.to_owned(), name.clone()),
-            [] => (String::new(), String::new()),
-        };
+        let (schema, name) = schema_and_name(parts);
         let Some(found) = self.index_named(&schema, &name) else {
             if self.relation(parts).is_ok() {
                 return Err(Error::WrongObject {
@@ -178,12 +247,12 @@ impl Session {
         Ok(None)
     }
 
-    /// The index of that name.
     /// Whether a table of that schema has an index of that name.
     pub(in crate::engine) fn has_index(&self, schema: &str, name: &str) -> bool {
         self.index_named(schema, name).is_some()
     }
 
+    /// The index of that name.
     fn index_named(&self, schema: &str, name: &str) -> Option<Found> {
         for table in self.engine.tables().all() {
             let shape = table.shape();
@@ -214,6 +283,55 @@ struct Found {
     table: Option<Arc<Table>>,
     /// A constraint needs it.
     constraint: bool,
+}
+
+fn schema_and_name(parts: &[String]) -> (String, String) {
+    match parts {
+        [.., schema, name] => (schema.clone(), name.clone()),
+        [name] => (crate::engine::DEFAULT_SCHEMA.to_owned(), name.clone()),
+        [] => (String::new(), String::new()),
+    }
+}
+
+/// The column that a part of an index is; no name for an expression.
+fn column_of(part: &IndexPart) -> String {
+    match &part.key {
+        IndexKey::Column(column) => column.clone(),
+        IndexKey::Expression(_) => String::new(),
+    }
+}
+
+/// What a part is called in the name of its index.
+fn called(part: &IndexPart) -> String {
+    match &part.key {
+        IndexKey::Column(column) => column.clone(),
+        IndexKey::Expression(expression) => match expression.as_ref() {
+            Expr::Function(call) => {
+                let last = call.name.0.last().and_then(|part| part.as_ident());
+                last.map(folded).unwrap_or_default()
+            }
+            _ => "expr".to_owned(),
+        },
+    }
+}
+
+/// The text of a part that is an expression.
+fn expression_of(part: &IndexPart) -> Option<String> {
+    match &part.key {
+        IndexKey::Column(_) => None,
+        IndexKey::Expression(expression) => Some(match expression.as_ref() {
+            call @ Expr::Function(_) => call.to_string(),
+            other => in_parentheses(other),
+        }),
+    }
+}
+
+/// `(id > 3)`: the parentheses that Postgres writes around an expression.
+fn in_parentheses(expression: &Expr) -> String {
+    match expression {
+        Expr::Nested(_) => expression.to_string(),
+        other => format!("({other})"),
+    }
 }
 
 fn unsupported(what: &str, hint: &str) -> Error {
