@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion_funnel::table::JOURNEYS_SCHEMA;
 use datafusion_funnel::{FunctionInfo, FunctionKind};
 
 use super::access_rows;
@@ -18,7 +19,7 @@ use super::snapshot::{
 use super::values::{Row, Value, row};
 use crate::catalog::access::{Object, Privilege};
 use crate::catalog::roles::{OWNER, Role, Roles};
-use crate::catalog::{Catalog, ForeignKey};
+use crate::catalog::{Catalog, FUNNEL_SCHEMA, ForeignKey};
 use crate::engine::{
     ConnectionInfo, Copies, CopyProgress, DATABASE, DEFAULT_SCHEMA, NamedStatement,
 };
@@ -795,10 +796,18 @@ fn views(snapshot: &Snapshot, kind: &str) -> Vec<Row> {
         .collect()
 }
 
-/// A view's query, as it was written.
+/// A view's query, as it was written. Those that nobody wrote have one too: pg_dump ends at a view without.
 pub fn definition(relation: &Relation) -> Option<String> {
-    let query = relation.definition.as_ref()?;
-    let query = query.trim().trim_end_matches(';');
+    use datafusion_funnel::definition::text::{identifier, literal};
+    let query = match (&relation.definition, relation.schema.as_str()) {
+        (Some(query), _) => query.trim().trim_end_matches(';').to_owned(),
+        _ if !is_view(relation.kind) => return None,
+        (None, JOURNEYS_SCHEMA) => format!("SELECT * FROM journeys({})", literal(&relation.name)),
+        (None, FUNNEL_SCHEMA) => {
+            format!("SELECT * FROM {FUNNEL_SCHEMA}.{}", identifier(&relation.name))
+        }
+        (None, _) => return None,
+    };
     Some(format!(" {query};"))
 }
 
