@@ -656,6 +656,20 @@ impl Scope for Names<'_> {
     fn relation_oid(&self, relation: &str) -> Option<i32> {
         self.session.names().oid("regclass", relation)
     }
+
+    fn lacks_column(&self, relation: &str, column: &str) -> bool {
+        let relation = TableReference::parse_str(relation);
+        let schema = match relation.schema() {
+            Some(schema) => Some(schema.to_owned()),
+            None => self.schema_of(relation.table()),
+        };
+        let parts: Vec<String> = schema
+            .into_iter()
+            .chain([relation.table().to_owned()])
+            .collect();
+        let found = self.session.table_of(&parts);
+        found.is_ok_and(|(_, _, table)| table.schema().field_with_name(column).is_err())
+    }
 }
 
 /// The highest number of a `$n` in the statement.

@@ -804,7 +804,10 @@ pub fn definition(relation: &Relation) -> Option<String> {
         _ if !is_view(relation.kind) => return None,
         (None, JOURNEYS_SCHEMA) => format!("SELECT * FROM journeys({})", literal(&relation.name)),
         (None, FUNNEL_SCHEMA) => {
-            format!("SELECT * FROM {FUNNEL_SCHEMA}.{}", identifier(&relation.name))
+            format!(
+                "SELECT * FROM {FUNNEL_SCHEMA}.{}",
+                identifier(&relation.name)
+            )
         }
         (None, _) => return None,
     };

@@ -46,6 +46,9 @@ pub trait Scope {
 
     /// The OID of a relation.
     fn relation_oid(&self, relation: &str) -> Option<i32>;
+
+    /// Whether a relation is there and has no column of that name.
+    fn lacks_column(&self, relation: &str, column: &str) -> bool;
 }
 
 /// Rewrites a statement.
@@ -140,6 +143,10 @@ impl Scope for NoScope {
 
     fn relation_oid(&self, _relation: &str) -> Option<i32> {
         None
+    }
+
+    fn lacks_column(&self, _relation: &str, _column: &str) -> bool {
+        false
     }
 }
 

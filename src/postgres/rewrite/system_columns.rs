@@ -8,6 +8,9 @@ use datafusion_funnel::definition::text::folded;
 use super::rows_of_relations::name_of;
 use super::{Scope, syntax};
 
+/// Names that a table here may have for a column of its own: Postgres keeps them for itself.
+const POSSIBLE: [&str; 5] = ["xmin", "xmax", "cmin", "cmax", "ctid"];
+
 /// What stands in the place of such a column; nothing for another one.
 pub fn value(
     parts: &[Ident],
@@ -31,8 +34,8 @@ pub fn value(
     Some(syntax::call(&format!("cast_as_{kind}"), vec![value]))
 }
 
-/// Names those among a select's columns while their names are still there, and finds the table of a `tableoid` without one.
-/// The others are looked for by their relation's name alone: a table here may have an `xmin` of its own.
+/// Names those among a select's columns while their names are still there, and finds the table of those that are written
+/// without one. A table here may have an `xmin` of its own.
 pub fn name(select: &mut Select, scope: &dyn Scope, aliases: &HashMap<String, String>) {
     let only = match select.from.as_slice() {
         // The rows of a function or a query have no such columns.
@@ -46,10 +49,15 @@ pub fn name(select: &mut Select, scope: &dyn Scope, aliases: &HashMap<String, St
     {
         let table = Ident::with_quote('"', table);
         syntax::change_own(select, |expression| {
-            if let Expr::Identifier(column) = &*expression
-                && folded(column) == "tableoid"
-                && scope.relation_oid(relation).is_some()
-            {
+            let Expr::Identifier(column) = &*expression else {
+                return;
+            };
+            let name = folded(column);
+            let is_system = match name.as_str() {
+                "tableoid" => true,
+                name => POSSIBLE.contains(&name) && scope.lacks_column(relation, name),
+            };
+            if is_system && scope.relation_oid(relation).is_some() {
                 let parts = vec![table.clone(), column.clone()];
                 *expression = Expr::CompoundIdentifier(parts);
             }
