@@ -858,7 +858,7 @@ fn from_root(root: &DataFusionError, position: Option<usize>, sql: &str) -> Erro
     };
     match root {
         DataFusionError::SQL(error, _) => syntax_error(error, sql),
-        DataFusionError::SchemaError(error, _) => from_schema_error(error, position),
+        DataFusionError::SchemaError(error, _) => from_schema_error(error, position, sql),
         DataFusionError::NotImplemented(message) if message.starts_with("Unsupported SQL type") => {
             from_message(message, position, Fault::Semantic)
         }
@@ -986,12 +986,28 @@ fn diagnostic_position(error: &DataFusionError, sql: &str) -> Option<usize> {
     character_position(sql, start.line, start.column)
 }
 
-fn from_schema_error(error: &SchemaError, position: Option<usize>) -> Error {
+fn from_schema_error(error: &SchemaError, position: Option<usize>, sql: &str) -> Error {
     match error {
         SchemaError::FieldNotFound {
             field,
             valid_fields,
         } => {
+            // The relations of a query outside of the one with the fault aren't among what is told.
+            if let Some(relation) = &field.relation
+                && !sql.is_empty()
+                && !stands_alone(sql, relation.table())
+                && !valid_fields.iter().any(|column| {
+                    let known = column.relation.as_ref();
+                    known.is_some_and(|known| known.table() == relation.table())
+                })
+            {
+                let name = relation.table();
+                return Error::Query {
+                    fault: Fault::UndefinedTable,
+                    message: format!("missing FROM-clause entry for table \"{name}\""),
+                    position,
+                };
+            }
             let place = match &field.relation {
                 Some(relation) => format!(" in {relation}"),
                 None => String::new(),
@@ -1034,6 +1050,20 @@ fn not_implemented(message: &str, position: Option<usize>) -> Error {
     let (message, hint) =
         wording::unsupported(message).unwrap_or_else(|| (wording::plain(message), None));
     Error::Unsupported { message, hint }
+}
+
+/// Whether a name stands in a statement by itself, and not only before a column.
+fn stands_alone(sql: &str, name: &str) -> bool {
+    let (sql, name) = (sql.to_lowercase(), name.to_lowercase());
+    let goes_on = |character: char| character.is_alphanumeric() || character == '_';
+    sql.match_indices(name.as_str()).any(|(at, _)| {
+        let before = sql[..at].chars().next_back();
+        let after = sql[at + name.len()..].trim_start_matches('"').chars();
+        !before.is_some_and(goes_on)
+            && !after
+                .take(1)
+                .any(|character| goes_on(character) || character == '.')
+    })
 }
 
 /// Something that there is no more of. DataFusion's error about temporary files is one about memory, or about a file,
@@ -1275,6 +1305,13 @@ mod tests {
         assert_eq!(error.position(), Some(8));
         assert_eq!(error.code(), "42601");
         assert_eq!(error.to_string(), "syntax error: expected: x, found: y");
+    }
+
+    #[test]
+    fn a_relation_is_in_a_statement_where_its_name_stands_alone() {
+        assert!(stands_alone("select x.n from \"X\"", "x"));
+        assert!(stands_alone("select x.n from t x, u", "x"));
+        assert!(!stands_alone("select x.n, \"x\".m from tax", "x"));
     }
 
     #[test]
