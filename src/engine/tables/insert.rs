@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr};
 use datafusion_funnel::definition::text::folded;
 use futures::TryStreamExt;
 
+use super::RowChange;
 use super::change::{Building, check_given, check_width, is_default, unsupported};
 use super::local::Local;
 use super::target::{
@@ -75,14 +76,14 @@ impl Session {
         &self,
         statement: &Statement,
         insert: &ast::Insert,
-        with: Option<&ast::With>,
-        target: &Target,
+        change: &RowChange<'_>,
         values: &[ScalarValue],
     ) -> Result<Inserted> {
+        let target = &change.target;
         let conflict = conflict_of(insert, target)?;
         let returning = insert.returning.is_some();
         let source = self
-            .insert_source(statement, insert, with, target, Some(values))
+            .insert_source(statement, insert, change, Some(values))
             .await?
             .0;
         match (conflict, source) {
@@ -97,7 +98,7 @@ impl Session {
             }
             (Conflict::Fault, Source::Query(query)) => {
                 self.flush_pending().await?;
-                let local = Local::default();
+                let local = change.local.clone();
                 let stream = match is_numbered_in_order(insert, target) {
                     false => {
                         self.stream_of_query(statement, *query, &local, values)
@@ -118,12 +119,12 @@ impl Session {
                     Source::Rows(rows) => vec![rows],
                     Source::Query(query) => {
                         let stream = self
-                            .stream_of_query(statement, *query, &Local::default(), values)
+                            .stream_of_query(statement, *query, &change.local, values)
                             .await?;
                         self.collect_rows(target, stream).await?
                     }
                 };
-                self.upsert(statement, insert, target, rows, conflict, values)
+                self.upsert(statement, insert, change, rows, conflict, values)
                     .await
             }
         }
@@ -134,13 +135,11 @@ impl Session {
         &self,
         statement: &Statement,
         insert: &ast::Insert,
-        with: Option<&ast::With>,
-        target: &Target,
+        change: &RowChange<'_>,
     ) -> Result<(Option<LogicalPlan>, ParameterTypes)> {
+        let target = &change.target;
         let conflict = conflict_of(insert, target)?;
-        let (source, mut types) = self
-            .insert_source(statement, insert, with, target, None)
-            .await?;
+        let (source, mut types) = self.insert_source(statement, insert, change, None).await?;
         if let Conflict::Update(key, update) = conflict {
             // Its own parameters are found by planning it over no rows.
             let base = self.engine.tables().current(&target.table);
@@ -148,7 +147,7 @@ impl Session {
             let (built, local) = self.upsert_query(
                 statement,
                 insert,
-                target,
+                change,
                 Vec::new(),
                 how,
                 &mut types,
@@ -164,7 +163,7 @@ impl Session {
         let plan = match source {
             Source::Rows(_) => None,
             Source::Query(query) => Some(
-                self.plan_of_query(statement, *query, &Local::default(), None)
+                self.plan_of_query(statement, *query, &change.local, None)
                     .await?,
             ),
         };
@@ -177,10 +176,10 @@ impl Session {
         &self,
         statement: &Statement,
         insert: &ast::Insert,
-        with: Option<&ast::With>,
-        target: &Target,
+        change: &RowChange<'_>,
         values: Option<&[ScalarValue]>,
     ) -> Result<(Source, ParameterTypes)> {
+        let (target, with) = (&change.target, change.with);
         let mut types = ParameterTypes::new();
         let columns: Vec<ast::Ident> = insert
             .columns
@@ -219,9 +218,8 @@ impl Session {
         if let Some(with) = with {
             merge_with(&mut inner, with);
         }
-        let local = Local::default();
         let plan = self
-            .plan_of_query(statement, inner.clone(), &local, values)
+            .plan_of_query(statement, inner.clone(), &change.local, values)
             .await?;
         let width = plan.schema().fields().len();
         let mut places: Vec<Option<usize>> = places(width).into_iter().map(Some).collect();
@@ -362,11 +360,12 @@ impl Session {
         &self,
         statement: &Statement,
         insert: &ast::Insert,
-        target: &Target,
+        change: &RowChange<'_>,
         rows: Vec<RecordBatch>,
         conflict: Conflict<'_>,
         values: &[ScalarValue],
     ) -> Result<Inserted> {
+        let target = &change.target;
         let (keys, update) = conflict.parts();
         let how = (keys.as_slice(), update);
         let (base, writing) = self.begin_change(target).await?;
@@ -375,7 +374,7 @@ impl Session {
         if keys.len() > 1 {
             // One that is left out by a key keeps no other row from being added by another key.
             let (built, local) =
-                self.upsert_query(statement, insert, target, rows, how, &mut types, &base)?;
+                self.upsert_query(statement, insert, change, rows, how, &mut types, &base)?;
             let mut stream = self
                 .stream_of_query(statement, built.query, &local, values)
                 .await?;
@@ -385,7 +384,7 @@ impl Session {
             }
         }
         let rows = one_a_key(target, &keys, rows, update.is_some())?;
-        let built = self.upsert_query(statement, insert, target, rows, how, &mut types, &base)?;
+        let built = self.upsert_query(statement, insert, change, rows, how, &mut types, &base)?;
         let (built, local) = built;
         let returning = insert.returning.is_some();
         let done = self
@@ -395,7 +394,7 @@ impl Session {
                 &base,
                 (built, local, types),
                 values,
-                (false, returning),
+                (false, returning, None),
             )
             .await?;
         let (count, returned) = (done.count, done.returned);
@@ -409,13 +408,14 @@ impl Session {
         &self,
         statement: &Statement,
         insert: &ast::Insert,
-        target: &Target,
+        change: &RowChange<'_>,
         rows: Vec<RecordBatch>,
         (keys, update): (&[Key], Option<&ast::DoUpdate>),
         types: &mut ParameterTypes,
         base: &Arc<crate::tables::Version>,
     ) -> Result<(super::ChangeQuery, Local)> {
-        let mut local = Local::default();
+        let target = &change.target;
+        let mut local = change.local.clone();
         let places = DurableTable::new(self.engine.tables(), &target.table)
             .shaped(Arc::clone(&target.shape))
             .at(Arc::clone(base))
@@ -435,7 +435,11 @@ impl Session {
             sql: &statement.sql,
             types,
         };
-        Ok((building.upsert(&excluded, keys, update)?, local))
+        let mut built = building.upsert(&excluded, keys, update)?;
+        if update.is_some() {
+            built.query.with = change.with.cloned();
+        }
+        Ok((built, local))
     }
 }
 
