@@ -15,7 +15,8 @@ use super::{DATABASE, DEFAULT_SCHEMA};
 use crate::catalog::RelationNotes;
 use crate::catalog::access::Object;
 use crate::error::{Error, Fault, Result};
-use crate::sql::{Annotation, Commented, Statement, StatementKind};
+use crate::postgres::rewrite::over;
+use crate::sql::{Annotation, Commented, Statement, StatementKind, alias_with, column_names};
 
 impl Session {
     pub(super) async fn annotate(&self, annotation: &Annotation) -> Result<Outcome> {
@@ -309,15 +310,21 @@ impl Session {
             database.register_schema(&schema, Arc::new(MemorySchemaProvider::new()))?;
         }
         let mut create = create.clone();
-        if let EngineStatement::Statement(inner) = &mut create
-            && let ast::Statement::CreateTable(table) = inner.as_mut()
-        {
-            table.name.0.retain(|part| part.as_ident().is_some());
-            if let Some(name) = table.name.0.pop() {
-                table.name.0 = vec![
-                    ast::ObjectNamePart::Identifier(ast::Ident::with_quote('"', schema)),
-                    name,
-                ];
+        if let EngineStatement::Statement(inner) = &mut create {
+            let name = match inner.as_mut() {
+                ast::Statement::CreateTable(table) => {
+                    name_columns(table);
+                    Some(&mut table.name)
+                }
+                ast::Statement::CreateView(view) => Some(&mut view.name),
+                _ => None,
+            };
+            if let Some(name) = name {
+                name.0.retain(|part| part.as_ident().is_some());
+                if let Some(last) = name.0.pop() {
+                    let schema = ast::Ident::with_quote('"', schema);
+                    name.0 = vec![ast::ObjectNamePart::Identifier(schema), last];
+                }
             }
         }
         let statement = Statement {
@@ -368,6 +375,17 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.roll_back();
         self.drop_temporary();
+    }
+}
+
+/// `CREATE TEMP TABLE t (a, b) AS SELECT …`: the columns of the query are called so.
+fn name_columns(create: &mut ast::CreateTable) {
+    let names = column_names(create);
+    if let Some(source) = create.query.as_mut().filter(|_| !names.is_empty())
+        && let Some(named) = over("SELECT *", (**source).clone(), alias_with(&names))
+    {
+        **source = named;
+        create.columns = Vec::new();
     }
 }
 

@@ -23,7 +23,7 @@ use datafusion_funnel::error::{FunnelError, Kind};
 use super::outcome::{Notice, Outcome};
 use super::tables::durable_table;
 use super::{DATABASE, DEFAULT_SCHEMA, Engine};
-use crate::catalog::{Catalog, Change, MaterializedView, Target, local_path, unguarded};
+use crate::catalog::{Catalog, Change, MaterializedView, TEMPORARY, Target, local_path, unguarded};
 use crate::error::{Error, Fault, Result, character_position};
 use crate::external;
 use crate::federation::ForeignTable;
@@ -91,6 +91,7 @@ pub async fn run(
             note_defaults(catalog, &change, statement);
             return Ok(Outcome::noted(&tag, in_memory(&change)));
         }
+        Ok(_) if goes_with_session(&change) && !change.drops => Ok(()),
         Ok(_) => {
             let kept = catalog.keep_change(&change, &with_absolute_location(&statement.text));
             let gone = |()| {
@@ -114,6 +115,16 @@ pub async fn run(
         catalog.forget_access(&change)?;
     }
     Ok(Outcome::done(change.tag))
+}
+
+/// Whether a relation goes with its session.
+fn goes_with_session(change: &Change) -> bool {
+    match &change.target {
+        Target::Relation(relation, _) => relation
+            .schema()
+            .is_some_and(|schema| schema.starts_with(TEMPORARY)),
+        Target::Schema(_) => false,
+    }
 }
 
 /// A table over files.

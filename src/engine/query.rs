@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::postgres::rewrite::{Scope, rewrite};
 use crate::postgres::style::Locale;
 use crate::postgres::{apply, columns, origins};
-use crate::sql::{Statement, StatementKind};
+use crate::sql::{Statement, StatementKind, changes_rows_anywhere, changing_query};
 
 impl Session {
     /// Plans a statement of DataFusion's, in the meaning that Postgres gives it.
@@ -118,8 +118,10 @@ impl Session {
         if let Some(inner) = plan::inner_mut(&mut engine_statement) {
             self.check_functions(inner)?;
             check_set_operations(inner)?;
+            check_changes(inner)?;
             let aggregates = state.aggregate_functions();
-            clauses::check(inner, &statement.sql, &|name| aggregates.contains_key(name))?;
+            let is_aggregate = |name: &str| aggregates.contains_key(name);
+            clauses::check(inner, &statement.sql, &is_aggregate)?;
             rewrite(
                 inner,
                 &Names {
@@ -211,11 +213,16 @@ impl Session {
                 described: Described::Nothing,
             });
         }
-        if let Some(change) = self.row_change(engine_statement)? {
-            // A numeric that is assigned is one of its column.
-            let own = |kind: &Option<DataType>| kind.clone().filter(|kind| *kind != UNSCALED);
+        // A numeric that is assigned is one of its column.
+        let own = |kind: &Option<DataType>| kind.clone().filter(|kind| *kind != UNSCALED);
+        if let Some(whole) = plan::inner(engine_statement).and_then(changing_query) {
             let declared: Vec<_> = declared.iter().map(own).collect();
-            return Box::pin(self.prepare_change(statement, &change, count, &declared)).await;
+            return Box::pin(self.prepare_together(statement, whole, count, &declared)).await;
+        }
+        if let Some(change) = self.row_change(engine_statement)? {
+            let declared: Vec<_> = declared.iter().map(own).collect();
+            let prepared = self.prepare_change(statement, &change, count, &declared, Vec::new());
+            return Box::pin(prepared).await;
         }
         let mut statement = statement.clone();
         let mut declaring = engine_statement.clone();
@@ -271,7 +278,7 @@ impl Session {
 
     /// The types that a plan's rows have when it runs: those of a CASE or a UNION are settled by the analyzer. A plan that can't be
     /// analyzed fails when it is run.
-    fn settled_schema(&self, plan: &LogicalPlan) -> DFSchemaRef {
+    pub(super) fn settled_schema(&self, plan: &LogicalPlan) -> DFSchemaRef {
         let state = self.context.state();
         let settled =
             state
@@ -629,6 +636,21 @@ fn check_set_operations(statement: &ast::Statement) -> Result<()> {
             )),
         }),
     }
+}
+
+/// Refuses a query whose WITH changes rows: it is no statement of its own.
+fn check_changes(statement: &ast::Statement) -> Result<()> {
+    if !changes_rows_anywhere(statement) {
+        return Ok(());
+    }
+    let message = match statement {
+        ast::Statement::CreateView(_) => "views must not contain data-modifying statements in WITH",
+        _ => "WITH clause containing a data-modifying statement must be at the top level",
+    };
+    Err(Error::Unsupported {
+        message: message.to_owned(),
+        hint: None,
+    })
 }
 
 /// What names mean to a statement of a session.

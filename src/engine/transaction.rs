@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast;
 use super::outcome::Outcome;
 use super::session::{Session, lock};
 use crate::error::{Error, Result};
-use crate::sql::{Modes, Statement, StatementKind};
+use crate::sql::{Modes, Statement, StatementKind, changing_query};
 
 impl Session {
     pub(super) fn begin(&self, modes: &Modes, statement: &Statement) -> Result<Outcome> {
@@ -148,7 +148,7 @@ fn changes_rows(kind: &StatementKind) -> bool {
         StatementKind::Copy(copy) => copy.from,
         StatementKind::Engine(statement) => matches!(
             engine_writes(statement),
-            Some("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE TABLE")
+            Some("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE TABLE" | "SELECT")
         ),
         _ => false,
     }
@@ -240,6 +240,8 @@ fn engine_writes(statement: &EngineStatement) -> Option<&'static str> {
                 ast::SetExpr::Update(_) => "UPDATE",
                 ast::SetExpr::Delete(_) => "DELETE",
                 ast::SetExpr::Merge(_) => "MERGE",
+                // Its WITH changes rows.
+                _ if changing_query(statement).is_some() => "SELECT",
                 _ => return None,
             },
             _ => return None,

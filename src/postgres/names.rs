@@ -3,13 +3,13 @@
 //! DataFusion refuses two columns of the same name. The second gets a mark behind its name, which
 //! [`shown`] takes away again where a client sees it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType as SqlType, Expr, FunctionArguments, Ident, ObjectName,
     OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    Subscript, TrimWhereField, Value, Visit, VisitMut, Visitor, VisitorMut,
+    Subscript, TableFactor, TrimWhereField, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion_funnel::definition::text::folded;
 
@@ -30,11 +30,12 @@ pub fn give(query: &mut Query) {
 }
 
 /// `SELECT f(a.x) AS x … ORDER BY a.x`: DataFusion would take the two names for one, and so it would of the `x` in `SELECT -x AS
-/// x … ORDER BY -x`, which is the table's as in all expressions. The result's columns get a mark, which no client sees; a query
-/// inside of another is left alone, for the outer one knows its columns by their names.
-pub fn set_apart(query: &mut Query) {
+/// x … ORDER BY -x`, which is the table's as in all expressions. The result's columns get a mark, which no client sees. Says
+/// whether there are any.
+pub fn set_apart(query: &mut Query) -> bool {
+    let mut marked = false;
     match query.body.as_mut() {
-        SetExpr::Query(inner) => set_apart(inner),
+        SetExpr::Query(inner) => marked = set_apart(inner),
         SetExpr::SetOperation { left, right, .. } => {
             forget_order(left);
             forget_order(right);
@@ -49,7 +50,7 @@ pub fn set_apart(query: &mut Query) {
             .iter_mut()
             .map(|ordered| &mut ordered.expr)
             .collect(),
-        _ => return,
+        _ => return marked,
     };
     if let SetExpr::Select(select) = query.body.as_mut() {
         for item in &mut select.projection {
@@ -76,9 +77,28 @@ pub fn set_apart(query: &mut Query) {
                 }
                 let expr = expr.clone();
                 *item = SelectItem::ExprWithAlias { expr, alias };
+                marked = true;
             }
         }
     }
+    marked
+}
+
+/// The names of a query's columns, where it writes all of them and no two are the same.
+pub fn different(query: &Query) -> Option<Vec<String>> {
+    let select = match query.body.as_ref() {
+        SetExpr::Select(select) => select,
+        SetExpr::Query(inner) => return different(inner),
+        _ => return None,
+    };
+    let names = select.projection.iter().map(|item| match item {
+        SelectItem::UnnamedExpr(expression) => Some(name_of(expression)),
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        _ => None,
+    });
+    let names: Vec<String> = names.collect::<Option<_>>()?;
+    let mut seen = HashSet::new();
+    names.iter().all(|name| seen.insert(name)).then_some(names)
 }
 
 /// The rows of a side of a `UNION` have no order, unless it says which they are.
@@ -261,6 +281,15 @@ fn give_body(body: &mut SetExpr) {
 fn give_select(select: &mut Select) {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let wildcards = Wildcards::of(select);
+    let own_relations = relations(select);
+    let is_outer = |expression: &Expr| match (&own_relations, expression) {
+        (Some(own), Expr::CompoundIdentifier(parts)) => {
+            let table = parts.iter().rev().nth(1).map(folded);
+            table.is_some_and(|table| !own.contains(&table))
+        }
+        (Some(own), Expr::Identifier(_)) => own.is_empty(),
+        _ => false,
+    };
     let alone = select.projection.len() == 1;
     for item in &mut select.projection {
         let (expression, alias) = match item {
@@ -278,8 +307,9 @@ fn give_select(select: &mut Select) {
             1 if alias.is_some() || !wildcards.have(expression) => name.clone(),
             count => format!("{name}{MARK}{count}"),
         };
-        // A plain column keeps its table, so that ORDER BY can name it.
-        let plain = alias.is_none() && own == name && is_column(expression);
+        // A plain column keeps its table, so that ORDER BY can name it. To DataFusion, one of a query outside has no name.
+        let plain =
+            alias.is_none() && own == name && is_column(expression) && !is_outer(expression);
         let unnamed_star = alone && matches!(expression, Expr::Wildcard(_));
         if !plain && !unnamed_star && (alias.is_none() || own != name) {
             let expr = std::mem::replace(expression, Expr::Identifier(Ident::new("")));
@@ -290,6 +320,27 @@ fn give_select(select: &mut Select) {
             *item = SelectItem::ExprWithAlias { expr, alias: ident };
         }
     }
+}
+
+/// What the relations of a select are called, where all of them have names.
+fn relations(select: &Select) -> Option<Vec<String>> {
+    let factors = select.from.iter().flat_map(|from| {
+        let joined = from.joins.iter().map(|join| &join.relation);
+        std::iter::once(&from.relation).chain(joined)
+    });
+    let name = |factor: &TableFactor| match factor {
+        TableFactor::Table {
+            alias: Some(alias), ..
+        }
+        | TableFactor::Derived {
+            alias: Some(alias), ..
+        } => Some(folded(&alias.name)),
+        TableFactor::Table { name, .. } => {
+            name.0.last().and_then(|part| part.as_ident()).map(folded)
+        }
+        _ => None,
+    };
+    factors.map(name).collect()
 }
 
 /// The `*` and `t.*` of a select. A column of a table that stands beside the table's `*` is there already.

@@ -11,7 +11,9 @@ mod identity;
 mod index;
 mod limits;
 mod materialized;
+mod merge;
 mod metric;
+mod named_columns;
 mod parametric;
 mod partitions;
 mod postgres;
@@ -21,6 +23,7 @@ mod sequence;
 mod splice;
 mod unsupported;
 mod versions;
+mod with;
 mod words;
 
 use std::sync::Arc;
@@ -47,13 +50,16 @@ pub use funnel::{CreateFunnel, Part};
 pub use identity::Overriding;
 pub use index::{IndexKey, IndexPart, IndexStatement};
 pub use materialized::{CreateMaterialized, MaterializedStatement};
+pub use merge::does_nothing;
 pub use metric::CreateMetric;
+pub use named_columns::{alias_with, column_names};
 pub use postgres::{Annotation, Commented, CursorOptions, ExplainOptions, Maintenance, Which};
 pub use renamed::{Relation, renamed};
 pub use role::{NamedRole, Password, RoleOptions, RoleStatement};
 pub use sequence::{IdentityChange, SequenceOptions, SequenceStatement};
 pub use splice::{Piece, splice};
 pub use versions::TABLE_AT;
+pub use with::{change_in, changes_rows_anywhere, changing_query};
 
 /// One statement of a text.
 #[derive(Debug, Clone)]
@@ -217,7 +223,7 @@ pub enum StatementKind {
     Maintain(Maintenance),
     /// `DISCARD TEMP`
     DiscardTemporary,
-    /// `CREATE TEMP TABLE`; the statement makes an ordinary one.
+    /// `CREATE TEMP TABLE`, `CREATE TEMP VIEW`; the statement makes an ordinary one.
     CreateTemporary(Box<EngineStatement>),
     /// `COPY … TO STDOUT` and `COPY … FROM STDIN`
     Copy(Box<Copy>),
@@ -268,6 +274,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
     versions::as_calls(&mut tokens);
     words::replace(&mut tokens);
     identity::rewrite(&mut tokens);
+    merge::rewrite(&mut tokens);
+    named_columns::with_types(&mut tokens);
     let mut parser = DFParserBuilder::new(tokens)
         .with_dialect(&dialect)
         .build()
@@ -410,6 +418,7 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
     if let Some((cursor, options)) = declared {
         let start = parser.parser.peek_token().span.start;
         let kind = parse_statement(parser, sql, source)?;
+        check_cursor(&kind)?;
         let text = slice(sql, start, parser.parser.peek_token().span.start);
         let query = Box::new(Statement {
             kind,
@@ -430,6 +439,23 @@ fn parse_statement(parser: &mut DFParser, sql: &str, source: &Arc<str>) -> Resul
     match parse_engine_statement(parser, sql)? {
         EngineStatement::Statement(statement) => from_ast(*statement, source),
         other => Ok(StatementKind::Engine(Box::new(other))),
+    }
+}
+
+/// Refuses a cursor over a query that changes rows: how many of them is not for whoever fetches to say.
+fn check_cursor(query: &StatementKind) -> Result<()> {
+    match query {
+        StatementKind::Engine(statement) => match statement.as_ref() {
+            EngineStatement::Statement(inner) if changes_rows_anywhere(inner) => {
+                Err(Error::Unsupported {
+                    message: "DECLARE CURSOR must not contain data-modifying statements in WITH"
+                        .to_owned(),
+                    hint: None,
+                })
+            }
+            _ => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 
@@ -539,6 +565,13 @@ fn parse_session(parser: &mut Parser) -> Result<Option<StatementKind>, ParserErr
             tag: "RESET",
         }));
     }
+    if parser.parse_keyword(Keyword::SET) {
+        if word(parser, "constraints") {
+            constraints(parser)?;
+            return Ok(Some(StatementKind::Nothing("SET CONSTRAINTS")));
+        }
+        parser.prev_token();
+    }
     if word(parser, "abort") {
         let _ = parser.parse_one_of_keywords(&[Keyword::TRANSACTION, Keyword::WORK]);
         return Ok(Some(StatementKind::Rollback));
@@ -564,6 +597,17 @@ fn parse_session(parser: &mut Parser) -> Result<Option<StatementKind>, ParserErr
         return Ok(Some(StatementKind::Show(setting_name(parser)?)));
     }
     Ok(None)
+}
+
+/// `ALL DEFERRED`, `a, b IMMEDIATE`: keys and checks hold at the end of each statement, whenever that is said.
+fn constraints(parser: &mut Parser) -> Result<(), ParserError> {
+    if !parser.parse_keyword(Keyword::ALL) {
+        parser.parse_comma_separated(|parser| parser.parse_object_name(false))?;
+    }
+    match word(parser, "deferred") || word(parser, "immediate") {
+        true => Ok(()),
+        false => parser.expected("DEFERRED or IMMEDIATE", parser.peek_token()),
+    }
 }
 
 /// `timezone`, `TIME ZONE`, `transaction isolation level`, `datafusion.execution.batch_size`.
@@ -592,6 +636,11 @@ fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKin
                 create.on_commit = None;
             }
             let create = ast::Statement::CreateTable(create);
+            StatementKind::CreateTemporary(Box::new(EngineStatement::Statement(Box::new(create))))
+        }
+        ast::Statement::CreateView(mut create) if create.temporary && !create.materialized => {
+            create.temporary = false;
+            let create = ast::Statement::CreateView(create);
             StatementKind::CreateTemporary(Box::new(EngineStatement::Statement(Box::new(create))))
         }
         ast::Statement::Commit { .. } => StatementKind::Commit,

@@ -13,6 +13,7 @@
 //! | `x ISNULL`, `x NOTNULL` | `x IS NULL`, `x IS NOT NULL` |
 //! | `FROM ONLY t` | `FROM t`: no table has others below it |
 //! | `text ARRAY` for a type | `text[]` |
+//! | `CREATE UNLOGGED TABLE` | `CREATE TABLE`: each one is written safely |
 //! | `BEGIN … NOT DEFERRABLE` | `BEGIN …`: nobody waits for others |
 
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -77,6 +78,9 @@ pub fn replace(tokens: &mut Vec<TokenWithSpan>) {
                 put(tokens, at..at + 1, words);
             }
             Some(Keyword::ONLY) if is_before_table(tokens, at) => {
+                tokens.remove(at);
+            }
+            Some(Keyword::UNLOGGED) if is_made_unlogged(tokens, at) => {
                 tokens.remove(at);
             }
             Some(Keyword::ARRAY) if is_behind_type(tokens, at) => {
@@ -224,6 +228,13 @@ fn is_before_table(tokens: &[TokenWithSpan], at: usize) -> bool {
             before,
             Some(Some(Keyword::FROM | Keyword::UPDATE | Keyword::JOIN))
         )
+}
+
+/// Whether `UNLOGGED` says how a table or sequence is made.
+fn is_made_unlogged(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let before = preceding(tokens, at).and_then(|before| keyword(&tokens[before].token));
+    let made = next(tokens, at);
+    before == Some(Keyword::CREATE) && matches!(made, Some(Keyword::TABLE | Keyword::SEQUENCE))
 }
 
 /// Whether `ARRAY` is the end of a type's name.
@@ -384,6 +395,7 @@ mod tests {
             "SELECT top.n FROM (SELECT 1 AS n) top",
             "SELECT 1 FROM a top JOIN b sample ON true",
             "CREATE TABLE t (a int)",
+            "CREATE UNLOGGED TABLE unlogged (unlogged int)",
             "DROP TABLE t",
             "SELECT a AS top, \"table\" FROM t",
             "SELECT 5>=-1, 5<>+1, 1<-2, a - -1, '[1]'::jsonb @> '1'",

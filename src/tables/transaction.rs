@@ -80,6 +80,8 @@ impl Staged {
 pub struct Block {
     /// What it sees, where every statement is to see the same.
     pub pinned: Option<Arc<Moment>>,
+    /// What each part of a statement of several changes sees, until the statement is done.
+    pub statement: Option<Arc<View>>,
     /// What it has changed, by the tables' IDs.
     pub staged: BTreeMap<String, Staged>,
     /// What it had changed at each savepoint, the oldest first.
@@ -107,6 +109,9 @@ impl Block {
 
     /// What its next statement sees.
     pub fn view(&self, now: Arc<Moment>) -> View {
+        if let Some(view) = &self.statement {
+            return View::clone(view);
+        }
         let moment = self.pinned.as_ref().map_or(now, Arc::clone);
         let own = self
             .staged

@@ -15,7 +15,8 @@ from probes import TYPES, outcomes
 
 HOST, USER, DATABASE = "127.0.0.1", "postgres", "funnelsql"
 # Properties that are each server's own: sizes, OIDs, owners, and who has which right.
-OWN = re.compile(r"oid|acl|owner|size|relfilenode|last_|stats|pid|^(xmin|seclabels|id|_id|created|updated)$", re.I)
+OWN = re.compile(r"oid|acl|owner|size|relfilenode|last_|stats|pid|reltuples|rows_cnt|toast|"
+                 r"^(xmin|seclabels|id|_id|created|updated|confrelid|references)$", re.I)
 
 
 def main():
@@ -128,7 +129,8 @@ def checks(browser, port):
             names = "?chart_names=session_stats,tps_stats,ti_stats,to_stats,bio_stats" if part == "dashboard_stats" else ""
             ask("get", f"/dashboard/{part}/{ids['server'].split('/')[1]}/{ids['database'].split('/')[2]}{names}")
         found = ask("get", f"/search_objects/search/{'/'.join(ids['database'].split('/')[1:])}?text=deal&type=all")["data"]
-        told["search"] = sorted([hit["name"], hit["type"]] for hit in found)
+        # FunnelSQL's own functions are found too.
+        told["search"] = sorted([hit["name"], hit["type"]] for hit in found if hit["type"] != "function")
         return told
 
     def without_owner(sql):

@@ -24,8 +24,8 @@ use crate::tables::{
 pub const DATABASE_OID: i32 = 16_384;
 /// The OID of `pg_catalog`.
 pub const PG_CATALOG_OID: i32 = 11;
-/// The OID of `information_schema`.
-pub const INFORMATION_SCHEMA_OID: i32 = 13_382;
+/// The OID of `information_schema`, which the rows of `pg_type` name.
+pub const INFORMATION_SCHEMA_OID: i32 = 13_283;
 /// The OID of `public`.
 pub const PUBLIC_OID: i32 = 2200;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::UInt32Array;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use datafusion::arrow::compute::{filter_record_batch, interleave, take_record_batch};
-use datafusion::arrow::datatypes::{Int32Type, Int64Type};
+use datafusion::arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_expr::PhysicalExpr;
@@ -44,6 +44,8 @@ pub struct Changes {
     pub check: Option<Arc<dyn PhysicalExpr>>,
     /// Whether the rows are wanted, as they are afterwards or were before they went.
     pub returning: bool,
+    /// The columns of other tables that are wanted beside them; they come behind the values.
+    pub others: Option<SchemaRef>,
 }
 
 /// What was done.
@@ -57,6 +59,8 @@ pub struct Applied {
     pub count: u64,
     /// The rows, where they are wanted.
     pub returned: Vec<RecordBatch>,
+    /// What other tables have beside each of these, where that is wanted.
+    pub others: Vec<RecordBatch>,
 }
 
 /// A change of one row.
@@ -291,16 +295,19 @@ impl Step<'_> {
         let mut kept = vec![true; batch.num_rows()];
         let mut marked = vec![false; batch.num_rows()];
         let (mut updated, mut deleted) = (Vec::new(), Vec::new());
+        let (mut beside_updated, mut beside_deleted) = (Vec::new(), Vec::new());
         for change in found {
             let row = u32::try_from(place(change)).unwrap_or(0);
             match &self.changes.deeds[change.deed] {
                 Deed::Delete => {
                     kept[place(change)] = false;
                     deleted.push(row);
+                    beside_deleted.push(change.at);
                 }
                 Deed::Update(_) | Deed::Insert => {
                     marked[place(change)] = true;
                     updated.push(row);
+                    beside_updated.push(change.at);
                 }
             }
         }
@@ -318,6 +325,9 @@ impl Step<'_> {
             let deleted = take_record_batch(&rows, &UInt32Array::from(deleted))
                 .map_err(DataFusionError::from)?;
             keep(applied, self.changes, &deleted, room)?;
+        }
+        for beside in [beside_updated, beside_deleted] {
+            self.keep_others(&beside, applied, room)?;
         }
         let kept = filter_record_batch(&rows, &BooleanArray::from(kept));
         Ok(kept.map_err(DataFusionError::from)?)
@@ -362,6 +372,35 @@ impl Step<'_> {
             fitted(&converted(column, field.data_type())?, field)
         });
         values.collect()
+    }
+
+    /// Keeps what other tables have beside rows, where it is wanted.
+    fn keep_others(
+        &self,
+        rows: &[(usize, usize)],
+        applied: &mut Applied,
+        room: &Reservation,
+    ) -> Result<()> {
+        let Some(schema) = &self.changes.others else {
+            return Ok(());
+        };
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let first = 3 + self.changes.columns.len();
+        let columns = schema.fields().iter().enumerate().map(|(at, field)| {
+            let values = self.batches.iter();
+            let values = values.map(|batch| converted(batch.column(first + at), field.data_type()));
+            let values = values.collect::<Result<Vec<ArrayRef>>>()?;
+            let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+            Ok(interleave(&values, rows).map_err(DataFusionError::from)?)
+        });
+        let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+        let others = RecordBatch::try_new(Arc::clone(schema), columns);
+        let others = others.map_err(DataFusionError::from)?;
+        room.grow(others.get_array_memory_size())?;
+        applied.others.push(others);
+        Ok(())
     }
 
     fn inserted(&self, found: &[RowChange]) -> Result<RecordBatch> {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::target::Target;
 use crate::engine::session::{Session, lock};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tables::{
     Block, Change, DataFile, KeySet, NewRows, Staged, Table, Version, View, Writer, check_new_keys,
     check_shape,
@@ -134,6 +134,14 @@ impl Session {
         Ok(())
     }
 
+    /// What is in a table with all that the block has changed in it, where it has: the part of a statement that changes it may see
+    /// less.
+    pub(super) fn written(&self, table: &Table) -> Option<Arc<Version>> {
+        let block = lock(&self.block);
+        let staged = block.as_ref()?.staged.get(&table.id())?;
+        Some(Arc::clone(&staged.version))
+    }
+
     /// What a block sees in a table.
     fn seen(&self, table: &Arc<Table>) -> Arc<Version> {
         let seen = self.info.view().and_then(|view| view.of(table));
@@ -168,8 +176,21 @@ impl Session {
                 Ok(held.into_iter().next())
             }
             Writing::InBlock => {
+                let before = self.written(table).unwrap_or_else(|| Arc::clone(&base));
+                let there = before.paths();
+                if removed.iter().any(|file| !there.contains(file.path())) {
+                    let change = Change {
+                        table: Arc::clone(table),
+                        base,
+                        removed,
+                        added,
+                        moves_rows: false,
+                    };
+                    change.discard();
+                    return Err(changed_before(target));
+                }
                 let paths = removed.iter().map(|file| file.path().to_owned()).collect();
-                let version = Arc::new(base.changed(&paths, &added));
+                let version = Arc::new(before.changed(&paths, &added));
                 table.note(&version);
                 self.stage(target, &base, |staged| staged.version = version)?;
                 self.take_view();
@@ -207,7 +228,10 @@ impl Session {
         new: &NewRows,
     ) -> Result<()> {
         let (base, writing) = self.begin_change(target).await?;
-        let checked = self.check_keys(target, new, &base.files).await;
+        let there = self
+            .written(&target.table)
+            .unwrap_or_else(|| Arc::clone(&base));
+        let checked = self.check_keys(target, new, &there.files).await;
         if let Err(error) = checked {
             let change = Change {
                 table: Arc::clone(&target.table),
@@ -239,7 +263,7 @@ impl Session {
     /// Adds a few rows to a block. They are written with those that follow.
     pub(super) async fn stage_rows(&self, target: &Target, rows: RecordBatch) -> Result<()> {
         let table = &target.table;
-        let base = self.seen(table);
+        let base = self.written(table).unwrap_or_else(|| self.seen(table));
         let waiting: Vec<RecordBatch> = lock(&self.block)
             .as_ref()
             .and_then(|block| Some(block.staged.get(&table.id())?.pending.clone()))
@@ -407,6 +431,17 @@ impl Session {
         }
         let new = NewRows::Files(change.added.clone());
         check_new_keys(&self.context, tables, &change.table, &shape, &new, &since).await
+    }
+}
+
+/// Rows of a file that an earlier part of the same statement has written anew: where they are now isn't known.
+fn changed_before(target: &Target) -> Error {
+    Error::Unsupported {
+        message: format!(
+            "changing rows of table \"{}\" twice in one statement is not supported",
+            target.name()
+        ),
+        hint: Some("Send the changes one after the other, in a transaction.".to_owned()),
     }
 }
 

@@ -5,8 +5,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Assignment, AssignmentTarget, Expr, MergeAction, MergeClauseKind, MergeInsertKind,
-    ObjectName, Query, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    self, Assignment, AssignmentTarget, Expr, Ident, MergeAction, MergeClauseKind, MergeInsertKind,
+    ObjectName, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
+    TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion_funnel::definition::text::folded;
 
@@ -16,7 +17,7 @@ use super::target::{
 };
 use crate::engine::parameters::ParameterTypes;
 use crate::error::{ChangeFault, Error, Result};
-use crate::sql::Overriding;
+use crate::sql::{Overriding, alias_with, does_nothing};
 use crate::tables::{ColumnDefinition, FILE, IdentityKind, Key, ROW};
 
 /// The name under which a change gives its deed's number.
@@ -29,7 +30,8 @@ pub struct ChangeQuery {
     pub query: Query,
     /// The deeds.
     pub deeds: Vec<Deed>,
-    /// The columns that have values, by their places in the table.
+    /// The columns that have values, by their places in the table. Behind them come those of the other tables, where the statement
+    /// returns something.
     pub columns: Vec<usize>,
 }
 
@@ -67,6 +69,7 @@ impl Building<'_> {
         values: Vec<(usize, Expr)>,
         from: Vec<TableWithJoins>,
         selection: Option<Expr>,
+        others: &[Ident],
     ) -> Result<Query> {
         let mut built = query(&format!(
             "SELECT 1 ORDER BY \"{FILE}\" ASC NULLS LAST, \"{ROW}\" ASC NULLS LAST"
@@ -76,32 +79,17 @@ impl Building<'_> {
         for (at, value) in values {
             projection.push(named(value, &format!("\u{1f}{at}")));
         }
+        projection.extend(others.iter().map(|other| {
+            let name = ObjectName::from(vec![other.clone()]);
+            let of = SelectItemQualifiedWildcardKind::ObjectName(name);
+            SelectItem::QualifiedWildcard(of, WildcardAdditionalOptions::default())
+        }));
         let inner = select(&mut built)?;
         inner.projection = projection;
         inner.from = from;
         inner.selection = selection;
-        self.shorten(&mut built);
+        shorten(&mut built, self.target, &self.alias);
         Ok(built)
-    }
-
-    /// `crm.deals.amount` is `deals.amount`.
-    fn shorten(&self, query: &mut Query) {
-        struct Shorten<'a>(&'a Target, &'a str);
-        impl VisitorMut for Shorten<'_> {
-            type Break = ();
-            fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-                if let Expr::CompoundIdentifier(parts) = expression
-                    && let [.., schema, table, column] = parts.as_slice()
-                    && folded(schema) == self.0.shape.definition.schema
-                    && folded(table) == self.0.name()
-                    && self.1 == self.0.name()
-                {
-                    *expression = Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
-                }
-                ControlFlow::Continue(())
-            }
-        }
-        let _ = query.visit(&mut Shorten(self.target, &self.alias));
     }
 
     /// What assignments set: columns and their values.
@@ -111,19 +99,26 @@ impl Building<'_> {
         for assignment in assignments {
             let (columns, values) = match (&assignment.target, &assignment.value) {
                 (AssignmentTarget::ColumnName(name), value) => (vec![name], vec![value.clone()]),
-                (AssignmentTarget::Tuple(names), Expr::Tuple(values))
-                    if names.len() == values.len() =>
-                {
-                    (names.iter().collect(), values.clone())
-                }
-                (AssignmentTarget::Tuple(_), _) => {
-                    return Err(unsupported("assigning a subquery's row to several columns"));
+                (AssignmentTarget::Tuple(names), row) => {
+                    (names.iter().collect(), row_values(names.len(), row)?)
                 }
             };
             for (name, value) in columns.into_iter().zip(values) {
                 let Some(ident) = name.0.last().and_then(|part| part.as_ident()) else {
                     return Err(unsupported("a column without a name"));
                 };
+                if names
+                    .iter()
+                    .any(|known: &Ident| folded(known) == folded(ident))
+                {
+                    return Err(Error::Syntax {
+                        message: format!(
+                            "multiple assignments to same column \"{}\"",
+                            folded(ident)
+                        ),
+                        position: None,
+                    });
+                }
                 names.push(ident.clone());
                 set.push(value);
             }
@@ -160,15 +155,19 @@ impl Building<'_> {
         }
         let values = self.assignments(&update.assignments)?;
         let mut from = vec![plain(self.factor()?)];
+        let mut others = Vec::new();
         if let Some(
-            ast::UpdateTableFromKind::BeforeSet(others)
-            | ast::UpdateTableFromKind::AfterSet(others),
+            ast::UpdateTableFromKind::BeforeSet(further)
+            | ast::UpdateTableFromKind::AfterSet(further),
         ) = &update.from
         {
-            from.extend(others.iter().cloned());
+            if update.returning.is_some() {
+                others = names_of(further);
+            }
+            from.extend(further.iter().cloned());
         }
         let columns: Vec<usize> = values.iter().map(|(at, _)| *at).collect();
-        let query = self.query(number(0), values, from, update.selection.clone())?;
+        let query = self.query(number(0), values, from, update.selection.clone(), &others)?;
         Ok(ChangeQuery {
             query,
             deeds: vec![Deed::Update(columns.clone())],
@@ -187,8 +186,19 @@ impl Building<'_> {
             ));
         }
         let mut from = vec![plain(self.factor()?)];
-        from.extend(delete.using.iter().flatten().cloned());
-        let query = self.query(number(0), Vec::new(), from, delete.selection.clone())?;
+        let further: Vec<TableWithJoins> = delete.using.iter().flatten().cloned().collect();
+        let others = match delete.returning {
+            Some(_) => names_of(&further),
+            None => Vec::new(),
+        };
+        from.extend(further);
+        let query = self.query(
+            number(0),
+            Vec::new(),
+            from,
+            delete.selection.clone(),
+            &others,
+        )?;
         Ok(ChangeQuery {
             query,
             deeds: vec![Deed::Delete],
@@ -223,8 +233,10 @@ impl Building<'_> {
     /// As [`Self::update`].
     pub fn merge(mut self, merge: &ast::Merge) -> Result<ChangeQuery> {
         let count = self.target.shape.definition.columns.len();
+        check_reached(&merge.clauses)?;
         let mut deeds = Vec::new();
-        let mut conditions = Vec::new();
+        // The conditions of the clauses, and the numbers of their deeds.
+        let mut conditions: Vec<(Expr, Option<usize>)> = Vec::new();
         let mut values: Vec<Vec<(usize, Expr)>> = vec![Vec::new(); count];
         for (number, clause) in merge.clauses.iter().enumerate() {
             let matched = match clause.clause_kind {
@@ -238,7 +250,11 @@ impl Building<'_> {
             if let Some(predicate) = &clause.predicate {
                 condition = both(condition, nested(predicate.clone()));
             }
-            conditions.push(condition);
+            if does_nothing(&clause.action) {
+                conditions.push((condition, None));
+                continue;
+            }
+            conditions.push((condition, Some(deeds.len())));
             let set = match &clause.action {
                 MergeAction::Update(update) => {
                     let set = self.assignments(&update.assignments)?;
@@ -261,25 +277,27 @@ impl Building<'_> {
         let columns: Vec<usize> = (0..count).filter(|at| !values[*at].is_empty()).collect();
         let which: Vec<(Expr, Expr)> = conditions
             .iter()
-            .enumerate()
-            .map(|(at, condition)| (condition.clone(), number(at)))
+            .map(|(condition, deed)| (condition.clone(), deed.map_or_else(no_number, number)))
             .collect();
         let deed = case(which, None);
         let set = columns.iter().map(|at| {
-            let branches = conditions.iter().enumerate().map(|(number, condition)| {
-                let value = values[*at].iter().find(|(clause, _)| *clause == number);
-                let value = value.map_or_else(
-                    || assigned(null(), self.target.column(*at)),
-                    |(_, value)| value.clone(),
-                );
-                (condition.clone(), value)
-            });
+            let branches = conditions
+                .iter()
+                .enumerate()
+                .map(|(number, (condition, _))| {
+                    let value = values[*at].iter().find(|(clause, _)| *clause == number);
+                    let value = value.map_or_else(
+                        || assigned(null(), self.target.column(*at)),
+                        |(_, value)| value.clone(),
+                    );
+                    (condition.clone(), value)
+                });
             (*at, case(branches.collect(), None))
         });
         let set: Vec<_> = set.collect();
         let inserts = deeds.contains(&Deed::Insert);
         let from = self.joined(merge.source.clone(), merge.on.as_ref().clone(), inserts)?;
-        let query = self.query(deed, set, from, None)?;
+        let query = self.query(deed, set, from, None, &[])?;
         Ok(ChangeQuery {
             query,
             deeds,
@@ -392,7 +410,7 @@ impl Building<'_> {
             });
         }
         let deed = case(vec![(new, number(1))], Some(number(0)));
-        let query = self.query(deed, values, from, selection)?;
+        let query = self.query(deed, values, from, selection, &[])?;
         let set = set.into_iter().map(|(at, _)| at).collect();
         Ok(ChangeQuery {
             query,
@@ -422,6 +440,168 @@ impl Building<'_> {
             false => Expr::IsNull(place),
         }
     }
+}
+
+/// `crm.deals.amount` is `deals.amount`.
+pub fn shorten(written: &mut impl VisitMut, target: &Target, alias: &str) {
+    struct Shorten<'a>(&'a Target, &'a str);
+    impl VisitorMut for Shorten<'_> {
+        type Break = ();
+        fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            if let Expr::CompoundIdentifier(parts) = expression
+                && let [.., schema, table, column] = parts.as_slice()
+                && folded(schema) == self.0.shape.definition.schema
+                && folded(table) == self.0.name()
+                && self.1 == self.0.name()
+            {
+                *expression = Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = written.visit(&mut Shorten(target, alias));
+}
+
+/// What a statement calls the tables behind `FROM` or `USING`.
+fn names_of(tables: &[TableWithJoins]) -> Vec<Ident> {
+    let mut names = Vec::new();
+    for table in tables {
+        let joined = table.joins.iter().map(|join| &join.relation);
+        for factor in std::iter::once(&table.relation).chain(joined) {
+            match factor {
+                TableFactor::NestedJoin {
+                    table_with_joins,
+                    alias: None,
+                } => names.extend(names_of(std::slice::from_ref(table_with_joins.as_ref()))),
+                factor => names.extend(name_of(factor)),
+            }
+        }
+    }
+    names
+}
+
+fn name_of(factor: &TableFactor) -> Option<Ident> {
+    let (alias, name): (&Option<TableAlias>, Option<Ident>) = match factor {
+        TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. } => (
+            alias,
+            name.0.last().and_then(|part| part.as_ident()).cloned(),
+        ),
+        TableFactor::UNNEST { alias, .. } => (alias, Some(Ident::new("unnest"))),
+        TableFactor::Derived { alias, .. } | TableFactor::NestedJoin { alias, .. } => (alias, None),
+        _ => return None,
+    };
+    alias.as_ref().map(|alias| alias.name.clone()).or(name)
+}
+
+/// The values of a row that is assigned to several columns.
+///
+/// # Errors
+/// 42601 for more or fewer than there are columns, 0A000 for what is no row.
+fn row_values(count: usize, row: &Expr) -> Result<Vec<Expr>> {
+    let mismatch = || Error::Syntax {
+        message: "number of columns does not match number of values".to_owned(),
+        position: None,
+    };
+    let values = match row {
+        Expr::Tuple(values) => values.clone(),
+        Expr::Function(call) if is_row(call) => arguments(call),
+        Expr::Subquery(subquery) => {
+            let given = width(&subquery.body);
+            return match given.is_none_or(|given| given == count) {
+                true => columns_of_row(count, subquery),
+                false => Err(mismatch()),
+            };
+        }
+        _ => {
+            return Err(Error::Unsupported {
+                message: "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression"
+                    .to_owned(),
+                hint: None,
+            });
+        }
+    };
+    match values.len() == count {
+        true => Ok(values),
+        false => Err(mismatch()),
+    }
+}
+
+fn is_row(call: &ast::Function) -> bool {
+    matches!(call.name.0.as_slice(), [name]
+        if name.as_ident().is_some_and(|name| name.quote_style.is_none() && name.value.eq_ignore_ascii_case("row")))
+}
+
+fn arguments(call: &ast::Function) -> Vec<Expr> {
+    let ast::FunctionArguments::List(list) = &call.args else {
+        return Vec::new();
+    };
+    let values = list.args.iter().filter_map(|argument| match argument {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value)) => Some(value.clone()),
+        _ => None,
+    });
+    values.collect()
+}
+
+/// How many columns a query has; nothing where a `*` says it.
+fn width(body: &SetExpr) -> Option<usize> {
+    match body {
+        SetExpr::Select(select) => {
+            let is_one = |item: &SelectItem| {
+                matches!(
+                    item,
+                    SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }
+                )
+            };
+            let all = select.projection.iter().all(is_one);
+            all.then_some(select.projection.len())
+        }
+        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+        SetExpr::Query(query) => width(&query.body),
+        SetExpr::SetOperation { left, .. } => width(left),
+        _ => None,
+    }
+}
+
+/// Each column of a query with one row.
+fn columns_of_row(count: usize, row: &Query) -> Result<Vec<Expr>> {
+    let names: Vec<String> = (0..count).map(|at| format!("\u{1f}{at}")).collect();
+    let columns = names.iter().map(|name| {
+        let mut built = query("SELECT 1 FROM (SELECT 1) AS given")?;
+        let outer = select(&mut built)?;
+        outer.projection = vec![SelectItem::UnnamedExpr(Expr::Identifier(
+            Ident::with_quote('"', name),
+        ))];
+        if let Some(from) = outer.from.first_mut()
+            && let TableFactor::Derived {
+                subquery, alias, ..
+            } = &mut from.relation
+        {
+            **subquery = row.clone();
+            *alias = Some(alias_with(&names));
+        }
+        Ok(Expr::Subquery(Box::new(built)))
+    });
+    columns.collect()
+}
+
+/// Refuses a clause behind one that all of its rows are for.
+///
+/// # Errors
+/// 42601.
+fn check_reached(clauses: &[ast::MergeClause]) -> Result<()> {
+    let is_matched = |clause: &ast::MergeClause| clause.clause_kind == MergeClauseKind::Matched;
+    for (at, clause) in clauses.iter().enumerate() {
+        let before = clauses.iter().take(at);
+        let mut before = before.filter(|other| is_matched(other) == is_matched(clause));
+        if before.any(|other| other.predicate.is_none()) {
+            return Err(Error::Syntax {
+                message: "unreachable WHEN clause specified after unconditional WHEN clause"
+                    .to_owned(),
+                position: None,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Refuses values that are more or fewer than their columns.
@@ -497,10 +677,20 @@ fn plain(relation: TableFactor) -> TableWithJoins {
 }
 
 fn number(number: usize) -> Expr {
-    let number = Expr::Value(ast::Value::Number(number.to_string(), false).into());
+    integer(Expr::Value(
+        ast::Value::Number(number.to_string(), false).into(),
+    ))
+}
+
+/// The number of no deed.
+fn no_number() -> Expr {
+    integer(null())
+}
+
+fn integer(value: Expr) -> Expr {
     Expr::Cast {
         kind: ast::CastKind::Cast,
-        expr: Box::new(number),
+        expr: Box::new(value),
         data_type: ast::DataType::Integer(None),
         array: false,
         format: None,

@@ -27,7 +27,7 @@ use crate::engine::sequences::{default_by, default_text, kind_of};
 use crate::engine::session::Session;
 use crate::error::{Error, Fault, Result};
 use crate::postgres::columns;
-use crate::sql::{SequenceOptions, Statement};
+use crate::sql::{SequenceOptions, Statement, column_names};
 use crate::tables::{
     ColumnDefinition, DataFile, IdentityKind, NewRows, PARTITIONED_BY, SequenceDefinition, Shape,
     Table, TableDefinition, Writer, check_new_keys,
@@ -223,7 +223,8 @@ impl Session {
         if let Some(like) = &create.like {
             self.copy_columns(like, &mut made)?;
         }
-        if !create.columns.is_empty() {
+        let names = column_names(create);
+        if !create.columns.is_empty() && names.is_empty() {
             let fields = self.fields_of(statement, create).await?;
             for (field, column) in fields.iter().zip(&create.columns) {
                 made.definition.columns.push(ColumnDefinition::of(field)?);
@@ -235,8 +236,16 @@ impl Session {
                 .plan_of_query(statement, source.as_ref().clone(), &Local::default(), None)
                 .await?;
             let marked = columns::marked(&plan, plan.schema().as_arrow());
-            for field in marked.fields() {
-                made.definition.columns.push(ColumnDefinition::of(field)?);
+            if names.len() > marked.fields().len() {
+                return Err(Error::Syntax {
+                    message: "too many column names were specified".to_owned(),
+                    position: None,
+                });
+            }
+            for (at, field) in marked.fields().iter().enumerate() {
+                let name = names.get(at).unwrap_or(field.name());
+                let field = field.as_ref().clone().with_name(name);
+                made.definition.columns.push(ColumnDefinition::of(&field)?);
             }
         }
         for constraint in &create.constraints {
@@ -355,7 +364,8 @@ impl Session {
         values: &[datafusion::common::ScalarValue],
     ) -> Result<(u64, Vec<Arc<DataFile>>)> {
         let shape = table.shape();
-        let built = match create.columns.is_empty() {
+        let of_query = create.columns.is_empty() || !column_names(create).is_empty();
+        let built = match of_query {
             true => source.clone(),
             false => declared(source, &shape)?,
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{BooleanArray, RecordBatch};
 use datafusion::arrow::compute::{concat_batches, filter_record_batch};
+use datafusion::arrow::datatypes::Field;
 use datafusion::catalog::MemTable;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
@@ -14,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr};
 use datafusion_funnel::definition::text::folded;
 use futures::TryStreamExt;
 
+use super::RowChange;
 use super::change::{Building, check_given, check_width, is_default, unsupported};
 use super::local::Local;
 use super::target::{
@@ -22,6 +24,7 @@ use super::target::{
 use crate::engine::parameters::ParameterTypes;
 use crate::engine::session::Session;
 use crate::error::{ChangeFault, Error, Fault, Result};
+use crate::postgres::types;
 use crate::sql::{Overriding, Statement};
 use crate::tables::{ColumnDefinition, DurableTable, Key, NewRows, Writer, distinct};
 
@@ -75,14 +78,14 @@ impl Session {
         &self,
         statement: &Statement,
         insert: &ast::Insert,
-        with: Option<&ast::With>,
-        target: &Target,
+        change: &RowChange<'_>,
         values: &[ScalarValue],
     ) -> Result<Inserted> {
+        let target = &change.target;
         let conflict = conflict_of(insert, target)?;
         let returning = insert.returning.is_some();
         let source = self
-            .insert_source(statement, insert, with, target, Some(values))
+            .insert_source(statement, insert, change, Some(values))
             .await?
             .0;
         match (conflict, source) {
@@ -97,7 +100,7 @@ impl Session {
             }
             (Conflict::Fault, Source::Query(query)) => {
                 self.flush_pending().await?;
-                let local = Local::default();
+                let local = change.local.clone();
                 let stream = match is_numbered_in_order(insert, target) {
                     false => {
                         self.stream_of_query(statement, *query, &local, values)
@@ -118,12 +121,12 @@ impl Session {
                     Source::Rows(rows) => vec![rows],
                     Source::Query(query) => {
                         let stream = self
-                            .stream_of_query(statement, *query, &Local::default(), values)
+                            .stream_of_query(statement, *query, &change.local, values)
                             .await?;
                         self.collect_rows(target, stream).await?
                     }
                 };
-                self.upsert(statement, insert, target, rows, conflict, values)
+                self.upsert(statement, insert, change, rows, conflict, values)
                     .await
             }
         }
@@ -134,13 +137,11 @@ impl Session {
         &self,
         statement: &Statement,
         insert: &ast::Insert,
-        with: Option<&ast::With>,
-        target: &Target,
+        change: &RowChange<'_>,
     ) -> Result<(Option<LogicalPlan>, ParameterTypes)> {
+        let target = &change.target;
         let conflict = conflict_of(insert, target)?;
-        let (source, mut types) = self
-            .insert_source(statement, insert, with, target, None)
-            .await?;
+        let (source, mut types) = self.insert_source(statement, insert, change, None).await?;
         if let Conflict::Update(key, update) = conflict {
             // Its own parameters are found by planning it over no rows.
             let base = self.engine.tables().current(&target.table);
@@ -148,7 +149,7 @@ impl Session {
             let (built, local) = self.upsert_query(
                 statement,
                 insert,
-                target,
+                change,
                 Vec::new(),
                 how,
                 &mut types,
@@ -164,7 +165,7 @@ impl Session {
         let plan = match source {
             Source::Rows(_) => None,
             Source::Query(query) => Some(
-                self.plan_of_query(statement, *query, &Local::default(), None)
+                self.plan_of_query(statement, *query, &change.local, None)
                     .await?,
             ),
         };
@@ -177,10 +178,10 @@ impl Session {
         &self,
         statement: &Statement,
         insert: &ast::Insert,
-        with: Option<&ast::With>,
-        target: &Target,
+        change: &RowChange<'_>,
         values: Option<&[ScalarValue]>,
     ) -> Result<(Source, ParameterTypes)> {
+        let (target, with) = (&change.target, change.with);
         let mut types = ParameterTypes::new();
         let columns: Vec<ast::Ident> = insert
             .columns
@@ -219,14 +220,16 @@ impl Session {
         if let Some(with) = with {
             merge_with(&mut inner, with);
         }
-        let local = Local::default();
         let plan = self
-            .plan_of_query(statement, inner.clone(), &local, values)
+            .plan_of_query(statement, inner.clone(), &change.local, values)
             .await?;
         let width = plan.schema().fields().len();
         let mut places: Vec<Option<usize>> = places(width).into_iter().map(Some).collect();
         check_width(width, places.len())?;
-        for place in &mut places {
+        for (place, value) in places.iter_mut().zip(plan.schema().fields()) {
+            if let Some(at) = *place {
+                check_assigned(value, target.shape.schema.field(at))?;
+            }
             let column = place.map(|at| target.column(at));
             match column {
                 Some(column) if overriding == Overriding::User && column.identity.is_some() => {
@@ -362,11 +365,12 @@ impl Session {
         &self,
         statement: &Statement,
         insert: &ast::Insert,
-        target: &Target,
+        change: &RowChange<'_>,
         rows: Vec<RecordBatch>,
         conflict: Conflict<'_>,
         values: &[ScalarValue],
     ) -> Result<Inserted> {
+        let target = &change.target;
         let (keys, update) = conflict.parts();
         let how = (keys.as_slice(), update);
         let (base, writing) = self.begin_change(target).await?;
@@ -375,7 +379,7 @@ impl Session {
         if keys.len() > 1 {
             // One that is left out by a key keeps no other row from being added by another key.
             let (built, local) =
-                self.upsert_query(statement, insert, target, rows, how, &mut types, &base)?;
+                self.upsert_query(statement, insert, change, rows, how, &mut types, &base)?;
             let mut stream = self
                 .stream_of_query(statement, built.query, &local, values)
                 .await?;
@@ -385,7 +389,7 @@ impl Session {
             }
         }
         let rows = one_a_key(target, &keys, rows, update.is_some())?;
-        let built = self.upsert_query(statement, insert, target, rows, how, &mut types, &base)?;
+        let built = self.upsert_query(statement, insert, change, rows, how, &mut types, &base)?;
         let (built, local) = built;
         let returning = insert.returning.is_some();
         let done = self
@@ -395,7 +399,7 @@ impl Session {
                 &base,
                 (built, local, types),
                 values,
-                (false, returning),
+                (false, returning, None),
             )
             .await?;
         let (count, returned) = (done.count, done.returned);
@@ -409,13 +413,14 @@ impl Session {
         &self,
         statement: &Statement,
         insert: &ast::Insert,
-        target: &Target,
+        change: &RowChange<'_>,
         rows: Vec<RecordBatch>,
         (keys, update): (&[Key], Option<&ast::DoUpdate>),
         types: &mut ParameterTypes,
         base: &Arc<crate::tables::Version>,
     ) -> Result<(super::ChangeQuery, Local)> {
-        let mut local = Local::default();
+        let target = &change.target;
+        let mut local = change.local.clone();
         let places = DurableTable::new(self.engine.tables(), &target.table)
             .shaped(Arc::clone(&target.shape))
             .at(Arc::clone(base))
@@ -435,7 +440,11 @@ impl Session {
             sql: &statement.sql,
             types,
         };
-        Ok((building.upsert(&excluded, keys, update)?, local))
+        let mut built = building.upsert(&excluded, keys, update)?;
+        if update.is_some() {
+            built.query.with = change.with.cloned();
+        }
+        Ok((built, local))
     }
 }
 
@@ -597,6 +606,35 @@ fn taken<'a>(
         }
     }
     Ok(Cow::Owned(written))
+}
+
+/// Refuses a query's column where none of its values can be assigned: a truth value, a number or a day in the place of another of
+/// them. Whether a text is one of a column or of the statement isn't known, so that it is read.
+///
+/// # Errors
+/// 42804.
+fn check_assigned(value: &Field, column: &Field) -> Result<()> {
+    let family = |kind: &str| match kind {
+        "bool" => Some("truth value"),
+        "int2" | "int4" | "int8" | "numeric" | "float4" | "float8" => Some("number"),
+        "date" | "timestamp" | "timestamptz" => Some("day"),
+        _ => None,
+    };
+    let (given, own) = (types::type_of(value), types::type_of(column));
+    match (family(&given), family(&own)) {
+        (Some(of_given), Some(of_own)) if of_given != of_own => {
+            let message = format!(
+                "column \"{}\" is of type {} but expression is of type {}",
+                column.name(),
+                types::sql_name(&own, -1),
+                types::sql_name(&given, -1)
+            );
+            let error = ChangeFault::Other("42804").error(message);
+            let hint = "You will need to rewrite or cast the expression.";
+            Err(error.hint(hint).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A query's columns as the table's, and defaults in the place of the others; those without a place are left out.

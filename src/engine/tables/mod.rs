@@ -16,17 +16,17 @@ mod literals;
 mod local;
 mod maintain;
 mod names;
+mod returning;
 mod retype;
 mod rules;
 mod target;
 mod temporary;
+mod together;
 mod travel;
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::DataType;
-use datafusion::catalog::MemTable;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
@@ -42,11 +42,12 @@ use super::{output, parameters};
 use crate::catalog::access::Privilege;
 use crate::catalog::plan_expression;
 use crate::error::{Error, Result};
-use crate::sql::{Statement, StatementKind};
+use crate::sql::{Statement, StatementKind, changing_query, does_nothing};
 use crate::tables::DurableTable;
 use apply::{Changes, Deed};
 use change::{Building, ChangeQuery, unsupported};
 pub(super) use local::Local;
+use returning::{Others, Returned};
 pub(super) use target::{Target, query, select};
 
 pub(super) use literals::read_texts;
@@ -60,6 +61,18 @@ pub(super) struct RowChange<'a> {
     /// The queries that it names.
     with: Option<&'a ast::With>,
     target: Target,
+    /// What the parts of the statement that ran before it have returned.
+    local: Local,
+}
+
+/// What became of a change.
+struct Changed {
+    /// The beginning of its command's tag.
+    verb: &'static str,
+    count: u64,
+    returned: Returned,
+    /// The other tables that it returns columns of.
+    others: Option<Others>,
 }
 
 /// Whether a statement makes, changes or drops a table, or empties it: there is nothing to describe of it.
@@ -159,7 +172,12 @@ impl Session {
             return Ok(None);
         };
         let found = self.target(name)?;
-        Ok(found.map(|target| RowChange { kind, with, target }))
+        Ok(found.map(|target| RowChange {
+            kind,
+            with,
+            target,
+            local: Local::default(),
+        }))
     }
 
     /// Runs a statement that makes or changes durable tables; nothing for any other statement.
@@ -183,9 +201,15 @@ impl Session {
             return Ok(Some(made));
         }
         if let EngineStatement::Statement(inner) = engine_statement
+            && let Some(whole) = changing_query(inner)
+        {
+            let done = Box::pin(self.run_together(statement, whole, values)).await?;
+            return Ok(Some(done));
+        }
+        if let EngineStatement::Statement(inner) = engine_statement
             && let ast::Statement::Truncate(truncate) = inner.as_ref()
         {
-            return self.truncate(truncate).await;
+            return Box::pin(self.truncate(truncate)).await;
         }
         if let EngineStatement::Statement(inner) = engine_statement
             && let ast::Statement::AlterTable(alter) = inner.as_ref()
@@ -245,13 +269,19 @@ impl Session {
         Ok(outcome)
     }
 
-    /// Takes all rows out of tables; nothing where one of them isn't durable.
+    /// Takes all rows out of tables; nothing where one of them is neither durable nor the session's own.
     async fn truncate(&self, truncate: &ast::Truncate) -> Result<Option<Outcome>> {
-        let mut targets = Vec::new();
+        let mut targets: Vec<Target> = Vec::new();
+        let mut temporary = Vec::new();
         for table in &truncate.table_names {
             match self.target(&table.name)? {
+                // One that is named twice is emptied once.
+                Some(target)
+                    if targets
+                        .iter()
+                        .any(|known| known.table.id() == target.table.id()) => {}
                 Some(target) => targets.push(target),
-                None => return Ok(None),
+                None => temporary.push(&table.name),
             }
         }
         for target in &targets {
@@ -261,12 +291,27 @@ impl Session {
                 return Err(policy_violation(target.name()));
             }
         }
+        for name in temporary {
+            if !self.empty_temporary(name).await? {
+                return Ok(None);
+            }
+        }
+        let all: Vec<&Target> = targets.iter().collect();
+        let together = match all.len() > 1 {
+            true => Some(self.begin_together(&all).await?),
+            false => None,
+        };
         for target in &targets {
             let (base, writing) = self.begin_change(target).await?;
             let removed = base.files.clone();
             self.end_change(target, base, writing, removed, Vec::new())
                 .await?;
-            if truncate.identity == Some(ast::TruncateIdentityOption::Restart) {
+        }
+        if let Some(together) = together {
+            together.end().await?;
+        }
+        if truncate.identity == Some(ast::TruncateIdentityOption::Restart) {
+            for target in &targets {
                 self.restart_sequences(&target.table)?;
             }
         }
@@ -281,9 +326,13 @@ impl Session {
         values: &[ScalarValue],
     ) -> Result<Outcome> {
         let done = Box::pin(self.change_rows_of(statement, change, values)).await;
-        let sees = change.target.guarded.shows_rows_to(&self.current_user());
+        self.without_hidden(&change.target, done)
+    }
+
+    /// What is hidden from whoever changes a row isn't told by why it can't be changed.
+    fn without_hidden<T>(&self, target: &Target, done: Result<T>) -> Result<T> {
+        let sees = target.guarded.shows_rows_to(&self.current_user());
         match done {
-            // What is hidden from whoever changes a row isn't told by why it can't be changed.
             Err(Error::Change(mut error)) if !sees => {
                 error.detail = None;
                 Err(Error::Change(error))
@@ -298,57 +347,83 @@ impl Session {
         change: &RowChange<'_>,
         values: &[ScalarValue],
     ) -> Result<Outcome> {
-        self.check_functions(change.kind)?;
-        let target = &change.target;
-        self.check_change(change)?;
-        // What can't be returned is found before anything is changed.
-        if let Some(items) = returning_of(change.kind) {
-            let (query, local) = self.returning(change, items, Vec::new())?;
-            let plan = self
-                .plan_of_query(statement, query, &local, Some(values))
-                .await?;
-            self.physical(plan, &statement.sql).await?;
-        }
-        let (verb, count, returned) = match change.kind {
-            ast::Statement::Insert(insert) => {
-                let done = self
-                    .insert_rows(statement, insert, change.with, target, values)
-                    .await?;
-                ("INSERT 0", done.count, done.returned)
-            }
-            kind => {
-                let verb = match kind {
-                    ast::Statement::Update(_) => "UPDATE",
-                    ast::Statement::Delete(_) => "DELETE",
-                    _ => "MERGE",
-                };
-                let returning = returning_of(kind).is_some();
-                let (base, writing) = self.begin_change(target).await?;
-                let built = self.change_query(statement, change, &base)?;
-                let once = verb == "MERGE";
-                let done = self
-                    .run_change(statement, target, &base, built, values, (once, returning))
-                    .await?;
-                let removed = done.removed;
-                let (count, returned) = (done.count, done.returned);
-                self.end_change(target, base, writing, removed, done.added)
-                    .await?;
-                (verb, count, returned)
-            }
-        };
+        let done = self.make_change(statement, change, values).await?;
+        let (verb, count) = (done.verb, done.count);
         match returning_of(change.kind) {
             None => Ok(Outcome::done(format!("{verb} {count}"))),
             Some(items) => {
-                let (query, local) = self.returning(change, items, returned)?;
+                let others = done.others.as_ref();
+                let (query, local) = self.returning(change, items, others, done.returned)?;
                 let tag = match verb {
                     "INSERT 0" => "INSERT",
                     "UPDATE" => "UPDATE",
                     _ => "DELETE",
                 };
-                self.rows_of_query(statement, query, &local, values, (tag, &target.reference()))
+                let reference = change.target.reference();
+                let rows_of = others.is_none().then_some(&reference);
+                self.rows_of_query(statement, query, &local, values, (tag, rows_of))
                     .await
             }
         }
+    }
+
+    /// Changes rows.
+    async fn make_change(
+        &self,
+        statement: &Statement,
+        change: &RowChange<'_>,
+        values: &[ScalarValue],
+    ) -> Result<Changed> {
+        self.check_functions(change.kind)?;
+        let target = &change.target;
+        self.check_change(change)?;
+        let others = self.others(statement, change, Some(values)).await?;
+        // What can't be returned is found before anything is changed.
+        if let Some(items) = returning_of(change.kind) {
+            let returned = Returned::default();
+            let (query, local) = self.returning(change, items, others.as_ref(), returned)?;
+            let plan = self
+                .plan_of_query(statement, query, &local, Some(values))
+                .await?;
+            self.physical(plan, &statement.sql).await?;
+        }
+        if let ast::Statement::Insert(insert) = change.kind {
+            let done = self.insert_rows(statement, insert, change, values).await?;
+            return Ok(Changed {
+                verb: "INSERT 0",
+                count: done.count,
+                returned: Returned {
+                    rows: done.returned,
+                    beside: Vec::new(),
+                },
+                others: None,
+            });
+        }
+        let verb = match change.kind {
+            ast::Statement::Update(_) => "UPDATE",
+            ast::Statement::Delete(_) => "DELETE",
+            _ => "MERGE",
+        };
+        let returning = returning_of(change.kind).is_some();
+        let (base, writing) = self.begin_change(target).await?;
+        let built = self.change_query(statement, change, &base)?;
+        let once = verb == "MERGE";
+        let beside = others.as_ref().map(|others| Arc::clone(&others.schema));
+        let how = (once, returning, beside);
+        let done = self
+            .run_change(statement, target, &base, built, values, how)
+            .await?;
+        self.end_change(target, base, writing, done.removed, done.added)
+            .await?;
+        Ok(Changed {
+            verb,
+            count: done.count,
+            returned: Returned {
+                rows: done.returned,
+                beside: done.others,
+            },
+            others,
+        })
     }
 
     /// Refuses a change that the session's role may not make.
@@ -394,6 +469,9 @@ impl Session {
             ast::Statement::Delete(_) => check(Privilege::Delete, &[])?,
             ast::Statement::Merge(merge) => {
                 for clause in &merge.clauses {
+                    if does_nothing(&clause.action) {
+                        continue;
+                    }
                     match &clause.action {
                         ast::MergeAction::Insert(_) => {
                             check(Privilege::Insert, &[])?;
@@ -422,7 +500,7 @@ impl Session {
         base: &Arc<crate::tables::Version>,
     ) -> Result<(ChangeQuery, Local, ParameterTypes)> {
         let target = &change.target;
-        let mut local = Local::default();
+        let mut local = change.local.clone();
         let mut types = ParameterTypes::new();
         let rows = DurableTable::new(self.engine.tables(), &target.table)
             .shaped(Arc::clone(&target.shape))
@@ -458,7 +536,7 @@ impl Session {
         base: &Arc<crate::tables::Version>,
         (built, local, _): (ChangeQuery, Local, ParameterTypes),
         values: &[ScalarValue],
-        (once, returning): (bool, bool),
+        (once, returning, others): (bool, bool, Option<SchemaRef>),
     ) -> Result<apply::Applied> {
         let keys = target.shape.keys();
         let moves_keys = |deed: &Deed| match deed {
@@ -470,13 +548,17 @@ impl Session {
             }),
             Deed::Delete => false,
         };
-        let check_keys = built.deeds.iter().any(moves_keys);
+        // Rows that an earlier part of the statement has added aren't among those that this one compared itself with.
+        let now = self.written(&target.table);
+        let now = now.unwrap_or_else(|| Arc::clone(base));
+        let check_keys = !Arc::ptr_eq(&now, base) || built.deeds.iter().any(moves_keys);
         let changes = Changes {
             deeds: built.deeds,
             columns: built.columns,
             once,
             check: self.policy_check(target)?,
             returning,
+            others,
         };
         let stream = self
             .stream_of_query(statement, built.query, &local, values)
@@ -485,7 +567,7 @@ impl Session {
         if check_keys && !applied.added.is_empty() {
             let removed: std::collections::HashSet<&str> =
                 applied.removed.iter().map(|file| file.path()).collect();
-            let rest = base
+            let rest = now
                 .files
                 .iter()
                 .filter(|file| !removed.contains(file.path()));
@@ -506,27 +588,6 @@ impl Session {
         let expr = plan_expression(&state, &target.shape.schema, condition)?;
         let schema = DFSchema::try_from(target.shape.schema.as_ref().clone())?;
         Ok(Some(state.create_physical_expr(expr, &schema)?))
-    }
-
-    /// A query over rows that were changed.
-    fn returning(
-        &self,
-        change: &RowChange<'_>,
-        items: &[SelectItem],
-        rows: Vec<RecordBatch>,
-    ) -> Result<(ast::Query, Local)> {
-        let target = &change.target;
-        let mut local = Local::default();
-        let rows = MemTable::try_new(Arc::clone(&target.shape.schema), vec![rows])?;
-        let relation = local.add("returned", Arc::new(target.guarded.over(Arc::new(rows))))?;
-        let alias = match changed_relation(change.kind) {
-            Some((_, Some(alias))) => folded(alias),
-            _ => target.name().to_owned(),
-        };
-        let alias = alias.replace('"', "\"\"");
-        let mut built = query(&format!("SELECT 1 FROM {relation} AS \"{alias}\""))?;
-        select(&mut built)?.projection = items.to_vec();
-        Ok((built, local))
     }
 
     /// Plans a query of a statement's own.
@@ -567,12 +628,12 @@ impl Session {
         query: ast::Query,
         local: &Local,
         values: &[ScalarValue],
-        (tag, rows_of): (&'static str, &TableReference),
+        (tag, rows_of): (&'static str, Option<&TableReference>),
     ) -> Result<Outcome> {
         let plan = self
             .plan_of_query(statement, query, local, Some(values))
             .await?;
-        let marked = self.result_schema(&plan, plan.schema().as_arrow(), Some(rows_of));
+        let marked = self.result_schema(&plan, plan.schema().as_arrow(), rows_of);
         let stream = self.stream(plan, &statement.sql).await?;
         Ok(Outcome::Rows {
             tag,
@@ -587,13 +648,9 @@ impl Session {
         statement: &Statement,
         change: &RowChange<'_>,
     ) -> Result<(Option<LogicalPlan>, ParameterTypes)> {
-        let target = &change.target;
-        let base = self.engine.tables().current(&target.table);
+        let base = self.engine.tables().current(&change.target.table);
         match change.kind {
-            ast::Statement::Insert(insert) => {
-                self.plan_insert(statement, insert, change.with, target)
-                    .await
-            }
+            ast::Statement::Insert(insert) => self.plan_insert(statement, insert, change).await,
             _ => {
                 let (built, local, types) = self.change_query(statement, change, &base)?;
                 let plan = self
@@ -618,13 +675,14 @@ impl Session {
         plan.ok_or_else(|| unsupported("EXPLAIN of this change"))
     }
 
-    /// What a change takes and returns.
+    /// What a change takes and returns. `known` are types of parameters that other parts of the statement say.
     pub(super) async fn prepare_change(
         &self,
         statement: &Statement,
         change: &RowChange<'_>,
         count: usize,
         declared: &[Option<DataType>],
+        mut known: Vec<ParameterTypes>,
     ) -> Result<Prepared> {
         let (plan, types) = self.plan_change(statement, change).await?;
         let inferred = plan
@@ -632,14 +690,19 @@ impl Session {
             .map(parameters::types)
             .transpose()?
             .unwrap_or_default();
-        let parameters = parameters::settled(count, declared, &[&types, &inferred]);
+        known.extend([types, inferred]);
+        let known: Vec<&ParameterTypes> = known.iter().collect();
+        let parameters = parameters::settled(count, declared, &known);
         let described = match returning_of(change.kind) {
             None => Described::Nothing,
             Some(items) => {
-                let (query, local) = self.returning(change, items, Vec::new())?;
+                let others = self.others(statement, change, None).await?;
+                let others = others.as_ref();
+                let (query, local) = self.returning(change, items, others, Returned::default())?;
                 let plan = self.plan_of_query(statement, query, &local, None).await?;
                 let plan = parameters::assume(plan, &parameters)?;
-                self.describe_plan_of(&plan, Some(&change.target.reference()))
+                let reference = change.target.reference();
+                self.describe_plan_of(&plan, others.is_none().then_some(&reference))
             }
         };
         Ok(Prepared {

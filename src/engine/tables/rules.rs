@@ -296,7 +296,8 @@ fn changes_by_itself(planned: &EngineExpr) -> Result<bool> {
     })?)
 }
 
-struct FindQuery;
+/// Finds whether there is a query in something.
+pub struct FindQuery;
 
 impl Visitor for FindQuery {
     type Break = ();

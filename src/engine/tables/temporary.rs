@@ -114,6 +114,16 @@ impl Session {
         Ok(Some(Outcome::done(format!("{verb} {found}"))))
     }
 
+    /// Takes all rows out of a table that goes with the session; says whether it is one.
+    pub(super) async fn empty_temporary(&self, name: &ast::ObjectName) -> Result<bool> {
+        for statement in self.parse(&format!("DELETE FROM {name}"))? {
+            if let StatementKind::Engine(delete) = &statement.kind {
+                return Ok(self.change_temporary(delete, &[]).await?.is_some());
+            }
+        }
+        Ok(false)
+    }
+
     /// The rows of a query of our own.
     async fn rows_with(&self, sql: &str, values: &[ScalarValue]) -> Result<Vec<RecordBatch>> {
         let mut rows = Vec::new();

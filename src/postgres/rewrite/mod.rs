@@ -16,7 +16,7 @@ mod syntax;
 mod system_columns;
 
 pub use rows_of_relations::{ROW_IS_THERE, ROW_OPERATOR};
-pub use syntax::call;
+pub use syntax::{call, over};
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -61,6 +61,7 @@ pub fn rewrite(statement: &mut Statement, scope: &dyn Scope) {
     if let Statement::Query(query) = statement {
         names::set_apart(query);
     }
+    let _ = statement.visit(&mut Apart);
     let _ = statement.visit(&mut Heads);
     let mut rewriter = Rewriter {
         scope,
@@ -200,6 +201,33 @@ impl VisitorMut for Show<'_> {
             && let Some(own) = self.kept.taken.pop()
         {
             arguments.args = own;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Queries inside of others whose ORDER BY names a column of a table as a column of theirs is called. Where somebody knows their
+/// columns by name, they get those names back outside.
+struct Apart;
+
+impl VisitorMut for Apart {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Some(query) = syntax::query_in(expression) {
+            names::set_apart(query);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let Some(columns) = names::different(query) else {
+            return ControlFlow::Continue(());
+        };
+        if names::set_apart(query)
+            && let Some(named) = syntax::renamed(query.clone(), &columns)
+        {
+            *query = named;
         }
         ControlFlow::Continue(())
     }

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
-    VisitMut, VisitorMut,
+    ObjectName, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    TableWithJoins, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -109,6 +109,37 @@ pub fn over(text: &str, inner: Query, alias: TableAlias) -> Option<Query> {
         }];
     }
     Some(query)
+}
+
+/// A query with other names for its columns.
+pub fn renamed(query: Query, columns: &[String]) -> Option<Query> {
+    let named = |name: &String| TableAliasColumnDef {
+        name: Ident::with_quote('"', name),
+        data_type: None,
+    };
+    let alias = TableAlias {
+        explicit: true,
+        name: Ident::new("q"),
+        columns: columns.iter().map(named).collect(),
+        at: None,
+    };
+    over("SELECT *", query, alias)
+}
+
+/// The query that an expression is made of.
+pub fn query_in(expression: &mut Expr) -> Option<&mut Query> {
+    match expression {
+        Expr::Subquery(query)
+        | Expr::Exists {
+            subquery: query, ..
+        } => Some(query),
+        Expr::InSubquery { subquery, .. } => Some(subquery),
+        Expr::Function(Function {
+            args: FunctionArguments::Subquery(query),
+            ..
+        }) => Some(query),
+        _ => None,
+    }
 }
 
 /// Syntax of our own writing; nothing where it is none, which a test would show.

@@ -70,3 +70,6 @@ SELECT pg_am.*, pg_catalog.pg_am.amname AS other FROM pg_am WHERE amname = 'heap
 SELECT attrelid::regclass::text, attname FROM pg_attribute WHERE attnum > 0 AND atttypid NOT IN (SELECT oid FROM pg_type);
 SELECT proname FROM pg_proc WHERE prorettype NOT IN (SELECT oid FROM pg_type);
 SELECT DISTINCT kind FROM (SELECT unnest(proargtypes) AS kind FROM pg_proc) p WHERE kind NOT IN (SELECT oid FROM pg_type);
+-- pgAdmin: what a column's type may become, and where an index is in the tree
+SELECT DISTINCT n.nspname, format_type(t.oid, NULL) AS named FROM pg_cast c JOIN pg_type t ON t.oid = c.casttarget JOIN pg_namespace n ON n.oid = t.typnamespace WHERE c.castsource = 1184 UNION SELECT n.nspname, format_type(t.oid, NULL) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype = 'd' ORDER BY 1, 2;
+SELECT i.relname, (WITH RECURSIVE above AS (SELECT t.oid AS oid, 0 AS height, t.relkind, t.relname || '' AS path UNION SELECT p.oid, a.height + 1, p.relkind, p.relname || '/' || a.path FROM pg_class p JOIN pg_inherits h ON h.inhparent = p.oid JOIN above a ON h.inhrelid = a.oid) SELECT CASE WHEN relkind = 'p' THEN path ELSE 'table ' || t.relname END FROM above ORDER BY height DESC LIMIT 1) AS path FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid WHERE i.relname IN ('deals_pkey', 'owners_pkey') ORDER BY 1;
