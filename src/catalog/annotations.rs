@@ -99,7 +99,7 @@ pub struct ForeignKey {
     pub schema: String,
     /// The relation that they refer to.
     pub relation: String,
-    /// The columns that they refer to.
+    /// The columns that they refer to; none for those of its primary key.
     pub referred: Vec<String>,
     /// What is said of the rows that refer to a row which is deleted.
     #[serde(default)]

@@ -586,7 +586,7 @@ fn constraint(
         let referred = if parser.peek_token().token == Token::LParen {
             self::columns(parser)?
         } else {
-            columns.clone()
+            Vec::new()
         };
         let (mut on_delete, mut on_update) =
             (ReferentialAction::default(), ReferentialAction::default());

@@ -221,7 +221,40 @@ impl Snapshot {
             }
             snapshot.schemas.push((schema, oid));
         }
+        snapshot.refer_to_primary_keys();
         snapshot
+    }
+
+    /// Names the columns that references refer to by naming none.
+    fn refer_to_primary_keys(&mut self) {
+        let mut found = Vec::new();
+        for (at, relation) in self.relations.iter().enumerate() {
+            for (number, reference) in relation.foreign_keys.iter().enumerate() {
+                if reference.referred.is_empty() {
+                    let columns = self.primary_key(&reference.schema, &reference.relation);
+                    // Where there is no key, they are called the same, for all that is known.
+                    found.push((
+                        at,
+                        number,
+                        columns.unwrap_or_else(|| reference.columns.clone()),
+                    ));
+                }
+            }
+        }
+        for (at, number, columns) in found {
+            self.relations[at].foreign_keys[number].referred = columns;
+        }
+    }
+
+    /// The names of a relation's primary key's columns.
+    fn primary_key(&self, schema: &str, name: &str) -> Option<Vec<String>> {
+        let relation = self.named(schema, name)?;
+        let key = relation.keys.iter().find(|key| key.primary)?;
+        let name = |number: &usize| {
+            let column = relation.columns.get(number.checked_sub(1)?)?;
+            Some(column.name.clone())
+        };
+        key.columns.iter().map(name).collect()
     }
 
     /// The relation of that OID.

@@ -17,7 +17,7 @@ use super::local::Local;
 use super::names::object_name;
 use super::rules::columns_in;
 use super::target::{Target, column_of, expression, parts, query, select};
-use crate::catalog::DeclaredKey;
+use crate::catalog::{DeclaredKey, KeyOrder};
 use crate::engine::outcome::{Notice, Outcome};
 use crate::engine::session::Session;
 use crate::error::{ChangeFault, Error, Fault, Result};

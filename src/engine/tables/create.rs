@@ -594,7 +594,7 @@ pub(super) fn reference(columns: Vec<String>, key: &ast::ForeignKeyConstraint, m
     let mut relation = parts(&key.foreign_table);
     let target = relation.pop().unwrap_or_default();
     let schema = relation.pop().unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
-    let referred: Vec<String> = key.referred_columns.iter().map(folded).collect();
+    let referred = key.referred_columns.iter().map(folded).collect();
     let name = match &key.name {
         Some(name) => folded(name),
         None => format!("{}_{}_fkey", made.definition.name, columns.join("_")),
@@ -605,13 +605,9 @@ pub(super) fn reference(columns: Vec<String>, key: &ast::ForeignKeyConstraint, m
     ));
     made.foreign_keys.push(ForeignKey {
         name,
-        referred: if referred.is_empty() {
-            columns.clone()
-        } else {
-            referred
-        },
         columns,
         schema,
+        referred,
         relation: target,
         on_delete: action(key.on_delete),
         on_update: action(key.on_update),
