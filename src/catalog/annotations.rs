@@ -58,7 +58,7 @@ impl DeclaredKey {
     /// The columns that it is made of, expressions aside.
     pub fn named(&self) -> impl Iterator<Item = &String> {
         let columns = self.columns.iter().enumerate();
-        columns.filter_map(|(at, column)| self.expression(at).is_none().then_some(column))
+        columns.filter_map(move |(at, column)| self.expression(at).is_none().then_some(column))
     }
 }
 
@@ -74,7 +74,7 @@ pub struct KeyOrder {
 impl KeyOrder {
     /// The bits of `pg_index.indoption`.
     pub fn bits(self) -> i32 {
-        i32::from(self.descending) | i32::from(self.nulls_first) << 1
+        i32::from(self.descending) | (i32::from(self.nulls_first) << 1)
     }
 
     /// As Postgres writes it behind a column.
