@@ -1,5 +1,6 @@
 //! Every error that a user can meet, as Postgres would report it.
 
+mod type_names;
 mod wording;
 
 use std::sync::Arc;
@@ -832,8 +833,8 @@ impl From<FunnelError> for Error {
         // The functions know Arrow's types only.
         let error = match error {
             FunnelError::WrongType { message, hint } => FunnelError::WrongType {
-                message: wording::with_sql_types(&message),
-                hint: wording::with_sql_types(&hint),
+                message: type_names::with_sql_types(&message),
+                hint: type_names::with_sql_types(&hint),
             },
             other => other,
         };
