@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
-    Query, SelectItem, SetExpr, Subscript, UnaryOperator, Value,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query,
+    SelectItem, SetExpr, Subscript, UnaryOperator, Value,
 };
 use datafusion_funnel::definition::text::folded;
 
 use super::subqueries::{array_of, is_array, lists_in_values, row_in};
-use super::{Scope, aggregates, chains, last_name, relations, syntax, system_columns};
+use super::{Scope, aggregates, chains, intervals, last_name, relations, syntax, system_columns};
 use crate::postgres::functions::{OVERRIDDEN, regex_of};
 use crate::postgres::mixed_types::ONE_TYPE;
-use crate::postgres::{datetime, rows, types};
+use crate::postgres::{rows, types};
 
 /// Rewrites an expression whose parts are rewritten already.
 pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<String, String>) {
@@ -186,7 +186,7 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
             }));
             *expression = maybe_not(both, *negated);
         }
-        Expr::Interval(interval) => plain_interval(interval),
+        Expr::Interval(interval) => intervals::plain(interval),
         Expr::Case { operand: None, .. } => {
             lists_in_values(expression);
         }
@@ -419,40 +419,6 @@ fn cast(expression: &mut Expr) {
         value = cast_call("numeric", syntax::text(digits), &[]);
     }
     *expression = cast_call(&kind, value, &modifiers);
-}
-
-/// An interval in words that DataFusion reads: it has no times of day in them.
-fn plain_interval(interval: &mut Interval) {
-    let Expr::Value(value) = interval.value.as_mut() else {
-        return;
-    };
-    let Value::SingleQuotedString(text) = &mut value.value else {
-        return;
-    };
-    // `'2-3' YEAR TO MONTH` says what the text says anyway.
-    if interval.last_field.is_some() && datetime::interval(text).is_some() {
-        interval.leading_field = None;
-        interval.last_field = None;
-    }
-    if interval.leading_field.is_some() {
-        return;
-    }
-    if let Some(read) = datetime::interval(text) {
-        let (seconds, nanoseconds) = (
-            read.nanoseconds / 1_000_000_000,
-            read.nanoseconds % 1_000_000_000,
-        );
-        let sign = if read.nanoseconds < 0 { "-" } else { "" };
-        let seconds = format!(
-            "{sign}{}.{:09}",
-            seconds.unsigned_abs(),
-            nanoseconds.unsigned_abs()
-        );
-        *text = format!(
-            "{} months {} days {seconds} seconds",
-            read.months, read.days
-        );
-    }
 }
 
 fn cast_call(kind: &str, value: Expr, modifiers: &[i64]) -> Expr {

@@ -7,6 +7,7 @@
 mod aggregates;
 mod chains;
 mod expressions;
+mod intervals;
 pub(super) mod joins;
 mod literals;
 mod relations;
