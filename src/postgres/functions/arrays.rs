@@ -653,7 +653,7 @@ fn series_field(fields: &[FieldRef]) -> Field {
             };
             DataType::Decimal128(38, kinds.iter().map(digits).max().unwrap_or(0))
         }
-        _ if kinds.iter().take(2).any(|kind| **kind == DataType::Int64) => DataType::Int64,
+        _ if kinds.contains(&&DataType::Int64) => DataType::Int64,
         _ => DataType::Int32,
     };
     list_field(element)

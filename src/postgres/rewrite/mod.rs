@@ -59,7 +59,7 @@ pub fn rewrite(statement: &mut Statement, scope: &dyn Scope) {
     if let Statement::Query(query) = statement {
         names::set_apart(query);
     }
-    let _ = statement.visit(&mut Heads);
+    let _ = statement.visit(&mut Heads::default());
     let mut rewriter = Rewriter {
         scope,
         own: own_names(statement),
@@ -200,19 +200,29 @@ impl VisitorMut for Show<'_> {
 }
 
 /// Names of columns and types of literals, while expressions are still as they were written.
-struct Heads;
+#[derive(Default)]
+struct Heads {
+    /// The next query is the one whose rows are inserted.
+    is_inserted: bool,
+}
 
 impl VisitorMut for Heads {
     type Break = ();
 
+    fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<()> {
+        self.is_inserted = matches!(statement, Statement::Insert(_));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let is_inserted = std::mem::take(&mut self.is_inserted);
         // Postgres locks rows; here nobody changes those that a query sees.
         query.locks.clear();
         literals::give_order(query);
         first_rows(query);
         names::give(query);
         if let SetExpr::Values(values) = query.body.as_mut() {
-            literals::give_values(values);
+            literals::give_values(values, is_inserted);
         }
         ControlFlow::Continue(())
     }
