@@ -17,7 +17,7 @@ mod syntax;
 mod system_columns;
 
 pub use rows_of_relations::{ROW_IS_THERE, ROW_OPERATOR};
-pub use syntax::call;
+pub use syntax::{call, number};
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
