@@ -15,6 +15,9 @@ use crate::postgres::functions::{OVERRIDDEN, regex_of};
 use crate::postgres::mixed_types::ONE_TYPE;
 use crate::postgres::{rows, types};
 
+/// What the first bound of `BETWEEN SYMMETRIC` is an argument of.
+pub const SYMMETRIC: &str = "pg_symmetric";
+
 /// Rewrites an expression whose parts are rewritten already.
 pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<String, String>) {
     match expression {
@@ -161,6 +164,21 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
                 vec![syntax::take(time_zone), syntax::take(timestamp)],
             );
         }
+        Expr::Between {
+            expr,
+            negated,
+            low,
+            high,
+        } if symmetric(low).is_some() => {
+            if let Some(low) = symmetric(low) {
+                let between = Expr::BinaryOp {
+                    left: Box::new(compared_with_both(expr, low, high)),
+                    op: BinaryOperator::Or,
+                    right: Box::new(compared_with_both(expr, high, low)),
+                };
+                *expression = maybe_not(Expr::Nested(Box::new(between)), *negated);
+            }
+        }
         // Two comparisons: each of them looks at what its sides are.
         Expr::Between {
             expr,
@@ -172,18 +190,7 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
             Expr::Identifier(_) | Expr::CompoundIdentifier(_)
         ) =>
         {
-            let compared = |op: BinaryOperator, bound: &mut Box<Expr>| {
-                Box::new(Expr::BinaryOp {
-                    left: expr.clone(),
-                    op,
-                    right: Box::new(syntax::take(bound)),
-                })
-            };
-            let both = Expr::Nested(Box::new(Expr::BinaryOp {
-                left: compared(BinaryOperator::GtEq, low),
-                op: BinaryOperator::And,
-                right: compared(BinaryOperator::LtEq, high),
-            }));
+            let both = compared_with_both(expr, low, high);
             *expression = maybe_not(both, *negated);
         }
         Expr::Interval(interval) => intervals::plain(interval),
@@ -283,6 +290,32 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         }
         _ => {}
     }
+}
+
+/// The first bound of `BETWEEN SYMMETRIC`; either of the two may be the lower one.
+fn symmetric(bound: &Expr) -> Option<&Expr> {
+    match bound {
+        Expr::Function(function) if last_name(&function.name) == SYMMETRIC => {
+            arguments_of(function).first().copied()
+        }
+        _ => None,
+    }
+}
+
+/// `(value >= low AND value <= high)`
+fn compared_with_both(value: &Expr, low: &Expr, high: &Expr) -> Expr {
+    let compared = |op: BinaryOperator, bound: &Expr| {
+        Box::new(Expr::BinaryOp {
+            left: Box::new(value.clone()),
+            op,
+            right: Box::new(bound.clone()),
+        })
+    };
+    Expr::Nested(Box::new(Expr::BinaryOp {
+        left: compared(BinaryOperator::GtEq, low),
+        op: BinaryOperator::And,
+        right: compared(BinaryOperator::LtEq, high),
+    }))
 }
 
 /// `a IS DISTINCT FROM b AND c` is read as if `b AND c` stood in parentheses; AND binds looser than that.

@@ -7,15 +7,18 @@
 mod aggregates;
 mod chains;
 mod expressions;
+mod first_rows;
 mod intervals;
 pub(super) mod joins;
 mod literals;
 mod relations;
 mod rows_of_relations;
+mod set_operations;
 mod subqueries;
 mod syntax;
 mod system_columns;
 
+pub use expressions::SYMMETRIC;
 pub use rows_of_relations::{ROW_IS_THERE, ROW_OPERATOR};
 pub use syntax::{call, number};
 
@@ -24,8 +27,8 @@ use std::ops::ControlFlow;
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, LimitClause, ObjectName, ObjectType, Query, Select, SetExpr, Statement,
-    TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, FunctionArg, ObjectName, ObjectType, Query, Select, SetExpr, Statement, TableFactor,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -219,8 +222,9 @@ impl VisitorMut for Heads {
         // Postgres locks rows; here nobody changes those that a query sees.
         query.locks.clear();
         literals::give_order(query);
-        first_rows(query);
+        first_rows::limit(query);
         names::give(query);
+        set_operations::count_rows(&mut query.body);
         if let SetExpr::Values(values) = query.body.as_mut() {
             literals::give_values(values, is_inserted);
         }
@@ -232,31 +236,6 @@ impl VisitorMut for Heads {
         literals::give_types(select);
         joins::merge(select);
         ControlFlow::Continue(())
-    }
-}
-
-/// `FETCH FIRST 3 ROWS ONLY` as `LIMIT 3`.
-fn first_rows(query: &mut Query) {
-    if query
-        .fetch
-        .as_ref()
-        .is_none_or(|fetch| fetch.percent || fetch.with_ties)
-    {
-        return;
-    }
-    let Some(fetch) = query.fetch.take() else {
-        return;
-    };
-    let count = fetch.quantity.unwrap_or_else(|| syntax::number(1));
-    match &mut query.limit_clause {
-        Some(LimitClause::LimitOffset { limit, .. }) => *limit = Some(count),
-        clause => {
-            *clause = Some(LimitClause::LimitOffset {
-                limit: Some(count),
-                offset: None,
-                limit_by: Vec::new(),
-            });
-        }
     }
 }
 
