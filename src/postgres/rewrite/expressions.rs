@@ -1055,7 +1055,7 @@ fn access(expression: &mut Expr) {
                 Expr::Value(literal) if matches!(literal.value, Value::SingleQuotedString(_)) => {
                     syntax::call("get_field", vec![value, index])
                 }
-                _ => syntax::call("pg_subscript", vec![value, index]),
+                _ => subscripted(value, index),
             },
             AccessExpr::Subscript(Subscript::Slice {
                 lower_bound,
@@ -1073,6 +1073,18 @@ fn access(expression: &mut Expr) {
         };
     }
     *expression = value;
+}
+
+/// `a[2][1]` is one call with both subscripts.
+fn subscripted(mut value: Expr, index: Expr) -> Expr {
+    if let Expr::Function(function) = &mut value
+        && last_name(&function.name) == "pg_subscript"
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.push(syntax::argument(index));
+        return value;
+    }
+    syntax::call("pg_subscript", vec![value, index])
 }
 
 fn field(value: Expr, name: &str) -> Expr {
