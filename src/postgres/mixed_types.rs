@@ -21,8 +21,11 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::function::fault;
+use super::functions::LINKS;
 use super::style::Locale;
 use super::{casts, types};
+use crate::error::Fault;
 
 /// Functions whose arguments are of one type.
 pub const ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
@@ -139,6 +142,39 @@ fn read_operand(call: &mut ScalarFunction, schema: &DFSchema, locale: &Locale) -
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// There is no arithmetic of texts, but of those that have no type of their own.
+fn refuse_texts(call: &ScalarFunction, schema: &DFSchema) -> Result<()> {
+    let [left, right] = call.args.as_slice() else {
+        return Ok(());
+    };
+    let kind = |value: &Expr| match value {
+        Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(_), None) | Expr::Placeholder(_) => {
+            Some("unknown".to_owned())
+        }
+        value => {
+            let (_, field) = value.to_field(schema).ok()?;
+            (!field.data_type().is_null()).then(|| types::type_of(&field))
+        }
+    };
+    let (Some(left), Some(right)) = (kind(left), kind(right)) else {
+        return Ok(());
+    };
+    let is_text = |kind: &str| matches!(kind, "text" | "varchar" | "bpchar");
+    let takes_from_json = left == "jsonb";
+    if takes_from_json || !is_text(&left) && !is_text(&right) {
+        return Ok(());
+    }
+    let mut links = LINKS.iter();
+    let symbol = links
+        .find(|(name, _)| *name == call.func.name())
+        .map_or('+', |(_, symbol)| *symbol);
+    let [left, right] = [left, right].map(|kind| types::sql_name(&kind, -1));
+    fault(
+        Fault::UndefinedFunction,
+        format!("operator does not exist: {left} {symbol} {right}"),
+    )
 }
 
 /// The type that values become.
@@ -259,6 +295,7 @@ impl MixedTypes {
                 self.settle(places, schema, locale, Common::of)?
             }
             Expr::ScalarFunction(call) if OPERATORS.contains(&call.func.name()) => {
+                refuse_texts(call, schema)?;
                 read_operand(call, schema, locale)?
             }
             Expr::InSubquery(found) => self.found(found, schema)?,
