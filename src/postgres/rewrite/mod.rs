@@ -11,6 +11,7 @@ mod first_rows;
 mod intervals;
 pub(super) mod joins;
 mod literals;
+mod ordered_rows;
 mod relations;
 mod rows_of_relations;
 mod set_operations;
@@ -225,6 +226,7 @@ impl VisitorMut for Heads {
         first_rows::limit(query);
         names::give(query);
         set_operations::count_rows(&mut query.body);
+        ordered_rows::keep(query);
         if let SetExpr::Values(values) = query.body.as_mut() {
             literals::give_values(values, is_inserted);
         }
