@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr,
+    AccessExpr, BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query,
     SelectItem, SetExpr, Subscript, UnaryOperator, Value,
 };
@@ -420,9 +420,16 @@ fn cast(expression: &mut Expr) {
     // What a parameter is cast to is its type, and a number that was given its type has it. The name of an object is a text.
     if matches!(expr.as_ref(), Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) {
         if kind.starts_with("reg") {
-            *data_type = datafusion::sql::sqlparser::ast::DataType::Text;
+            *data_type = SqlType::Text;
             let text = syntax::take(expression);
             *expression = cast_call(&kind, text, &modifiers);
+        } else if let (true, Some(digits)) = (types::is_of_time(&kind), modifiers.first()) {
+            if let SqlType::Timestamp(written, _) | SqlType::Time(written, _) = data_type {
+                *written = None;
+            }
+            let moment = syntax::take(expression);
+            let digits = syntax::number(*digits);
+            *expression = syntax::call("pg_time_precision", vec![moment, digits]);
         }
         return;
     }
