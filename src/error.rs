@@ -721,6 +721,14 @@ impl Error {
             ),
             Error::Query {
                 fault: Fault::UndefinedFunction,
+                message,
+                ..
+            } if message.starts_with("operator does not exist") => Some(
+                "No operator matches the given name and argument types. You might need to add explicit type casts."
+                    .to_owned(),
+            ),
+            Error::Query {
+                fault: Fault::UndefinedFunction,
                 ..
             } => Some(
                 "No function matches the given name and argument types. You might need to add explicit type casts."

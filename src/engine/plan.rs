@@ -28,7 +28,7 @@ use super::plans::KeptPlan;
 use super::session::lock;
 use crate::catalog::Catalog;
 use crate::error::Error;
-use crate::postgres::names;
+use crate::postgres::{names, recursion};
 
 /// A plan, and what the user should know beside its rows.
 pub struct Planned {
@@ -81,10 +81,17 @@ pub async fn plan(
             if !set_apart {
                 return Err(error);
             }
-            let plan = state.statement_to_plan(statement).await;
+            let plan = state.statement_to_plan(statement.clone()).await;
             plan.map_err(|_| error)?
         }
         Ok(plan) => plan,
+    };
+    let lacking = recursion::lacking(&plan)?;
+    let is_widened = !lacking.is_empty()
+        && inner_mut(&mut statement).is_some_and(|inner| recursion::widen(inner, &lacking));
+    let plan = match is_widened {
+        true => state.statement_to_plan(statement).await?,
+        false => plan,
     };
     let notices = std::mem::take(&mut *lock(&scope.notices));
     Ok(Planned::once(plan, notices))

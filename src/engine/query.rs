@@ -117,7 +117,6 @@ impl Session {
         let state = local.over(self.context.state());
         if let Some(inner) = plan::inner_mut(&mut engine_statement) {
             self.check_functions(inner)?;
-            check_set_operations(inner)?;
             check_changes(inner)?;
             let aggregates = state.aggregate_functions();
             let is_aggregate = |name: &str| aggregates.contains_key(name);
@@ -129,6 +128,7 @@ impl Session {
                     state: &state,
                 },
             );
+            check_set_operations(inner)?;
         }
         let role = self.current_user();
         let planned = plan::plan(state, &self.engine.catalog, &role, engine_statement, values);
@@ -598,7 +598,8 @@ fn declare(statement: &mut EngineStatement, declared: &[Option<DataType>]) {
     }
 }
 
-/// Refuses what DataFusion answers otherwise: its `INTERSECT ALL` and `EXCEPT ALL` don't count how often a row is there.
+/// Refuses what DataFusion answers otherwise: its `INTERSECT ALL` and `EXCEPT ALL` don't count how often a row is there, and they
+/// could be written otherwise only where the columns are.
 fn check_set_operations(statement: &ast::Statement) -> Result<()> {
     struct Find(Option<ast::SetOperator>);
     impl Find {
@@ -630,9 +631,9 @@ fn check_set_operations(statement: &ast::Statement) -> Result<()> {
     match find.0 {
         None => Ok(()),
         Some(op) => Err(Error::Unsupported {
-            message: format!("{op} ALL is not supported"),
+            message: format!("{op} ALL of all columns is not supported"),
             hint: Some(format!(
-                "{op} compares rows; to count them as well, add row_number() OVER (PARTITION BY ...) of all columns to both sides."
+                "Write the names of the columns in the place of *, at least on the left of {op} ALL."
             )),
         }),
     }

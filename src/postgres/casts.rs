@@ -264,8 +264,15 @@ impl CastAs {
     /// The field of the result.
     fn target(&self, source: &Field, literal: Option<&ScalarValue>, modifiers: &[i64]) -> Field {
         if self.array {
+            let written = literal.and_then(|literal| literal.try_as_str().flatten());
+            let dimensions = match written {
+                Some(text) => written_dimensions(text),
+                None => dimensions_of(source.data_type()),
+            };
             let element = self.kind.storage.arrow();
-            let field = Field::new("", types::list_of(element), true);
+            let list =
+                (1..dimensions).fold(types::list_of(element), |list, _| types::list_of(list));
+            let field = Field::new("", list, true);
             return types::marked(field, &format!("_{}", self.kind.name));
         }
         if self.kind.storage == Storage::Numeric {
@@ -281,6 +288,22 @@ impl CastAs {
             _ => field,
         }
     }
+}
+
+/// How many arrays a type has in each other; none for what is no array.
+pub fn dimensions_of(kind: &DataType) -> usize {
+    match kind {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            1 + dimensions_of(item.data_type())
+        }
+        _ => 0,
+    }
+}
+
+/// How many dimensions the text of an array has: `{{1,2},{3,4}}` has two.
+fn written_dimensions(text: &str) -> usize {
+    let opening = text.chars().filter(|c| !c.is_whitespace());
+    opening.take_while(|c| *c == '{').count()
 }
 
 /// `numeric(p,s)` as it says; `numeric` with the digits that its source has.
@@ -645,14 +668,29 @@ impl Context<'_> {
     ) -> Result<ArrayRef> {
         let element = types::field("", kind.name);
         match values.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+                if dimensions_of(target.data_type()) > 1 =>
+            {
+                let texts = cast(values, &DataType::Utf8)?;
+                self.array_of_arrays(texts.as_string::<i32>(), target, kind)
+            }
+            DataType::List(item) if matches!(item.data_type(), DataType::List(_)) => {
+                let lists = values.as_list::<i32>();
+                let marked = types::marked(item.as_ref().clone(), &types::type_of(source));
+                let inner = self.array(lists.values(), &marked, target, kind)?;
+                let item = Arc::new(Field::new_list_field(inner.data_type().clone(), true));
+                Ok(Arc::new(GenericListArray::<i32>::try_new(
+                    item,
+                    lists.offsets().clone(),
+                    inner,
+                    lists.nulls().cloned(),
+                )?))
+            }
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
                 let texts = cast(values, &DataType::Utf8)?;
                 let read = |text: &str| match array_elements(text) {
                     Some(elements) => Ok(elements),
-                    None => fault(
-                        Fault::InvalidText,
-                        format!("malformed array literal: \"{text}\""),
-                    ),
+                    None => malformed_array(text),
                 };
                 let rows = each(texts.as_string::<i32>(), read)?;
                 let text_field = Field::new("", DataType::Utf8, true);
@@ -682,6 +720,42 @@ impl Context<'_> {
             }
             _ => Ok(cast(values, target.data_type())?),
         }
+    }
+
+    /// Reads `{{1,2},{3,4}}`, whose parts are arrays of the same length.
+    fn array_of_arrays(
+        &self,
+        texts: &StringArray,
+        target: &Field,
+        kind: &PgType,
+    ) -> Result<ArrayRef> {
+        let rows = each(texts, |text| match array_parts(text) {
+            Some(parts) => Ok(parts),
+            None => malformed_array(text),
+        })?;
+        let parts: StringArray = rows.iter().flatten().flatten().map(Some).collect();
+        let item = Field::new("", element_of(target), true);
+        let source = Field::new("", DataType::Utf8, true);
+        let inner = self.array(&(Arc::new(parts) as ArrayRef), &source, &item, kind)?;
+        let lists = inner.as_list::<i32>();
+        let mut start = 0;
+        for (row, parts) in rows.iter().enumerate() {
+            let end = start + parts.as_ref().map_or(0, Vec::len);
+            let mut lengths = (start..end).map(|at| lists.value_length(at));
+            let first = lengths.next().unwrap_or(1);
+            if first == 0 || lengths.any(|length| length != first) {
+                return malformed_array(texts.value(row));
+            }
+            start = end;
+        }
+        let lengths = rows.iter().map(|parts| parts.as_ref().map_or(0, Vec::len));
+        let item = Arc::new(Field::new_list_field(inner.data_type().clone(), true));
+        Ok(Arc::new(GenericListArray::<i32>::try_new(
+            item,
+            OffsetBuffer::from_lengths(lengths),
+            Arc::clone(&inner),
+            Some(rows.iter().map(Option::is_some).collect()),
+        )?))
     }
 
     /// The OID of an object that is named, or given by its OID.
@@ -1020,6 +1094,41 @@ fn money(text: &str) -> Result<String> {
     ))
 }
 
+fn malformed_array<T>(text: &str) -> Result<T> {
+    fault(
+        Fault::InvalidText,
+        format!("malformed array literal: \"{text}\""),
+    )
+}
+
+/// The arrays in `{{1,2},{3,4}}` as they are written; nothing where it has something else.
+fn array_parts(text: &str) -> Option<Vec<String>> {
+    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let mut parts = vec![String::new()];
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for character in inner.chars() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '{' => depth += 1,
+            '}' => depth = depth.checked_sub(1)?,
+            ',' if depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        parts.last_mut()?.push(character);
+    }
+    let is_array = |part: &String| {
+        let part = part.trim();
+        part.starts_with('{') && part.ends_with('}')
+    };
+    (depth == 0 && parts.iter().all(is_array)).then_some(parts)
+}
+
 /// The elements of `{a,"b c",NULL}`; nothing where it is none.
 pub fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
     let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
@@ -1106,6 +1215,18 @@ mod tests {
         ] {
             assert_eq!(decimal(text, scale), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn arrays_of_arrays_are_read() {
+        let parts = |text| array_parts(text).map(|parts| parts.join(" "));
+        assert_eq!(parts("{{1,2},{3,4}}").as_deref(), Some("{1,2} {3,4}"));
+        let quoted = r#"{{a,"},{"},{b,c}}"#;
+        assert_eq!(parts(quoted).as_deref(), Some(r#"{a,"},{"} {b,c}"#));
+        for text in ["{{1,2},3}", "{{1,2},{3,4}", "{}", "1"] {
+            assert_eq!(parts(text), None, "{text}");
+        }
+        assert_eq!(written_dimensions(" { {1}}"), 2);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Where DataFusion settles types, a local time beside an instant is one of UTC, and a double beside a numeric a numeric. In
 //! Postgres the first is one of the session's time zone and the second a double: in comparisons, lists, `CASE`, `coalesce` and
 //! its like, and the columns of a `UNION`. So the values are cast before DataFusion looks at them. A text that stands in the statement
-//! is of the type that it stands beside, and is read as a cast reads it.
+//! is of the type that it stands beside, and is read as a cast reads it. What a list computes is compared beside it.
 
 use std::sync::Arc;
 
@@ -17,12 +17,15 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
-    Subquery, Union,
+    Subquery, Union, binary_expr,
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::function::fault;
+use super::functions::LINKS;
 use super::style::Locale;
 use super::{casts, types};
+use crate::error::Fault;
 
 /// Functions whose arguments are of one type.
 pub const ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
@@ -141,6 +144,39 @@ fn read_operand(call: &mut ScalarFunction, schema: &DFSchema, locale: &Locale) -
     Ok(true)
 }
 
+/// There is no arithmetic of texts, but of those that have no type of their own.
+fn refuse_texts(call: &ScalarFunction, schema: &DFSchema) -> Result<()> {
+    let [left, right] = call.args.as_slice() else {
+        return Ok(());
+    };
+    let kind = |value: &Expr| match value {
+        Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(_), None) | Expr::Placeholder(_) => {
+            Some("unknown".to_owned())
+        }
+        value => {
+            let (_, field) = value.to_field(schema).ok()?;
+            (!field.data_type().is_null()).then(|| types::type_of(&field))
+        }
+    };
+    let (Some(left), Some(right)) = (kind(left), kind(right)) else {
+        return Ok(());
+    };
+    let is_text = |kind: &str| matches!(kind, "text" | "varchar" | "bpchar");
+    let takes_from_json = left == "jsonb";
+    if takes_from_json || !is_text(&left) && !is_text(&right) {
+        return Ok(());
+    }
+    let mut links = LINKS.iter();
+    let symbol = links
+        .find(|(name, _)| *name == call.func.name())
+        .map_or('+', |(_, symbol)| *symbol);
+    let [left, right] = [left, right].map(|kind| types::sql_name(&kind, -1));
+    fault(
+        Fault::UndefinedFunction,
+        format!("operator does not exist: {left} {symbol} {right}"),
+    )
+}
+
 /// The type that values become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Common {
@@ -234,9 +270,16 @@ impl MixedTypes {
             Expr::Between(Between {
                 expr, low, high, ..
             }) => self.settle(vec![expr, low, high], schema, locale, Common::of_compared)?,
-            Expr::InList(InList { expr, list, .. }) => {
-                let places = std::iter::once(expr.as_mut()).chain(list).collect();
-                self.settle(places, schema, locale, Common::of_compared)?
+            Expr::InList(found) => {
+                let places = std::iter::once(found.expr.as_mut()).chain(&mut found.list);
+                let settled = self.settle(places.collect(), schema, locale, Common::of_compared)?;
+                match compared_apart(found) {
+                    Some(compared) => {
+                        expression = compared;
+                        true
+                    }
+                    None => settled,
+                }
             }
             Expr::Case(Case {
                 expr: None,
@@ -252,6 +295,7 @@ impl MixedTypes {
                 self.settle(places, schema, locale, Common::of)?
             }
             Expr::ScalarFunction(call) if OPERATORS.contains(&call.func.name()) => {
+                refuse_texts(call, schema)?;
                 read_operand(call, schema, locale)?
             }
             Expr::InSubquery(found) => self.found(found, schema)?,
@@ -394,6 +438,51 @@ impl MixedTypes {
         let inputs = union.inputs.into_iter().map(input);
         let union = Union::try_new_with_loose_types(inputs.collect::<Result<Vec<_>>>()?)?;
         Ok(Transformed::yes(LogicalPlan::Union(union)))
+    }
+}
+
+/// `x IN (CASE … END, 2)` as `x = CASE … END OR x IN (2)`; nothing where all items are plain.
+///
+/// DataFusion takes a list for constant whose items have one value each where there are no rows, and so it does with many a `CASE`,
+/// which `coalesce` and its like are as well.
+fn compared_apart(found: &mut InList) -> Option<Expr> {
+    if found.list.iter().all(is_plain) || found.expr.is_volatile() {
+        return None;
+    }
+    let (plain, computed): (Vec<Expr>, Vec<Expr>) = std::mem::take(&mut found.list)
+        .into_iter()
+        .partition(is_plain);
+    let value = found.expr.as_ref();
+    let negated = found.negated;
+    let (op, joined) = match negated {
+        true => (Operator::NotEq, Operator::And),
+        false => (Operator::Eq, Operator::Or),
+    };
+    let compared = computed
+        .into_iter()
+        .map(|item| binary_expr(value.clone(), op, item));
+    let listed = (!plain.is_empty())
+        .then(|| Expr::InList(InList::new(Box::new(value.clone()), plain, negated)));
+    listed
+        .into_iter()
+        .chain(compared)
+        .reduce(|left, right| binary_expr(left, joined, right))
+}
+
+/// Whether DataFusion knows without rows that an expression depends on them.
+fn is_plain(expression: &Expr) -> bool {
+    match expression {
+        Expr::Literal(..)
+        | Expr::Column(_)
+        | Expr::OuterReferenceColumn(..)
+        | Expr::Placeholder(_)
+        | Expr::ScalarSubquery(_) => true,
+        Expr::Cast(cast) => is_plain(&cast.expr),
+        Expr::Negative(inner) => is_plain(inner),
+        Expr::ScalarFunction(call) => {
+            !ONE_TYPE.contains(&call.func.name()) && call.args.iter().all(is_plain)
+        }
+        _ => false,
     }
 }
 

@@ -56,9 +56,12 @@ pub fn is_list_function(name: &str) -> bool {
     LISTS.contains(&name) || RECORDS.iter().any(|(record, _)| *record == name)
 }
 
+/// What the names of functions begin with that return the rows of others as lists.
+pub const LIST: &str = "pg_list_";
+
 /// The name of the function that returns the rows of another as a list.
 pub fn list_name(name: &str) -> String {
-    format!("pg_list_{}", name.trim_start_matches('_'))
+    format!("{LIST}{}", name.trim_start_matches('_'))
 }
 
 /// The elements of a list, each a row, of the type that the list says: an element of a `name[]` is a `name`.

@@ -261,6 +261,10 @@ pub fn sql_name(name: &str, modifier: i32) -> String {
         modifier if modifier >= 4 => format!("({})", modifier - 4),
         _ => String::new(),
     };
+    let digits = match modifier {
+        modifier if modifier >= 0 => format!("({modifier})"),
+        _ => String::new(),
+    };
     match name {
         "bool" => "boolean".to_owned(),
         "int2" => "smallint".to_owned(),
@@ -271,10 +275,10 @@ pub fn sql_name(name: &str, modifier: i32) -> String {
         "char" => "\"char\"".to_owned(),
         "bpchar" => format!("character{length}"),
         "varchar" => format!("character varying{length}"),
-        "timestamp" => "timestamp without time zone".to_owned(),
-        "timestamptz" => "timestamp with time zone".to_owned(),
-        "time" => "time without time zone".to_owned(),
-        "timetz" => "time with time zone".to_owned(),
+        "timestamp" => format!("timestamp{digits} without time zone"),
+        "timestamptz" => format!("timestamp{digits} with time zone"),
+        "time" => format!("time{digits} without time zone"),
+        "timetz" => format!("time{digits} with time zone"),
         "varbit" => "bit varying".to_owned(),
         "numeric" if modifier >= 4 => {
             format!(
@@ -301,6 +305,11 @@ pub fn modifier(field: &Field) -> i32 {
         }
         _ => -1,
     }
+}
+
+/// Whether values of a type have a time of day, whose seconds have so many digits as its modifier says.
+pub fn is_of_time(name: &str) -> bool {
+    matches!(name, "timestamp" | "timestamptz" | "time" | "timetz")
 }
 
 /// The name of a type as SQL writes it, and its modifiers: `varchar` and 20.
@@ -514,17 +523,25 @@ impl TypePlanner for Types {
         );
         // Written with their schema, DataFusion doesn't know its own types.
         let plain = !matches!(written, SqlType::Custom(..));
-        if (name.starts_with('_')
-            && arrow_type(&name).as_ref().and_then(natural) == Some(name.clone()))
-            || (known && plain)
-            || (name == "varchar" && modifiers.is_empty() && plain)
+        // To DataFusion the digits of a second are a unit.
+        let is_precise = is_of_time(&name) && !modifiers.is_empty();
+        if !is_precise
+            && ((name.starts_with('_')
+                && arrow_type(&name).as_ref().and_then(natural) == Some(name.clone()))
+                || (known && plain)
+                || (name == "varchar" && modifiers.is_empty() && plain))
         {
             return Ok(None);
         }
         let mut field = field("", &name);
-        if let (Some(length), "varchar" | "bpchar") = (modifiers.first(), name.as_str()) {
+        let modifier = match (modifiers.first(), name.as_str()) {
+            (Some(length), "varchar" | "bpchar") => Some(length + 4),
+            (Some(digits), _) if is_precise => Some((*digits).min(6)),
+            _ => None,
+        };
+        if let Some(modifier) = modifier {
             let mut metadata = field.metadata().clone();
-            metadata.insert(MODIFIER_KEY.to_owned(), (length + 4).to_string());
+            metadata.insert(MODIFIER_KEY.to_owned(), modifier.to_string());
             field = field.with_metadata(metadata);
         }
         Ok(Some(Arc::new(field)))
@@ -556,5 +573,6 @@ mod tests {
         assert_eq!(sql_name("numeric", 1_179_654), "numeric(18,2)");
         assert_eq!(sql_name("_text", -1), "text[]");
         assert_eq!(sql_name("timestamptz", -1), "timestamp with time zone");
+        assert_eq!(sql_name("timestamp", 3), "timestamp(3) without time zone");
     }
 }

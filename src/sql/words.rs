@@ -15,9 +15,12 @@
 //! | `text ARRAY` for a type | `text[]` |
 //! | `CREATE UNLOGGED TABLE` | `CREATE TABLE`: each one is written safely |
 //! | `BEGIN … NOT DEFERRABLE` | `BEGIN …`: nobody waits for others |
+//! | `x BETWEEN SYMMETRIC a AND b` | `x BETWEEN pg_symmetric(a) AND b` |
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace, Word};
+
+use crate::postgres::rewrite::SYMMETRIC;
 
 /// What are names like any other in Postgres.
 const NAMES: [Keyword; 3] = [Keyword::TOP, Keyword::SAMPLE, Keyword::QUALIFY];
@@ -98,6 +101,19 @@ pub fn replace(tokens: &mut Vec<TokenWithSpan>) {
                 tokens.drain(from..=at);
                 at = from;
                 continue;
+            }
+            Some(Keyword::SYMMETRIC) if is_of_between(tokens, at) => {
+                if let Some(end) = end_of_bound(tokens, at) {
+                    put(tokens, end..end, [Token::RParen]);
+                    put(
+                        tokens,
+                        at..at + 1,
+                        [word(SYMMETRIC, Keyword::NoKeyword), Token::LParen],
+                    );
+                }
+            }
+            Some(Keyword::ASYMMETRIC) if is_of_between(tokens, at) => {
+                tokens.remove(at);
             }
             Some(Keyword::TABLE) if begins_query(tokens, at) => {
                 let star = [
@@ -309,6 +325,28 @@ fn is_of_transaction(tokens: &[TokenWithSpan], at: usize) -> bool {
     }
 }
 
+fn is_of_between(tokens: &[TokenWithSpan], at: usize) -> bool {
+    preceding(tokens, at)
+        .is_some_and(|before| keyword(&tokens[before].token) == Some(Keyword::BETWEEN))
+}
+
+/// Where the `AND` stands behind the first bound of a `BETWEEN`.
+fn end_of_bound(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (place, token) in tokens.iter().enumerate().skip(at + 1) {
+        match (&token.token, keyword(&token.token)) {
+            (Token::LParen | Token::LBracket, _) | (_, Some(Keyword::CASE)) => depth += 1,
+            (Token::RParen | Token::RBracket, _) | (_, Some(Keyword::END)) => {
+                depth = depth.checked_sub(1)?;
+            }
+            (_, Some(Keyword::AND)) if depth == 0 => return Some(place),
+            (Token::SemiColon, _) => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
 fn preceding(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
     tokens[..at]
         .iter()
@@ -408,6 +446,8 @@ mod tests {
             "BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY, NOT DEFERRABLE",
             "START TRANSACTION DEFERRABLE",
             "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, NOT DEFERRABLE",
+            "SELECT 2 BETWEEN SYMMETRIC (CASE WHEN a BETWEEN 0 AND 2 THEN 3 END) AND 1 AND b",
+            "SELECT 2 NOT BETWEEN SYMMETRIC CASE WHEN a AND b THEN 3 END AND 1, 2 between asymmetric 1 and 3",
         ] {
             assert!(parse(sql).is_ok(), "{sql}: {:?}", parse(sql).err());
         }

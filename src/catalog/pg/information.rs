@@ -164,6 +164,7 @@ fn column_row(column: &ColumnOf) -> Row {
         _ => None,
     };
     let datetime = match column.kind {
+        kind if types::is_of_time(kind) && column.modifier >= 0 => Some(column.modifier),
         "timestamp" | "timestamptz" | "time" | "timetz" | "interval" => Some(6),
         "date" => Some(0),
         _ => None,

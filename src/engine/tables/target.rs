@@ -19,6 +19,7 @@ use crate::engine::parameters::ParameterTypes;
 use crate::engine::sequences::by_name;
 use crate::engine::session::Session;
 use crate::error::{ChangeFault, Error, Fault, Result, character_position};
+use crate::postgres::functions::with_digits;
 use crate::postgres::types;
 use crate::tables::{ColumnDefinition, DurableTable, Shape, Table, converted, row_text};
 
@@ -210,11 +211,15 @@ fn length(field: &Field) -> Option<usize> {
     (bounded && length >= 4).then(|| length - 4)
 }
 
-/// Texts that are as long as their column allows. As in Postgres, only spaces are cut off.
+/// Texts that are as long as their column allows, and times with its digits of a second. As in Postgres, only spaces are cut off.
 ///
 /// # Errors
 /// 22001.
 pub fn fitted(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    let digits = types::modifier(field);
+    if digits >= 0 && types::is_of_time(&types::type_of(field)) {
+        return Ok(with_digits(column, i64::from(digits))?);
+    }
     let Some(most) = length(field) else {
         return Ok(Arc::clone(column));
     };

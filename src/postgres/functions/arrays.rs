@@ -32,7 +32,7 @@ pub fn all() -> Vec<ScalarUDF> {
         function("pg_all", boolean, |call| compare_elements(call, true)),
         function(
             "pg_subscript",
-            Returns::Of(|fields, _| Ok(element_field(fields))),
+            Returns::Of(|fields, _| Ok(innermost_field(fields))),
             subscript,
         ),
         function(
@@ -79,9 +79,9 @@ pub fn all() -> Vec<ScalarUDF> {
             let lists = lists(call, 0)?;
             let base = base(call.fields.first());
             let dimensions = |row: usize| {
-                let length = lists.is_valid(row).then(|| lists.value_length(row));
-                let length = length.filter(|length| *length > 0)?;
-                Some(format!("[{base}:{}]", length - 1 + base))
+                let lengths = lengths(&lists, row).into_iter();
+                let dimensions = lengths.map(|length| format!("[{base}:{}]", length - 1 + base));
+                Some(dimensions.collect::<String>()).filter(|text| !text.is_empty())
             };
             Ok(Arc::new(
                 (0..call.rows).map(dimensions).collect::<StringArray>(),
@@ -194,6 +194,24 @@ pub(super) fn element_field(fields: &[FieldRef]) -> Field {
         _ => DataType::Utf8,
     };
     marked_element(Field::new("", element, true), list)
+}
+
+/// A value of the first argument, which may be an array of arrays.
+fn innermost_field(fields: &[FieldRef]) -> Field {
+    let Some(list) = fields.first() else {
+        return Field::new("", DataType::Utf8, true);
+    };
+    let mut kind = list.data_type();
+    while let DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) =
+        kind
+    {
+        kind = item.data_type();
+    }
+    let kind = match kind {
+        kind if kind == list.data_type() => DataType::Utf8,
+        kind => kind.clone(),
+    };
+    marked_element(Field::new("", kind, true), list)
 }
 
 /// The first argument, an element of the second.
@@ -360,23 +378,41 @@ fn common(value: &ArrayRef, elements: &ArrayRef) -> Result<(ArrayRef, ArrayRef)>
     Ok((cast(value, &target)?, cast(elements, &target)?))
 }
 
+/// `a[2]`, `a[2][1]`: NULL where there is no such place, and where an array has more dimensions or fewer.
 fn subscript(call: &Call) -> Result<ArrayRef> {
-    let lists = lists(call, 0)?;
-    let wanted = call.integers(1)?;
+    let mut lists = lists(call, 0)?;
+    let subscripts = call.arrays.len().saturating_sub(1);
+    if casts::dimensions_of(lists.data_type()) != subscripts {
+        return Ok(new_null_array(call.returns.data_type(), call.rows));
+    }
     let base = i64::from(base(call.fields.first()));
-    let offsets = lists.value_offsets();
-    let place = |row: usize| -> Option<u64> {
-        if lists.is_null(row) || wanted.is_null(row) {
-            return None;
+    let mut places: Vec<Option<usize>> = (0..call.rows).map(Some).collect();
+    for at in 1..=subscripts {
+        let wanted = call.integers(at)?;
+        for (row, place) in places.iter_mut().enumerate() {
+            *place = place.and_then(|list| {
+                if lists.is_null(list) || wanted.is_null(row) {
+                    return None;
+                }
+                let at = wanted.value(row) - base;
+                let length = i64::from(lists.value_length(list));
+                let start = i64::from(lists.value_offsets()[list]);
+                (0..length)
+                    .contains(&at)
+                    .then(|| usize::try_from(start + at).ok())?
+            });
         }
-        let at = wanted.value(row) - base;
-        let length = i64::from(lists.value_length(row));
-        (0..length)
-            .contains(&at)
-            .then(|| u64::try_from(i64::from(offsets[row]) + at).ok())?
-    };
-    let places: UInt64Array = (0..call.rows).map(place).collect();
-    Ok(take(lists.values(), &places, None)?)
+        if at < subscripts {
+            lists = lists.values().as_list::<i32>().clone();
+        }
+    }
+    let places = places.into_iter();
+    let places = places.map(|place| u64::try_from(place?).ok());
+    Ok(take(
+        lists.values(),
+        &places.collect::<UInt64Array>(),
+        None,
+    )?)
 }
 
 fn slice(call: &Call) -> Result<ArrayRef> {
@@ -517,12 +553,29 @@ fn bound(call: &Call, answer: impl Fn(i32, i32) -> Option<i32>) -> Result<ArrayR
     let dimension = call.integers(1)?;
     let base = base(call.fields.first());
     let value = |row: usize| {
-        let first = !call.has(1) || (dimension.is_valid(row) && dimension.value(row) == 1);
-        (lists.is_valid(row) && first)
-            .then(|| answer(lists.value_length(row), base))
-            .flatten()
+        let at = match call.has(1) {
+            true => dimension.is_valid(row).then(|| dimension.value(row) - 1)?,
+            false => 0,
+        };
+        let lengths = lengths(&lists, row);
+        answer(*lengths.get(usize::try_from(at).ok()?)?, base)
     };
     Ok(Arc::new((0..call.rows).map(value).collect::<Int32Array>()))
+}
+
+/// How long an array is in each of its dimensions; nothing for an empty one.
+fn lengths(lists: &GenericListArray<i32>, row: usize) -> Vec<i32> {
+    let mut lengths = Vec::new();
+    let (mut lists, mut at) = (lists.clone(), row);
+    while lists.is_valid(at) && lists.value_length(at) > 0 {
+        lengths.push(lists.value_length(at));
+        let Some(inner) = lists.values().as_list_opt::<i32>() else {
+            break;
+        };
+        at = usize::try_from(lists.value_offsets()[at]).unwrap_or(0);
+        lists = inner.clone();
+    }
+    lengths
 }
 
 fn elements(values: &ArrayRef) -> i32 {
@@ -653,7 +706,7 @@ fn series_field(fields: &[FieldRef]) -> Field {
             };
             DataType::Decimal128(38, kinds.iter().map(digits).max().unwrap_or(0))
         }
-        _ if kinds.iter().take(2).any(|kind| **kind == DataType::Int64) => DataType::Int64,
+        _ if kinds.contains(&&DataType::Int64) => DataType::Int64,
         _ => DataType::Int32,
     };
     list_field(element)

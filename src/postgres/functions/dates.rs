@@ -749,19 +749,24 @@ fn justify(call: &Call, hours: bool, days: bool) -> Result<ArrayRef> {
 
 /// Times with so many digits of a second, the last one rounded.
 fn time_precision(call: &Call) -> Result<ArrayRef> {
-    let kind = call.arrays[0].data_type();
     let digits = call.integers(1)?;
-    let digits = digits.iter().flatten().next().unwrap_or(6).clamp(0, 6);
+    let digits = digits.iter().flatten().next();
+    with_digits(&call.arrays[0], digits.unwrap_or(6))
+}
+
+/// Moments or times of day in microseconds, with so many digits of a second.
+pub fn with_digits(values: &ArrayRef, digits: i64) -> Result<ArrayRef> {
+    let digits = digits.clamp(0, 6);
     let unit = 10_i64.pow(u32::try_from(6 - digits).unwrap_or(0));
     let round = |us: i64| match us {
         i64::MAX | i64::MIN => us,
         us => (us + unit / 2).div_euclid(unit) * unit,
     };
-    let numbers = cast(&call.arrays[0], &DataType::Int64)?;
+    let numbers = cast(values, &DataType::Int64)?;
     let numbers = numbers.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
     let rounded: datafusion::arrow::array::Int64Array =
         numbers.iter().map(|us| us.map(round)).collect();
-    Ok(cast(&rounded, kind)?)
+    Ok(cast(&rounded, values.data_type())?)
 }
 
 fn is_finite(call: &Call) -> Result<ArrayRef> {

@@ -29,7 +29,7 @@ use datafusion::prelude::SessionContext;
 use super::casts;
 use super::names_of_objects::Names;
 pub use chain::{CHAIN, LINKS};
-pub use dates::interval_length;
+pub use dates::{interval_length, with_digits};
 pub use records::{present_row, whole_row};
 pub use texts::regex_of;
 use totals::PgTotal;

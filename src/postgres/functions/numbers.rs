@@ -15,6 +15,7 @@ use datafusion::logical_expr::ScalarUDF;
 use super::to_char::number_of;
 use crate::error::Fault;
 use crate::postgres::function::{Call, Result, Returns, fault, function};
+use crate::postgres::recursion::WIDENED;
 use crate::postgres::{casts, types};
 
 /// All of them.
@@ -53,6 +54,14 @@ pub fn all() -> Vec<ScalarUDF> {
             Returns::Of(|fields, _| Ok(summand_field(fields))),
             |call| Ok(cast(&call.arrays[0], call.returns.data_type())?),
         ),
+        function(WIDENED, Returns::Of(widened_field), |call| {
+            match (call.returns.data_type(), call.fields.first()) {
+                (DataType::Decimal128(..), Some(field)) => {
+                    casts::from_values(&call.arrays[0], field, &call.returns, &call.locale())
+                }
+                _ => Ok(Arc::clone(&call.arrays[0])),
+            }
+        }),
         function(
             "pg_quotient",
             Returns::Of(|fields, _| Ok(quotient_field(fields))),
@@ -178,6 +187,24 @@ pub fn all() -> Vec<ScalarUDF> {
         function("sind", float, |call| floats(call, |x| x.to_radians().sin())),
         function("cosd", float, |call| floats(call, |x| x.to_radians().cos())),
     ]
+}
+
+/// A numeric with at least so many digits; zeros at their end aren't shown.
+fn widened_field(fields: &[FieldRef], literals: &[Option<&ScalarValue>]) -> Result<Field> {
+    let Some(field) = fields.first() else {
+        return fault(Fault::Semantic, "a number is missing");
+    };
+    let digits = match literals.get(1) {
+        Some(Some(ScalarValue::Int64(Some(digits)))) => i8::try_from(*digits).unwrap_or(0),
+        _ => 0,
+    };
+    Ok(match field.data_type() {
+        DataType::Decimal128(_, scale) => {
+            let kind = DataType::Decimal128(38, digits.max(*scale));
+            types::marked_always(Field::new("", kind, true), "numeric")
+        }
+        _ => field.as_ref().clone(),
+    })
 }
 
 /// A numeric with the digits that its average needs; anything else as it is.

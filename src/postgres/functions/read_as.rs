@@ -31,14 +31,27 @@ pub fn read_as() -> ScalarUDF {
     })
 }
 
-/// The field of a value beside a field; nothing where a text stays one.
-fn field_beside(beside: &Field) -> Option<Field> {
+/// The field of a text beside a field; nothing where it stays a text. A number keeps its digits.
+fn field_beside(beside: &Field, text: Option<&ScalarValue>) -> Option<Field> {
     match beside.data_type() {
         kind if kind.is_string() || kind.is_null() => None,
         DataType::Decimal128(_, scale) => {
-            Some(Field::new("", DataType::Decimal128(38, *scale), true))
+            let scale = digits(text).max(*scale);
+            Some(Field::new("", DataType::Decimal128(38, scale), true))
         }
         kind => Some(Field::new("", kind.clone(), true).with_metadata(beside.metadata().clone())),
+    }
+}
+
+/// How many digits stand behind the point of a number.
+fn digits(text: Option<&ScalarValue>) -> i8 {
+    let text = text.and_then(|text| text.try_as_str().flatten());
+    let (_, digits) = text
+        .and_then(|text| text.split_once('.'))
+        .unwrap_or_default();
+    match digits.contains(['e', 'E']) {
+        true => 0,
+        false => i8::try_from(digits.trim_end().len().min(30)).unwrap_or(0),
     }
 }
 
@@ -69,7 +82,8 @@ impl ScalarUDFImpl for ReadAs {
         if !is_to_be_read(text.data_type()) {
             return Ok(Arc::clone(text));
         }
-        let field = field_beside(beside).unwrap_or_else(|| {
+        let written = arguments.scalar_arguments.first().copied().flatten();
+        let field = field_beside(beside, written).unwrap_or_else(|| {
             Field::new("", DataType::Utf8, true).with_metadata(beside.metadata().clone())
         });
         Ok(Arc::new(field.with_name(self.name())))
@@ -83,10 +97,14 @@ impl ScalarUDFImpl for ReadAs {
             return Ok(ExprSimplifyResult::Simplified(text.clone()));
         }
         let (_, field) = beside.to_field(info.schema())?;
-        let Some(target) = field_beside(&field) else {
+        let written = match text {
+            Expr::Literal(value, _) => Some(value),
+            _ => None,
+        };
+        let Some(target) = field_beside(&field, written) else {
             return Ok(ExprSimplifyResult::Simplified(text.clone()));
         };
-        let Expr::Literal(value, _) = text else {
+        let Some(value) = written else {
             return Ok(ExprSimplifyResult::Original(arguments));
         };
         let locale = Locale::of_session(info.config_options());

@@ -1,5 +1,5 @@
 //! `sum` and `avg` of intervals, which DataFusion's don't take: `avg(closed_at - created_at)`; and the `sum` of bigints as a
-//! numeric, which doesn't end at 64 bits and isn't divided as a whole number.
+//! numeric, which doesn't end at 64 bits and isn't divided as a whole number. The `sum` of reals is a real.
 
 use std::sync::Arc;
 
@@ -140,7 +140,81 @@ fn is_interval(kind: Option<&DataType>) -> bool {
 }
 
 fn takes_intervals(arguments: &AccumulatorArgs) -> bool {
-    is_interval(arguments.expr_fields.first().map(|field| field.data_type()))
+    is_interval(first_type(arguments.expr_fields))
+}
+
+fn first_type(fields: &[FieldRef]) -> Option<&DataType> {
+    fields.first().map(|field| field.data_type())
+}
+
+impl PgTotal {
+    /// Whether reals are added up, whose sum is a real; their average is a double.
+    fn is_of_reals(&self, kind: Option<&DataType>) -> bool {
+        self.kind == Kind::Sum && kind == Some(&DataType::Float32)
+    }
+
+    /// What adds up the same values as doubles.
+    fn inner_accumulator(
+        &self,
+        arguments: AccumulatorArgs,
+        make: fn(&AggregateUDF, AccumulatorArgs) -> Result<Box<dyn Accumulator>>,
+    ) -> Result<Box<dyn Accumulator>> {
+        if !self.is_of_reals(first_type(arguments.expr_fields)) {
+            return make(&self.inner, arguments);
+        }
+        let inner = make(
+            &self.inner,
+            AccumulatorArgs {
+                return_field: double(),
+                expr_fields: &[double()],
+                ..arguments
+            },
+        )?;
+        Ok(Box::new(SumOfReals(inner)))
+    }
+}
+
+fn double() -> FieldRef {
+    Arc::new(Field::new("", DataType::Float64, true))
+}
+
+/// A sum of reals that is made of doubles.
+#[derive(Debug)]
+struct SumOfReals(Box<dyn Accumulator>);
+
+fn doubles(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+    let doubles = values.iter().map(|value| cast(value, &DataType::Float64));
+    Ok(doubles.collect::<Result<_, _>>()?)
+}
+
+impl Accumulator for SumOfReals {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.0.update_batch(&doubles(values)?)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.0.retract_batch(&doubles(values)?)
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.0.supports_retract_batch()
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.0.evaluate()?.cast_to(&DataType::Float32)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.0.size()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.0.state()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.0.merge_batch(states)
+    }
 }
 
 impl AggregateUDFImpl for PgTotal {
@@ -159,6 +233,9 @@ impl AggregateUDFImpl for PgTotal {
         if is_interval(arguments.first()) && arguments.len() == 1 {
             return Ok(vec![INTERVAL]);
         }
+        if self.is_of_reals(arguments.first()) && arguments.len() == 1 {
+            return Ok(vec![DataType::Float32]);
+        }
         let fields = arguments
             .iter()
             .map(|kind| Arc::new(Field::new("", kind.clone(), true)));
@@ -171,9 +248,10 @@ impl AggregateUDFImpl for PgTotal {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        match is_interval(arguments.first()) {
-            true => Ok(INTERVAL),
-            false => self.inner.return_type(arguments),
+        match arguments.first() {
+            kind if is_interval(kind) => Ok(INTERVAL),
+            kind if self.is_of_reals(kind) => Ok(DataType::Float32),
+            _ => self.inner.return_type(arguments),
         }
     }
 
@@ -183,17 +261,20 @@ impl AggregateUDFImpl for PgTotal {
             (true, true) => Err(DataFusionError::NotImplemented(
                 "sums and averages of distinct intervals are not supported".to_owned(),
             )),
-            (false, _) => self.inner.accumulator(arguments),
+            (false, _) => self.inner_accumulator(arguments, AggregateUDF::accumulator),
         }
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        if !is_interval(
-            arguments
-                .input_fields
-                .first()
-                .map(|field| field.data_type()),
-        ) {
+        let kind = first_type(arguments.input_fields);
+        if self.is_of_reals(kind) {
+            return self.inner.state_fields(StateFieldsArgs {
+                input_fields: &[double()],
+                return_field: double(),
+                ..arguments
+            });
+        }
+        if !is_interval(kind) {
             return self.inner.state_fields(arguments);
         }
         let parts = [
@@ -213,7 +294,9 @@ impl AggregateUDFImpl for PgTotal {
     }
 
     fn groups_accumulator_supported(&self, arguments: AccumulatorArgs) -> bool {
-        !takes_intervals(&arguments) && self.inner.groups_accumulator_supported(arguments)
+        !takes_intervals(&arguments)
+            && !self.is_of_reals(first_type(arguments.expr_fields))
+            && self.inner.groups_accumulator_supported(arguments)
     }
 
     fn create_groups_accumulator(
@@ -229,7 +312,7 @@ impl AggregateUDFImpl for PgTotal {
     ) -> Result<Box<dyn Accumulator>> {
         match takes_intervals(&arguments) {
             true => self.accumulator(arguments),
-            false => self.inner.create_sliding_accumulator(arguments),
+            false => self.inner_accumulator(arguments, AggregateUDF::create_sliding_accumulator),
         }
     }
 

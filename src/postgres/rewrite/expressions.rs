@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
-    Query, SelectItem, SetExpr, Subscript, UnaryOperator, Value,
+    AccessExpr, BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query,
+    SelectItem, SetExpr, Subscript, UnaryOperator, Value,
 };
 use datafusion_funnel::definition::text::folded;
 
 use super::subqueries::{array_of, is_array, lists_in_values, row_in};
-use super::{Scope, aggregates, chains, last_name, relations, syntax, system_columns};
+use super::{Scope, aggregates, chains, intervals, last_name, relations, syntax, system_columns};
 use crate::postgres::functions::{OVERRIDDEN, regex_of};
 use crate::postgres::mixed_types::ONE_TYPE;
-use crate::postgres::{datetime, rows, types};
+use crate::postgres::{rows, types};
+
+/// What the first bound of `BETWEEN SYMMETRIC` is an argument of.
+pub const SYMMETRIC: &str = "pg_symmetric";
 
 /// Rewrites an expression whose parts are rewritten already.
 pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<String, String>) {
@@ -161,6 +164,21 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
                 vec![syntax::take(time_zone), syntax::take(timestamp)],
             );
         }
+        Expr::Between {
+            expr,
+            negated,
+            low,
+            high,
+        } if symmetric(low).is_some() => {
+            if let Some(low) = symmetric(low) {
+                let between = Expr::BinaryOp {
+                    left: Box::new(compared_with_both(expr, low, high)),
+                    op: BinaryOperator::Or,
+                    right: Box::new(compared_with_both(expr, high, low)),
+                };
+                *expression = maybe_not(Expr::Nested(Box::new(between)), *negated);
+            }
+        }
         // Two comparisons: each of them looks at what its sides are.
         Expr::Between {
             expr,
@@ -172,21 +190,10 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
             Expr::Identifier(_) | Expr::CompoundIdentifier(_)
         ) =>
         {
-            let compared = |op: BinaryOperator, bound: &mut Box<Expr>| {
-                Box::new(Expr::BinaryOp {
-                    left: expr.clone(),
-                    op,
-                    right: Box::new(syntax::take(bound)),
-                })
-            };
-            let both = Expr::Nested(Box::new(Expr::BinaryOp {
-                left: compared(BinaryOperator::GtEq, low),
-                op: BinaryOperator::And,
-                right: compared(BinaryOperator::LtEq, high),
-            }));
+            let both = compared_with_both(expr, low, high);
             *expression = maybe_not(both, *negated);
         }
-        Expr::Interval(interval) => plain_interval(interval),
+        Expr::Interval(interval) => intervals::plain(interval),
         Expr::Case { operand: None, .. } => {
             lists_in_values(expression);
         }
@@ -283,6 +290,32 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         }
         _ => {}
     }
+}
+
+/// The first bound of `BETWEEN SYMMETRIC`; either of the two may be the lower one.
+fn symmetric(bound: &Expr) -> Option<&Expr> {
+    match bound {
+        Expr::Function(function) if last_name(&function.name) == SYMMETRIC => {
+            arguments_of(function).first().copied()
+        }
+        _ => None,
+    }
+}
+
+/// `(value >= low AND value <= high)`
+fn compared_with_both(value: &Expr, low: &Expr, high: &Expr) -> Expr {
+    let compared = |op: BinaryOperator, bound: &Expr| {
+        Box::new(Expr::BinaryOp {
+            left: Box::new(value.clone()),
+            op,
+            right: Box::new(bound.clone()),
+        })
+    };
+    Expr::Nested(Box::new(Expr::BinaryOp {
+        left: compared(BinaryOperator::GtEq, low),
+        op: BinaryOperator::And,
+        right: compared(BinaryOperator::LtEq, high),
+    }))
 }
 
 /// `a IS DISTINCT FROM b AND c` is read as if `b AND c` stood in parentheses; AND binds looser than that.
@@ -387,9 +420,16 @@ fn cast(expression: &mut Expr) {
     // What a parameter is cast to is its type, and a number that was given its type has it. The name of an object is a text.
     if matches!(expr.as_ref(), Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) {
         if kind.starts_with("reg") {
-            *data_type = datafusion::sql::sqlparser::ast::DataType::Text;
+            *data_type = SqlType::Text;
             let text = syntax::take(expression);
             *expression = cast_call(&kind, text, &modifiers);
+        } else if let (true, Some(digits)) = (types::is_of_time(&kind), modifiers.first()) {
+            if let SqlType::Timestamp(written, _) | SqlType::Time(written, _) = data_type {
+                *written = None;
+            }
+            let moment = syntax::take(expression);
+            let digits = syntax::number(*digits);
+            *expression = syntax::call("pg_time_precision", vec![moment, digits]);
         }
         return;
     }
@@ -419,40 +459,6 @@ fn cast(expression: &mut Expr) {
         value = cast_call("numeric", syntax::text(digits), &[]);
     }
     *expression = cast_call(&kind, value, &modifiers);
-}
-
-/// An interval in words that DataFusion reads: it has no times of day in them.
-fn plain_interval(interval: &mut Interval) {
-    let Expr::Value(value) = interval.value.as_mut() else {
-        return;
-    };
-    let Value::SingleQuotedString(text) = &mut value.value else {
-        return;
-    };
-    // `'2-3' YEAR TO MONTH` says what the text says anyway.
-    if interval.last_field.is_some() && datetime::interval(text).is_some() {
-        interval.leading_field = None;
-        interval.last_field = None;
-    }
-    if interval.leading_field.is_some() {
-        return;
-    }
-    if let Some(read) = datetime::interval(text) {
-        let (seconds, nanoseconds) = (
-            read.nanoseconds / 1_000_000_000,
-            read.nanoseconds % 1_000_000_000,
-        );
-        let sign = if read.nanoseconds < 0 { "-" } else { "" };
-        let seconds = format!(
-            "{sign}{}.{:09}",
-            seconds.unsigned_abs(),
-            nanoseconds.unsigned_abs()
-        );
-        *text = format!(
-            "{} months {} days {seconds} seconds",
-            read.months, read.days
-        );
-    }
 }
 
 fn cast_call(kind: &str, value: Expr, modifiers: &[i64]) -> Expr {
@@ -1056,7 +1062,7 @@ fn access(expression: &mut Expr) {
                 Expr::Value(literal) if matches!(literal.value, Value::SingleQuotedString(_)) => {
                     syntax::call("get_field", vec![value, index])
                 }
-                _ => syntax::call("pg_subscript", vec![value, index]),
+                _ => subscripted(value, index),
             },
             AccessExpr::Subscript(Subscript::Slice {
                 lower_bound,
@@ -1074,6 +1080,18 @@ fn access(expression: &mut Expr) {
         };
     }
     *expression = value;
+}
+
+/// `a[2][1]` is one call with both subscripts.
+fn subscripted(mut value: Expr, index: Expr) -> Expr {
+    if let Expr::Function(function) = &mut value
+        && last_name(&function.name) == "pg_subscript"
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.push(syntax::argument(index));
+        return value;
+    }
+    syntax::call("pg_subscript", vec![value, index])
 }
 
 fn field(value: Expr, name: &str) -> Expr {

@@ -9,7 +9,8 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, UnaryOperator, Value, Values, WindowType,
 };
 
-use super::last_name;
+use super::{last_name, syntax};
+use crate::postgres::rows;
 
 /// Functions whose result has the type of their arguments, or their digits.
 const TYPED_BY_ARGUMENTS: [&str; 60] = [
@@ -117,13 +118,43 @@ fn give_parts(expression: &mut Expr) {
     }
 }
 
-/// Gives the numbers of rows of values their types.
-pub fn give_values(values: &mut Values) {
+/// Gives the numbers of rows of values their types, and the texts of those that no table takes the types that stand beside them.
+pub fn give_values(values: &mut Values, is_inserted: bool) {
     for row in &mut values.rows {
         for value in row.content.iter_mut() {
             give(value);
         }
     }
+    if is_inserted {
+        return;
+    }
+    let columns = values.rows.iter().map(|row| row.content.len()).min();
+    for column in 0..columns.unwrap_or(0) {
+        let mut typed = values.rows.iter().map(|row| &row.content[column]);
+        let Some(beside) = typed.find(|value| has_type(value)).cloned() else {
+            continue;
+        };
+        for row in &mut values.rows {
+            let value = &mut row.content[column];
+            if is_text(value) {
+                *value = syntax::call("pg_read_as", vec![syntax::take(value), beside.clone()]);
+            }
+        }
+    }
+}
+
+/// Whether a value has a type of its own, which texts, NULL and parameters don't.
+fn has_type(value: &Expr) -> bool {
+    match value {
+        Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } => has_type(inner),
+        Expr::Value(value) => matches!(value.value, Value::Number(..) | Value::Boolean(_)),
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => false,
+        _ => true,
+    }
+}
+
+fn is_text(value: &Expr) -> bool {
+    matches!(value, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
 /// Gives an expression's numbers their types.
@@ -180,7 +211,9 @@ pub fn give(expression: &mut Expr) {
 
 fn give_arguments(function: &mut Function) {
     let name = last_name(&function.name);
-    let typed = match name.as_str() {
+    // What returns rows is called by its own name or that of its list.
+    let name = name.strip_prefix(rows::LIST).unwrap_or(&name);
+    let typed = match name {
         // The number of digits is an option.
         "round" | "trunc" | "nth_value" | "lag" | "lead" => 1,
         name if TYPED_BY_ARGUMENTS.contains(&name) => usize::MAX,

@@ -7,24 +7,29 @@
 mod aggregates;
 mod chains;
 mod expressions;
+mod first_rows;
+mod intervals;
 pub(super) mod joins;
 mod literals;
+mod ordered_rows;
 mod relations;
 mod rows_of_relations;
+mod set_operations;
 mod subqueries;
 mod syntax;
 mod system_columns;
 
+pub use expressions::SYMMETRIC;
 pub use rows_of_relations::{ROW_IS_THERE, ROW_OPERATOR};
-pub use syntax::{call, over};
+pub use syntax::{call, number, over};
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, LimitClause, ObjectName, ObjectType, Query, Select, SetExpr, Statement,
-    TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, FunctionArg, ObjectName, ObjectType, Query, Select, SetExpr, Statement, TableFactor,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -62,7 +67,7 @@ pub fn rewrite(statement: &mut Statement, scope: &dyn Scope) {
         names::set_apart(query);
     }
     let _ = statement.visit(&mut Apart);
-    let _ = statement.visit(&mut Heads);
+    let _ = statement.visit(&mut Heads::default());
     let mut rewriter = Rewriter {
         scope,
         own: own_names(statement),
@@ -234,19 +239,31 @@ impl VisitorMut for Apart {
 }
 
 /// Names of columns and types of literals, while expressions are still as they were written.
-struct Heads;
+#[derive(Default)]
+struct Heads {
+    /// The next query is the one whose rows are inserted.
+    is_inserted: bool,
+}
 
 impl VisitorMut for Heads {
     type Break = ();
 
+    fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<()> {
+        self.is_inserted = matches!(statement, Statement::Insert(_));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let is_inserted = std::mem::take(&mut self.is_inserted);
         // Postgres locks rows; here nobody changes those that a query sees.
         query.locks.clear();
         literals::give_order(query);
-        first_rows(query);
+        first_rows::limit(query);
         names::give(query);
+        set_operations::count_rows(&mut query.body);
+        ordered_rows::keep(query);
         if let SetExpr::Values(values) = query.body.as_mut() {
-            literals::give_values(values);
+            literals::give_values(values, is_inserted);
         }
         ControlFlow::Continue(())
     }
@@ -256,31 +273,6 @@ impl VisitorMut for Heads {
         literals::give_types(select);
         joins::merge(select);
         ControlFlow::Continue(())
-    }
-}
-
-/// `FETCH FIRST 3 ROWS ONLY` as `LIMIT 3`.
-fn first_rows(query: &mut Query) {
-    if query
-        .fetch
-        .as_ref()
-        .is_none_or(|fetch| fetch.percent || fetch.with_ties)
-    {
-        return;
-    }
-    let Some(fetch) = query.fetch.take() else {
-        return;
-    };
-    let count = fetch.quantity.unwrap_or_else(|| syntax::number(1));
-    match &mut query.limit_clause {
-        Some(LimitClause::LimitOffset { limit, .. }) => *limit = Some(count),
-        clause => {
-            *clause = Some(LimitClause::LimitOffset {
-                limit: Some(count),
-                offset: None,
-                limit_by: Vec::new(),
-            });
-        }
     }
 }
 

@@ -362,10 +362,13 @@ fn has_ordinality(factor: &TableFactor) -> bool {
     )
 }
 
-/// Whether an expression is a number as it is written, or a parameter: DataFusion's series takes nothing else of ours.
+/// Whether an expression is a whole number as it is written, or a parameter: DataFusion's series takes nothing else of ours.
 fn is_number(expression: &Expr) -> bool {
     match expression {
-        Expr::Value(value) => matches!(value.value, Value::Number(..) | Value::Placeholder(_)),
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => !digits.contains(['.', 'e', 'E']),
+            value => matches!(value, Value::Placeholder(_)),
+        },
         Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_number(expr),
         _ => false,
     }

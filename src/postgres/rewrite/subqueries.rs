@@ -137,7 +137,7 @@ fn not_in(value: &Expr, query: &Query) -> Option<Expr> {
 }
 
 /// What the rows of a query are called where something is asked of them, and their columns; no keyboard has the names.
-fn rows_alias(columns: usize) -> (TableAlias, Vec<Expr>) {
+pub fn rows_alias(columns: usize) -> (TableAlias, Vec<Expr>) {
     let names = (1..=columns).map(|at| format!("\u{1f}c{at}"));
     let names: Vec<Ident> = names.map(|name| Ident::with_quote('"', name)).collect();
     let column = |name: &Ident| TableAliasColumnDef {

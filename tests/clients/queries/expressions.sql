@@ -132,7 +132,6 @@ SELECT a.n, b.n FROM (VALUES (1), (2)) a(n) FULL JOIN (VALUES (2), (3)) b(n) ON 
 SELECT o.owner, top.id FROM owners o CROSS JOIN LATERAL (SELECT id FROM deals d WHERE d.owner = o.owner ORDER BY amount DESC LIMIT 1) top ORDER BY 1
 WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 4) SELECT sum(n), count(*) FROM t
 WITH a AS MATERIALIZED (SELECT id FROM deals WHERE id < 4), b AS NOT MATERIALIZED (SELECT id FROM deals WHERE id > 2 AND id < 6) SELECT id FROM a INTERSECT SELECT id FROM b
--- differs: DataFusion's doesn't count rows, so that it is refused
 SELECT id FROM deals WHERE id < 4 EXCEPT ALL SELECT 2 ORDER BY 1
 SELECT 1 AS n UNION SELECT 1 UNION ALL SELECT 2 ORDER BY n
 VALUES (1, 'a'), (2, NULL)
