@@ -392,6 +392,12 @@ fn of_columns(line: &str) -> Option<Said> {
     {
         return said(Fault::Syntax, "subquery must return only one column");
     }
+    if line.contains("ubquery returned more than one row") {
+        return said(
+            Fault::Cardinality,
+            "more than one row returned by a subquery used as an expression",
+        );
+    }
     if line.starts_with("SELECT * with no tables specified is not valid") {
         return said(
             Fault::Syntax,
