@@ -65,10 +65,10 @@ impl Session {
                 IndexStatement::Create { relation, .. } => self.find(relation),
                 IndexStatement::Drop { names, .. } => {
                     for name in names {
-                        self.find_index(path, name);
+                        self.find_index(&path, name);
                     }
                 }
-                IndexStatement::Rename { name, .. } => self.find_index(path, name),
+                IndexStatement::Rename { name, .. } => self.find_index(&path, name),
             },
             K::Materialized(view) => match view.as_mut() {
                 MaterializedStatement::Create(create) => {
