@@ -323,7 +323,7 @@ impl Call {
         let mut parts = call.name.0.iter().filter_map(|part| part.as_ident());
         let at = parts.next();
         Self {
-            name: parts.last().or(at).map(folded).unwrap_or_default(),
+            name: parts.next_back().or(at).map(folded).unwrap_or_default(),
             at: at.cloned(),
             over: call.over.is_some(),
         }

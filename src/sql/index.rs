@@ -27,7 +27,7 @@ pub enum IndexStatement {
         /// `NULLS NOT DISTINCT`
         nulls_same: bool,
         /// `WHERE …`: it is about some rows only.
-        predicate: Option<Expr>,
+        predicate: Option<Box<Expr>>,
     },
     /// `ALTER INDEX [IF EXISTS] name RENAME TO name`
     Rename {
@@ -116,7 +116,7 @@ fn create(parser: &mut Parser) -> Result<IndexStatement, ParserError> {
     let (mut nulls_same, mut predicate) = (false, None);
     while !matches!(parser.peek_token().token, Token::SemiColon | Token::EOF) {
         if word(parser, "where") {
-            predicate = Some(parser.parse_expr()?);
+            predicate = Some(Box::new(parser.parse_expr()?));
         } else if word(parser, "nulls") && word(parser, "not") {
             nulls_same = word(parser, "distinct");
         } else {
