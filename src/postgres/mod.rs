@@ -21,6 +21,7 @@ pub mod names;
 pub mod names_of_objects;
 pub mod operators;
 pub mod origins;
+pub mod regex;
 pub mod rewrite;
 mod rows;
 pub mod style;
