@@ -1,12 +1,10 @@
 //! Regular expressions as PostgreSQL 15 has them: its advanced ones.
 //!
-//! A pattern is read into a tree. The library `regex` says whether a text matches and where the first match starts, wherever
-//! it can; where a match ends and what its parentheses remember is the library's answer only where Postgres' can't be another
-//! (`plain`). Everything else is found by `search`.
+//! A pattern is read as Postgres reads it and written anew for a library: for `regex`, which needs time that grows with the
+//! text alone; for `fancy-regex` where the pattern refers back or looks around, or where another way than the first that
+//! matches may be the longest one, which is the one that Postgres takes.
 
 mod parse;
-mod plain;
-mod search;
 mod tree;
 
 use std::cell::RefCell;
@@ -16,8 +14,6 @@ use std::sync::Arc;
 use regex::{Regex, RegexBuilder};
 
 pub use parse::Options;
-use search::Search;
-use tree::{Node, Set};
 
 use super::function::{Result, fault};
 use crate::error::Fault;
@@ -39,15 +35,21 @@ thread_local! {
 /// A regular expression that was read.
 #[derive(Debug)]
 pub struct Pattern {
-    tree: Node,
     groups: usize,
-    fold: bool,
-    /// The same for the library.
-    library: Option<Regex>,
-    /// Whether the library's matches are Postgres'.
-    plain: bool,
-    /// The characters of words.
-    word: Set,
+    finder: Finder,
+}
+
+/// What finds the matches.
+#[derive(Debug)]
+enum Finder {
+    /// The first way that matches.
+    First(Regex),
+    /// One that goes back, to the longest way or to what the other library doesn't have. That one says whether a text
+    /// matches where it can.
+    Back {
+        matches: Option<Regex>,
+        finds: fancy_regex::Regex,
+    },
 }
 
 /// Reads a pattern, or finds it among those that were read last.
@@ -74,11 +76,21 @@ pub fn pattern(text: &str, options: Options) -> Result<Arc<Pattern>> {
 
 /// Whether a pattern means to the library what it means to Postgres.
 pub fn is_the_same(text: &str) -> bool {
-    let mut written = String::new();
     // The library for queries makes `LIKE` of a pattern, and reads a long one for each of its parts.
     text.len() < 100
-        && parse::parse(text, Options::default())
-            .is_ok_and(|parsed| parsed.tree.write(&mut written) && written == text)
+        && parse::parse(text, Options::default()).is_ok_and(|parsed| {
+            let mut written = String::new();
+            parsed.tree.write(&mut written);
+            parsed.tree.is_regular() && written == text
+        })
+}
+
+fn too_complex<T>() -> Result<T> {
+    let reason = parse::COMPLEX;
+    fault(
+        Fault::InvalidRegex,
+        format!("regular expression failed: {reason}"),
+    )
 }
 
 impl Pattern {
@@ -93,24 +105,31 @@ impl Pattern {
             }
         };
         let mut written = String::new();
-        let library = match parsed.tree.write(&mut written) {
+        parsed.tree.write(&mut written);
+        let regular = match parsed.tree.is_regular() {
             true => RegexBuilder::new(&written)
                 .size_limit(LARGEST_BYTES)
                 .build()
                 .ok(),
             false => None,
         };
+        let longest = parsed.tree.may_be_longer();
+        let finder = match regular {
+            Some(regular) if !longest => Finder::First(regular),
+            matches => {
+                let finds = fancy_regex::RegexBuilder::new(&written)
+                    .leftmost_longest(longest)
+                    .delegate_size_limit(LARGEST_BYTES)
+                    .build();
+                let Ok(finds) = finds else {
+                    return too_complex();
+                };
+                Finder::Back { matches, finds }
+            }
+        };
         Ok(Self {
-            // What is repeated no time has parentheses that the library doesn't see.
-            plain: library
-                .as_ref()
-                .is_some_and(|library| library.captures_len() == parsed.groups + 1)
-                && plain::is_plain(&parsed.tree),
-            tree: parsed.tree,
             groups: parsed.groups,
-            fold: parsed.options.fold,
-            library,
-            word: parse::word(),
+            finder,
         })
     }
 
@@ -124,9 +143,13 @@ impl Pattern {
     /// # Errors
     /// 2201B where that takes too long to find out.
     pub fn is_match(&self, text: &str) -> Result<bool> {
-        match &self.library {
-            Some(library) => Ok(library.is_match(text)),
-            None => Ok(!self.matches(text, 0, false)?.is_empty()),
+        match &self.finder {
+            Finder::First(regular)
+            | Finder::Back {
+                matches: Some(regular),
+                ..
+            } => Ok(regular.is_match(text)),
+            Finder::Back { finds, .. } => finds.is_match(text).or_else(|_| too_complex()),
         }
     }
 
@@ -135,7 +158,7 @@ impl Pattern {
     /// # Errors
     /// 2201B where that takes too long to find out.
     pub fn first(&self, text: &str) -> Result<Option<Match>> {
-        Ok(self.matches(text, 0, false)?.pop())
+        self.from(text, 0)
     }
 
     /// The first match from the byte `from` on, or all of them. After an empty one the next character is passed by.
@@ -145,49 +168,42 @@ impl Pattern {
     pub fn matches(&self, text: &str, from: usize, all: bool) -> Result<Vec<Match>> {
         let mut found = Vec::new();
         let mut at = Some(from);
-        if let Some(library) = self.library.as_ref().filter(|_| self.plain) {
-            let mut groups = library.capture_locations();
-            while let Some(start) = at.filter(|start| *start <= text.len())
-                && library.captures_read_at(&mut groups, text, start).is_some()
-            {
-                let places = (0..groups.len()).map(|at| groups.get(at));
-                let places: Match = places
-                    .map(|place| place.map(|(start, end)| start..end))
-                    .collect();
-                at = next_start(&places, text).filter(|_| all);
-                found.push(places);
-            }
-            return Ok(found);
-        }
-        let characters: Vec<char> = text.chars().collect();
-        let mut bytes: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-        bytes.push(text.len());
-        let search = Search::new(&characters, self.fold, &self.word);
-        while let Some(start) = at.filter(|start| *start <= text.len()) {
-            let place_of = |byte: usize| bytes.partition_point(|at| *at < byte);
-            let places = match &self.library {
-                Some(library) => library.find_at(text, start).and_then(|first| {
-                    let start = place_of(first.start());
-                    search.at(start, &self.tree, self.groups)
-                }),
-                None => search.first(place_of(start), &self.tree, self.groups),
-            };
-            if search.gave_up() {
-                let reason = parse::COMPLEX;
-                return fault(
-                    Fault::InvalidRegex,
-                    format!("regular expression failed: {reason}"),
-                );
-            }
-            let Some(places) = places else { break };
-            let places: Match = places
-                .into_iter()
-                .map(|place| place.map(|(start, end)| bytes[start]..bytes[end]))
-                .collect();
+        while let Some(start) = at.filter(|start| *start <= text.len())
+            && let Some(places) = self.from(text, start)?
+        {
             at = next_start(&places, text).filter(|_| all);
             found.push(places);
         }
         Ok(found)
+    }
+
+    /// The first match from a byte on; what stands before it is seen.
+    fn from(&self, text: &str, start: usize) -> Result<Option<Match>> {
+        match &self.finder {
+            Finder::First(regular) => {
+                let mut groups = regular.capture_locations();
+                if regular.captures_read_at(&mut groups, text, start).is_none() {
+                    return Ok(None);
+                }
+                let places = (0..groups.len()).map(|at| groups.get(at));
+                Ok(Some(
+                    places
+                        .map(|place| place.map(|(start, end)| start..end))
+                        .collect(),
+                ))
+            }
+            Finder::Back { finds, .. } => {
+                let Ok(found) = finds.captures_from_pos(text, start) else {
+                    return too_complex();
+                };
+                Ok(found.map(|found| {
+                    let places = (0..found.len()).map(|at| found.get(at));
+                    places
+                        .map(|place| place.map(|place| place.range()))
+                        .collect()
+                }))
+            }
+        }
     }
 }
 
@@ -211,7 +227,7 @@ pub fn similar(pattern: &str, escape: Option<char>) -> String {
         if Some(character) == escape {
             match characters.next() {
                 Some('"') if !in_class && quotes < 2 => {
-                    result.push_str(["){1,1}?(", "){1,1}(?:"][quotes]);
+                    result.push_str([")(", ")(?:"][quotes]);
                     quotes += 1;
                 }
                 Some(next) => result.extend(['\\', next]),
@@ -230,6 +246,8 @@ pub fn similar(pattern: &str, escape: Option<char>) -> String {
                 in_class = true;
                 result.push('[');
             }
+            // What stands before the part that is wanted is as short as it can be.
+            '%' if quotes == 0 => result.push_str(".*?"),
             '%' => result.push_str(".*"),
             '_' => result.push('.'),
             '(' => result.push_str("(?:"),
@@ -379,36 +397,6 @@ mod tests {
             let error = pattern(written, Options::default()).unwrap_err();
             let expected = format!("invalid regular expression: {reason}");
             assert!(error.to_string().contains(&expected), "{written}: {error}");
-        }
-    }
-
-    #[test]
-    fn the_library_agrees_where_it_is_asked() {
-        for written in [
-            r"^(\w+)@(\w+)$",
-            r"(\d+)(\.\d+)?",
-            "<[^>]*>",
-            "<.*?>",
-            "a*b?[ab]*",
-            "(jpg|png)$",
-            r"\s+",
-            "x(ab)*",
-        ] {
-            let read = Pattern::read(written, Options::default()).unwrap();
-            assert!(read.plain, "{written}");
-            let searched = Pattern {
-                plain: false,
-                ..Pattern::read(written, Options::default()).unwrap()
-            };
-            for text in [
-                "me@here", "v1.25, 3", "<a><b>", "aabba", "a.jpg", "x y", "xababa", "",
-            ] {
-                assert_eq!(
-                    read.matches(text, 0, true).unwrap(),
-                    searched.matches(text, 0, true).unwrap(),
-                    "{text}, {written}"
-                );
-            }
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Reads a regular expression as Postgres does: its advanced ones, and with the option `e` extended ones.
 
-use std::sync::Arc;
-
-use super::tree::{Assertion, Node, Set, Taste};
+use super::tree::{Assertion, Node};
 
 /// Postgres' words for what is wrong.
 pub type Read<T> = Result<T, &'static str>;
@@ -120,8 +118,8 @@ struct Parser {
     characters: Vec<char>,
     at: usize,
     options: Options,
-    /// What stands in the parentheses that remember, where they are closed already.
-    groups: Vec<Option<Arc<Node>>>,
+    /// Whether the parentheses that remember are closed already.
+    groups: Vec<bool>,
     depth: usize,
     /// In how many parentheses that look around it is; what stands there isn't remembered.
     looking: usize,
@@ -131,10 +129,8 @@ struct Parser {
 enum Atom {
     /// It takes no quantifier.
     Constraint(Node),
-    /// A character.
-    Plain(Node),
-    /// Parentheses, or what refers to them.
-    Hard(Node),
+    /// It may be repeated.
+    Repeatable(Node),
 }
 
 /// What stands behind a backslash.
@@ -236,10 +232,8 @@ impl Parser {
         }
     }
 
-    /// Plain atoms that prefer the same are one piece; others are pieces of their own. That decides who of them gets
-    /// which characters.
     fn branch(&mut self) -> Read<Node> {
-        let (mut pieces, mut run, mut run_taste) = (Vec::new(), Vec::new(), None);
+        let mut parts = Vec::new();
         loop {
             self.skip();
             match self.peek() {
@@ -248,43 +242,27 @@ impl Parser {
                 Some(')') if self.options.advanced => return Err(PARENTHESES),
                 _ => {}
             }
-            let (node, plain) = match self.atom()? {
+            let node = match self.atom()? {
                 Atom::Constraint(node) => {
-                    run.push(node);
+                    parts.push(node);
                     continue;
                 }
-                Atom::Plain(node) => (node, true),
-                Atom::Hard(node) => (node, false),
+                Atom::Repeatable(node) => node,
             };
-            let (node, taste) = match self.quantifier()? {
-                None => (node, None),
-                // It was to be read, and that is all.
-                Some((_, Some(0), _)) => continue,
-                Some((least, most, taste)) => {
-                    let inner = Box::new(node);
-                    let repeat = Node::Repeat {
-                        inner,
-                        least,
-                        most,
-                        taste,
-                    };
-                    (repeat, taste)
-                }
-            };
-            if plain && (taste.is_none() || run_taste.is_none() || taste == run_taste) {
-                run.push(node);
-                run_taste = run_taste.or(taste);
-            } else {
-                end_run(&mut run, &mut pieces);
-                run_taste = None;
-                pieces.push(node);
-            }
+            parts.push(match self.quantifier()? {
+                None => node,
+                Some((least, most, shorter)) => Node::Repeat {
+                    inner: Box::new(node),
+                    least,
+                    most,
+                    shorter,
+                },
+            });
         }
-        end_run(&mut run, &mut pieces);
-        Ok(match pieces.len() {
+        Ok(match parts.len() {
             0 => Node::Empty,
-            1 => pieces.remove(0),
-            _ => Node::Sequence(pieces),
+            1 => parts.remove(0),
+            _ => Node::Sequence(parts),
         })
     }
 
@@ -296,13 +274,13 @@ impl Parser {
             '(' => return self.parentheses(),
             '[' if self.eat("[:<:]]") => constraint(Assertion::WordStart),
             '[' if self.eat("[:>:]]") => constraint(Assertion::WordEnd),
-            '[' => Atom::Plain(Node::One(self.bracket()?)),
+            '[' => Atom::Repeatable(Node::One(self.bracket()?)),
             '.' => {
                 let class = match self.options.stops_at_newline {
                     true => "[^\n]",
                     false => "(?s:.)",
                 };
-                Atom::Plain(Node::One(Set::class(class.to_owned())))
+                Atom::Repeatable(Node::One(class.to_owned()))
             }
             '^' => constraint(match self.options.by_lines {
                 true => Assertion::LineStart,
@@ -315,26 +293,25 @@ impl Parser {
             '*' | '+' | '?' => return Err(OPERAND),
             '{' if self.peek().is_some_and(|next| next.is_ascii_digit()) => return Err(OPERAND),
             '\\' if self.options.advanced => match self.escape()? {
-                Escaped::Character(character) => Atom::Plain(self.one(character)),
-                Escaped::Never => Atom::Plain(Node::One(Set::class(NEVER.to_owned()))),
-                Escaped::Class(class) => Atom::Plain(Node::One(Set::class(format!("[{class}]")))),
-                Escaped::Others(class) => Atom::Plain(Node::One(Set::class(format!("[^{class}]")))),
+                Escaped::Character(character) => Atom::Repeatable(self.one(character)),
+                Escaped::Never => Atom::Repeatable(Node::One(NEVER.to_owned())),
+                Escaped::Class(class) => Atom::Repeatable(Node::One(format!("[{class}]"))),
+                Escaped::Others(class) => Atom::Repeatable(Node::One(format!("[^{class}]"))),
                 Escaped::Assert(assertion) => constraint(assertion),
                 Escaped::Back(number) => {
-                    let group = self.groups.get(number - 1).and_then(Option::as_ref);
-                    match group {
-                        Some(group) if self.looking == 0 => {
-                            Atom::Hard(Node::Back(number, Arc::clone(group)))
-                        }
-                        _ => return Err(BACK),
+                    let is_closed = self.groups.get(number - 1) == Some(&true);
+                    if !is_closed || self.looking > 0 {
+                        return Err(BACK);
                     }
+                    let fold = self.options.fold;
+                    Atom::Repeatable(Node::Back { number, fold })
                 }
             },
             '\\' => match self.next() {
-                Some(character) => Atom::Plain(self.one(character)),
+                Some(character) => Atom::Repeatable(self.one(character)),
                 None => return Err(ESCAPE),
             },
-            other => Atom::Plain(self.one(other)),
+            other => Atom::Repeatable(self.one(other)),
         })
     }
 
@@ -351,13 +328,10 @@ impl Parser {
             letters.sort_unstable();
             letters.dedup();
             if letters.len() > 1 {
-                return Node::One(Set::class(format!(
-                    "[{}]",
-                    letters.iter().collect::<String>()
-                )));
+                return Node::One(format!("[{}]", letters.iter().collect::<String>()));
             }
         }
-        Node::One(Set::only(character))
+        Node::only(character)
     }
 
     fn parentheses(&mut self) -> Read<Atom> {
@@ -381,7 +355,7 @@ impl Parser {
                 return Err(OPERAND);
             }
         } else if self.looking == 0 {
-            self.groups.push(None);
+            self.groups.push(false);
             number = Some(self.groups.len());
             if self.groups.len() > MOST_GROUPS {
                 return Err(COMPLEX);
@@ -402,20 +376,22 @@ impl Parser {
                 inner,
             }));
         }
-        let inner = Arc::new(inner);
         if let Some(number) = number {
-            self.groups[number - 1] = Some(Arc::clone(&inner));
+            self.groups[number - 1] = true;
         }
-        Ok(Atom::Hard(Node::Group(number, inner)))
+        Ok(Atom::Repeatable(Node::Group {
+            remembers: number.is_some(),
+            inner: Box::new(inner),
+        }))
     }
 
-    /// How often, at least and at most, and what is preferred.
-    fn quantifier(&mut self) -> Read<Option<(u32, Option<u32>, Option<Taste>)>> {
+    /// How often, at least and at most, and whether less is preferred.
+    fn quantifier(&mut self) -> Read<Option<(u32, Option<u32>, bool)>> {
         self.skip();
-        let (least, most, fixed) = match self.peek() {
-            Some('*') => (0, None, false),
-            Some('+') => (1, None, false),
-            Some('?') => (0, Some(1), false),
+        let (least, most) = match self.peek() {
+            Some('*') => (0, None),
+            Some('+') => (1, None),
+            Some('?') => (0, Some(1)),
             Some('{')
                 if self
                     .characters
@@ -424,12 +400,12 @@ impl Parser {
             {
                 self.at += 1;
                 let least = self.count()?;
-                let (most, fixed) = match self.eat(",") {
+                let most = match self.eat(",") {
                     true if self.peek().is_some_and(|next| next.is_ascii_digit()) => {
-                        (Some(self.count()?), false)
+                        Some(self.count()?)
                     }
-                    true => (None, false),
-                    false => (Some(least), true),
+                    true => None,
+                    false => Some(least),
                 };
                 match self.peek() {
                     Some('}') => {}
@@ -439,18 +415,13 @@ impl Parser {
                 if most.is_some_and(|most| most < least) {
                     return Err(COUNTS);
                 }
-                (least, most, fixed)
+                (least, most)
             }
             _ => return Ok(None),
         };
         self.at += 1;
         let shorter = self.options.advanced && self.eat("?");
-        let taste = match (fixed, shorter) {
-            (true, _) => None,
-            (false, true) => Some(Taste::Shorter),
-            (false, false) => Some(Taste::Longer),
-        };
-        Ok(Some((least, most, taste)))
+        Ok(Some((least, most, shorter && most != Some(least))))
     }
 
     fn count(&mut self) -> Read<u32> {
@@ -545,7 +516,7 @@ impl Parser {
     }
 
     /// What stands in brackets, of which the first is read.
-    fn bracket(&mut self) -> Read<Set> {
+    fn bracket(&mut self) -> Read<String> {
         let negated = self.eat("^");
         let mut inside = String::new();
         let mut first = true;
@@ -606,10 +577,10 @@ impl Parser {
             false => inside,
         };
         let class = format!("[{}{inside}]", if negated { "^" } else { "" });
-        Ok(Set::class(match self.options.fold {
+        Ok(match self.options.fold {
             true => format!("(?i:{class})"),
             false => class,
-        }))
+        })
     }
 
     fn range_end(&mut self) -> Read<char> {
@@ -637,14 +608,6 @@ impl Parser {
 
 fn constraint(assertion: Assertion) -> Atom {
     Atom::Constraint(Node::Assert(assertion))
-}
-
-fn end_run(run: &mut Vec<Node>, pieces: &mut Vec<Node>) {
-    match run.len() {
-        0 => {}
-        1 => pieces.append(run),
-        _ => pieces.push(Node::Sequence(std::mem::take(run))),
-    }
 }
 
 fn numbered(number: u32) -> Escaped {
@@ -680,11 +643,6 @@ const SPACES: &str =
     r"\t-\r \x{1680}\x{2000}-\x{2006}\x{2008}-\x{200a}\x{2028}\x{2029}\x{205f}\x{3000}";
 const WORDS: &str = r"\p{Alphabetic}\p{Nd}_";
 const LETTERS: &str = r"\p{Alphabetic}[\p{Nd}--0-9]";
-
-/// The characters of words.
-pub fn word() -> Set {
-    Set::class(format!("[{WORDS}]"))
-}
 
 /// The inside of a class, as PostgreSQL has it in the locale C.UTF-8.
 fn class_named(name: &str, fold: bool) -> Option<&'static str> {

@@ -1,17 +1,4 @@
-//! What a regular expression is made of, and how the library for regular expressions writes it.
-
-use std::sync::{Arc, OnceLock};
-
-use regex::Regex;
-
-/// What a quantifier prefers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taste {
-    /// As much as there is.
-    Longer,
-    /// As little as will do.
-    Shorter,
-}
+//! What a regular expression is made of, and how the libraries for regular expressions write it.
 
 /// What holds at a place and takes no character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +26,8 @@ pub enum Assertion {
 pub enum Node {
     /// Nothing.
     Empty,
-    /// One character of a set.
-    One(Set),
+    /// One character, as the libraries write it: escaped, or a class.
+    One(String),
     /// What has to hold here.
     Assert(Assertion),
     /// What has to follow, or to stand before, and isn't part of the match.
@@ -52,10 +39,20 @@ pub enum Node {
         /// What is looked for.
         inner: Box<Node>,
     },
-    /// Parentheses, which remember what is in them where they have a number.
-    Group(Option<usize>, Arc<Node>),
-    /// What the parentheses of that number have found, which is something that is in them.
-    Back(usize, Arc<Node>),
+    /// Parentheses.
+    Group {
+        /// Whether they remember what they found.
+        remembers: bool,
+        /// What is in them.
+        inner: Box<Node>,
+    },
+    /// What the parentheses of that number have found.
+    Back {
+        /// Counted from 1.
+        number: usize,
+        /// Whether letters are the same in both cases.
+        fold: bool,
+    },
     /// The same again.
     Repeat {
         /// What is repeated.
@@ -64,8 +61,8 @@ pub enum Node {
         least: u32,
         /// How often at most, if there is an end to it.
         most: Option<u32>,
-        /// What is preferred; nothing where the number is fixed.
-        taste: Option<Taste>,
+        /// Whether less is preferred to more.
+        shorter: bool,
     },
     /// One after the other.
     Sequence(Vec<Node>),
@@ -74,62 +71,54 @@ pub enum Node {
 }
 
 impl Node {
-    /// What it prefers: what the first of its quantifiers does; a choice prefers more.
-    pub fn taste(&self) -> Option<Taste> {
+    /// One character that is meant itself.
+    pub fn only(character: char) -> Self {
+        let mut written = String::new();
+        if r"\.+*?()|[]{}^$".contains(character) {
+            written.push('\\');
+        }
+        written.push(character);
+        Self::One(written)
+    }
+
+    fn parts(&self) -> &[Node] {
         match self {
-            Node::Empty | Node::One(_) | Node::Assert(_) | Node::Look { .. } | Node::Back(..) => {
-                None
+            Self::Group { inner, .. } | Self::Repeat { inner, .. } | Self::Look { inner, .. } => {
+                std::slice::from_ref(inner)
             }
-            Node::Group(_, inner) => inner.taste(),
-            Node::Repeat { inner, taste, .. } => taste.or_else(|| inner.taste()),
-            Node::Sequence(nodes) => nodes.iter().find_map(Node::taste),
-            Node::Choice(_) => Some(Taste::Longer),
+            Self::Sequence(parts) | Self::Choice(parts) => parts,
+            Self::Empty | Self::One(_) | Self::Assert(_) | Self::Back { .. } => &[],
         }
     }
 
-    /// Whether something in it is remembered, or compared with what was.
-    pub fn remembers(&self) -> bool {
-        match self {
-            Node::Group(Some(_), _) | Node::Back(..) => true,
-            Node::Group(None, inner) => inner.remembers(),
-            Node::Repeat { inner, .. } => inner.remembers(),
-            Node::Sequence(nodes) | Node::Choice(nodes) => nodes.iter().any(Node::remembers),
-            Node::Empty | Node::One(_) | Node::Assert(_) | Node::Look { .. } => false,
-        }
+    fn any(&self, is_it: &dyn Fn(&Node) -> bool) -> bool {
+        is_it(self) || self.parts().iter().any(|part| part.any(is_it))
     }
 
-    /// Whether it is compared with what was found before.
-    pub fn refers_back(&self) -> bool {
-        match self {
-            Node::Back(..) => true,
-            Node::Group(_, inner) => inner.refers_back(),
-            Node::Repeat { inner, .. } | Node::Look { inner, .. } => inner.refers_back(),
-            Node::Sequence(nodes) | Node::Choice(nodes) => nodes.iter().any(Node::refers_back),
-            Node::Empty | Node::One(_) | Node::Assert(_) => false,
-        }
+    /// Whether it neither refers back nor looks around.
+    pub fn is_regular(&self) -> bool {
+        !self.any(&|node| matches!(node, Self::Back { .. } | Self::Look { .. }))
     }
 
-    /// The numbers of its parentheses.
-    pub fn groups(&self, found: &mut Vec<usize>) {
-        match self {
-            Node::Group(number, inner) => {
-                found.extend(number);
-                inner.groups(found);
-            }
-            Node::Repeat { inner, .. } => inner.groups(found),
-            Node::Sequence(nodes) | Node::Choice(nodes) => {
-                nodes.iter().for_each(|node| node.groups(found));
-            }
-            _ => {}
-        }
+    /// Whether another way than the first one may match more of a text. Single characters that are repeated take as much as
+    /// there is the first time; where less is preferred, the longest match isn't what is wanted.
+    pub fn may_be_longer(&self) -> bool {
+        let has_ways = |node: &Node| match node {
+            Self::Choice(_) => true,
+            Self::Repeat {
+                inner, least, most, ..
+            } => *most != Some(*least) && !matches!(inner.as_ref(), Self::One(_)),
+            _ => false,
+        };
+        self.any(&has_ways) && !self.any(&|node| matches!(node, Self::Repeat { shorter: true, .. }))
     }
 
-    /// Writes it for the library; false where the library has no such thing.
-    pub fn write(&self, out: &mut String) -> bool {
+    /// Writes it for the libraries.
+    pub fn write(&self, out: &mut String) {
         match self {
-            Node::Empty => {}
-            Node::One(set) => out.push_str(&set.written),
-            Node::Assert(assertion) => out.push_str(match assertion {
+            Self::Empty => {}
+            Self::One(written) => out.push_str(written),
+            Self::Assert(assertion) => out.push_str(match assertion {
                 Assertion::Start => "^",
                 Assertion::End => "$",
                 Assertion::LineStart => "(?m:^)",
@@ -139,23 +128,36 @@ impl Node {
                 Assertion::WordEdge => r"\b",
                 Assertion::NoWordEdge => r"\B",
             }),
-            Node::Look { .. } | Node::Back(..) => return false,
-            Node::Group(number, inner) => {
-                out.push_str(if number.is_some() { "(" } else { "(?:" });
-                if !inner.write(out) {
-                    return false;
-                }
+            Self::Look {
+                ahead,
+                there,
+                inner,
+            } => {
+                out.push_str(match (ahead, there) {
+                    (true, true) => "(?=",
+                    (true, false) => "(?!",
+                    (false, true) => "(?<=",
+                    (false, false) => "(?<!",
+                });
+                inner.write(out);
                 out.push(')');
             }
-            Node::Repeat {
+            Self::Back { number, fold } => {
+                let flag = if *fold { "i" } else { "" };
+                out.push_str(&format!(r"(?{flag}:\{number})"));
+            }
+            Self::Group { remembers, inner } => {
+                out.push_str(if *remembers { "(" } else { "(?:" });
+                inner.write(out);
+                out.push(')');
+            }
+            Self::Repeat {
                 inner,
                 least,
                 most,
-                taste,
+                shorter,
             } => {
-                if !inner.write(out) {
-                    return false;
-                }
+                inner.write(out);
                 match (least, most) {
                     (0, None) => out.push('*'),
                     (1, None) => out.push('+'),
@@ -164,115 +166,19 @@ impl Node {
                     (least, Some(most)) if least == most => out.push_str(&format!("{{{least}}}")),
                     (least, Some(most)) => out.push_str(&format!("{{{least},{most}}}")),
                 }
-                if *taste == Some(Taste::Shorter) {
+                if *shorter {
                     out.push('?');
                 }
             }
-            Node::Sequence(nodes) => return nodes.iter().all(|node| node.write(out)),
-            Node::Choice(branches) => {
+            Self::Sequence(nodes) => nodes.iter().for_each(|node| node.write(out)),
+            Self::Choice(branches) => {
                 for (at, branch) in branches.iter().enumerate() {
                     if at > 0 {
                         out.push('|');
                     }
-                    if !branch.write(out) {
-                        return false;
-                    }
+                    branch.write(out);
                 }
             }
         }
-        true
-    }
-}
-
-/// Characters of which one is meant.
-#[derive(Debug)]
-pub struct Set {
-    written: String,
-    only: Option<char>,
-    class: OnceLock<Option<Class>>,
-}
-
-#[derive(Debug)]
-struct Class {
-    /// A bit for each character of ASCII.
-    ascii: u128,
-    /// All of them.
-    regex: Regex,
-}
-
-impl Set {
-    /// One character.
-    pub fn only(character: char) -> Self {
-        let mut written = String::new();
-        if r"\.+*?()|[]{}^$".contains(character) {
-            written.push('\\');
-        }
-        written.push(character);
-        Self {
-            written,
-            only: Some(character),
-            class: OnceLock::new(),
-        }
-    }
-
-    /// What the library writes so: a class in brackets, or one in a group with flags.
-    pub fn class(written: String) -> Self {
-        Self {
-            written,
-            only: None,
-            class: OnceLock::new(),
-        }
-    }
-
-    /// Whether a character is in it.
-    pub fn has(&self, character: char) -> bool {
-        if let Some(only) = self.only {
-            return only == character;
-        }
-        let Some(class) = self.found() else {
-            return false;
-        };
-        match character.is_ascii() {
-            true => class.ascii >> u32::from(character) & 1 == 1,
-            false => class.regex.is_match(character.encode_utf8(&mut [0; 4])),
-        }
-    }
-
-    /// Whether a character may be in both; it is said of characters outside of ASCII as soon as both have any.
-    pub fn may_meet(&self, other: &Self) -> bool {
-        match (self.only, other.only) {
-            (Some(one), _) => other.has(one),
-            (_, Some(one)) => self.has(one),
-            (None, None) => match (self.found(), other.found()) {
-                (Some(one), Some(two)) => {
-                    one.ascii & two.ascii != 0 || (self.is_wide() && other.is_wide())
-                }
-                _ => true,
-            },
-        }
-    }
-
-    /// Whether there may be characters outside of ASCII in it.
-    fn is_wide(&self) -> bool {
-        let mut escaped = false;
-        self.written.chars().any(|character| {
-            let named = escaped && character.is_ascii_alphabetic();
-            escaped = character == '\\' && !escaped;
-            named || !character.is_ascii() || "^(".contains(character)
-        })
-    }
-
-    fn found(&self) -> Option<&Class> {
-        let read = || {
-            let regex = Regex::new(&format!("^{}$", self.written)).ok()?;
-            let mut ascii = 0;
-            for character in (0..128_u8).map(char::from) {
-                if regex.is_match(character.encode_utf8(&mut [0; 4])) {
-                    ascii |= 1_u128 << u32::from(character);
-                }
-            }
-            Some(Class { ascii, regex })
-        };
-        self.class.get_or_init(read).as_ref()
     }
 }
