@@ -534,6 +534,8 @@ pub enum Fault {
     CannotCoerce,
     /// A pattern that is none.
     InvalidRegex,
+    /// A text to escape with that is longer than a character.
+    InvalidEscape,
     /// A part of a text that can't be.
     InvalidSubstring,
     /// A power that there isn't.
@@ -652,6 +654,7 @@ impl Error {
                 Fault::DatetimeOverflow => "22008",
                 Fault::CannotCoerce => "42846",
                 Fault::InvalidRegex => "2201B",
+                Fault::InvalidEscape => "22025",
                 Fault::InvalidSubstring => "22011",
                 Fault::InvalidPower => "2201F",
                 Fault::InvalidLogarithm => "2201E",

@@ -22,6 +22,7 @@ pub mod names_of_objects;
 pub mod operators;
 pub mod origins;
 pub mod recursion;
+pub mod regex;
 pub mod rewrite;
 mod rows;
 pub mod style;

@@ -92,7 +92,7 @@ impl Session {
                 constraint: false,
                 orders: orders.clone(),
                 expressions,
-                predicate: predicate.as_ref().map(in_parentheses),
+                predicate: predicate.as_deref().map(in_parentheses),
             },
             tag: index.tag(),
         };

@@ -15,7 +15,8 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::logical_expr::ScalarUDF;
 
-use super::texts::{like, regex};
+use super::patterns::matches;
+use super::texts::like;
 use crate::error::Fault;
 use crate::postgres::casts::{self, array_elements};
 use crate::postgres::function::{Call, Result, Returns, fault, function};
@@ -113,20 +114,8 @@ pub fn all() -> Vec<ScalarUDF> {
         }),
         function("pg_array_position", integer, position),
         function("pg_array_to_string", Returns::Type("text"), to_string),
-        function("pg_string_to_array", Returns::Type("_text"), |call| {
-            split(call, false)
-        }),
-        function("pg_list_string_to_table", Returns::Type("_text"), |call| {
-            split(call, false)
-        }),
-        function("regexp_split_to_array", Returns::Type("_text"), |call| {
-            split(call, true)
-        }),
-        function(
-            "pg_list_regexp_split_to_table",
-            Returns::Type("_text"),
-            |call| split(call, true),
-        ),
+        function("pg_string_to_array", Returns::Type("_text"), split),
+        function("pg_list_string_to_table", Returns::Type("_text"), split),
         function(
             "pg_list_generate_series",
             Returns::Of(|fields, _| Ok(series_field(fields))),
@@ -331,10 +320,10 @@ fn compare(operator: &str, value: &ArrayRef, elements: &ArrayRef) -> Result<Bool
                     "!~~" => !like(text, element, Some('\\'), false),
                     "~~*" => like(text, element, Some('\\'), true),
                     "!~~*" => !like(text, element, Some('\\'), true),
-                    "~" => regex(element, false)?.is_match(text),
-                    "~*" => regex(element, true)?.is_match(text),
-                    "!~" => !regex(element, false)?.is_match(text),
-                    "!~*" => !regex(element, true)?.is_match(text),
+                    "~" => matches(text, element, false)?,
+                    "~*" => matches(text, element, true)?,
+                    "!~" => !matches(text, element, false)?,
+                    "!~*" => !matches(text, element, true)?,
                     other => {
                         return fault(
                             Fault::UndefinedFunction,
@@ -650,8 +639,8 @@ fn to_string(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new((0..call.rows).map(join).collect::<StringArray>()))
 }
 
-/// A text at its separators, or at a pattern's matches.
-fn split(call: &Call, by_pattern: bool) -> Result<ArrayRef> {
+/// A text at its separators.
+fn split(call: &Call) -> Result<ArrayRef> {
     let (texts, separators, third) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
     let mut result = ListBuilder::new(StringBuilder::new());
     for row in 0..call.rows {
@@ -661,24 +650,13 @@ fn split(call: &Call, by_pattern: bool) -> Result<ArrayRef> {
         }
         let text = texts.value(row);
         let separator = separators.is_valid(row).then(|| separators.value(row));
-        let parts: Vec<String> = match (separator, by_pattern) {
-            (_, false) if text.is_empty() => Vec::new(),
-            (None, _) => text.chars().map(String::from).collect(),
-            (Some(""), false) => vec![text.to_owned()],
-            (Some(separator), false) => text.split(separator).map(str::to_owned).collect(),
-            (Some(pattern), true) => {
-                let flags = if third.is_valid(row) {
-                    third.value(row)
-                } else {
-                    ""
-                };
-                regex(pattern, flags.contains('i'))?
-                    .split(text)
-                    .map(str::to_owned)
-                    .collect()
-            }
+        let parts: Vec<String> = match separator {
+            _ if text.is_empty() => Vec::new(),
+            None => text.chars().map(String::from).collect(),
+            Some("") => vec![text.to_owned()],
+            Some(separator) => text.split(separator).map(str::to_owned).collect(),
         };
-        let null = (!by_pattern && third.is_valid(row)).then(|| third.value(row));
+        let null = third.is_valid(row).then(|| third.value(row));
         result.append_value(
             parts
                 .into_iter()

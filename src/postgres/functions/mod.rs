@@ -13,6 +13,7 @@ mod documents;
 mod json_changes;
 mod numbers;
 mod ordered_sets;
+mod patterns;
 mod periods;
 mod read_as;
 mod records;
@@ -31,11 +32,10 @@ use super::names_of_objects::Names;
 pub use chain::{CHAIN, LINKS};
 pub use dates::{interval_length, with_digits};
 pub use records::{present_row, whole_row};
-pub use texts::regex_of;
 use totals::PgTotal;
 
 /// Functions of DataFusion's whose calls in a statement are ours.
-pub const OVERRIDDEN: [&str; 38] = [
+pub const OVERRIDDEN: [&str; 46] = [
     "array_agg",
     "array_length",
     "array_position",
@@ -74,6 +74,14 @@ pub const OVERRIDDEN: [&str; 38] = [
     "normalize",
     "row",
     "sqrt",
+    "bit_length",
+    "decode",
+    "octet_length",
+    "regexp_count",
+    "regexp_instr",
+    "regexp_like",
+    "regexp_match",
+    "regexp_replace",
 ];
 
 /// Registers them.
@@ -85,6 +93,7 @@ pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
     functions.push(date_trunc::date_trunc());
     functions.extend(json_changes::all());
     functions.extend(ordered_sets::all());
+    functions.extend(patterns::all());
     functions.extend(periods::all());
     functions.push(read_as::read_as());
     functions.extend(records::all());

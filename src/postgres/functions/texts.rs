@@ -4,15 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, ListBuilder,
-    StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, StringArray,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::logical_expr::ScalarUDF;
-use regex::{Regex, RegexBuilder};
 use unicode_normalization::UnicodeNormalization;
 
+use super::patterns::substring_like;
 use crate::error::Fault;
 use crate::postgres::casts::{bytes, invalid};
 use crate::postgres::encoding::{Encoding, EncodingFault, UTF8};
@@ -26,7 +25,6 @@ pub fn all() -> Vec<ScalarUDF> {
     vec![
         function("pg_like", boolean, |call| matches_like(call, false)),
         function("pg_ilike", boolean, |call| matches_like(call, true)),
-        function("pg_similar_to", boolean, similar_to),
         function(
             "pg_substring",
             Returns::Of(|fields, _| Ok(substring_field(fields))),
@@ -59,19 +57,17 @@ pub fn all() -> Vec<ScalarUDF> {
             call.map_texts(1, |texts| Ok(Some(quoted_identifier(texts[0]))))
         }),
         function("format", text, format),
-        function(
-            "pg_list_regexp_matches",
-            Returns::Of(|_, _| {
-                Ok(Field::new(
-                    "",
-                    types::list_of(types::list_of(DataType::Utf8)),
-                    true,
-                ))
-            }),
-            regexp_matches,
-        ),
         function("pg_encode", text, encode),
-        function("pg_regexp_replace", text, regexp_replace),
+        function("pg_decode", Returns::Type("bytea"), decode),
+        function("pg_length", Returns::Type("int4"), |call| {
+            length(call, 1, true)
+        }),
+        function("pg_octet_length", Returns::Type("int4"), |call| {
+            length(call, 1, false)
+        }),
+        function("pg_bit_length", Returns::Type("int4"), |call| {
+            length(call, 8, false)
+        }),
         function("bit_count", Returns::Type("int8"), |call| {
             let bytes = cast(&call.arrays[0], &DataType::Binary)?;
             let count = |bytes: &[u8]| {
@@ -86,13 +82,6 @@ pub fn all() -> Vec<ScalarUDF> {
             ))
         }),
         function("get_byte", Returns::Type("int4"), get_byte),
-        function("regexp_substr", text, |call| {
-            call.map_texts(2, |texts| {
-                Ok(regex(texts[1], false)?
-                    .find(texts[0])
-                    .map(|found| found.as_str().to_owned()))
-            })
-        }),
         function("unistr", text, |call| {
             call.map_texts(1, |texts| unescaped(texts[0]).map(Some))
         }),
@@ -206,59 +195,6 @@ fn get_byte(call: &Call) -> Result<ArrayRef> {
     ))
 }
 
-/// `regexp_replace(text, pattern, replacement, start, n, flags)`: the n-th match from there on, or all where n is 0.
-fn regexp_replace(call: &Call) -> Result<ArrayRef> {
-    let (texts, patterns, replacements) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
-    let (starts, numbers, flags) = (call.integers(3)?, call.integers(4)?, call.texts(5)?);
-    let replace = |row: usize| -> Result<Option<String>> {
-        if texts.is_null(row) || patterns.is_null(row) || replacements.is_null(row) {
-            return Ok(None);
-        }
-        let fold = flags.is_valid(row) && flags.value(row).contains('i');
-        let regex = regex(patterns.value(row), fold)?;
-        // `\\1` and `\\&` are `${1}` and `${0}`.
-        let replacement = replacements.value(row).replace('$', "$$");
-        let mut template = String::new();
-        let mut characters = replacement.chars();
-        while let Some(character) = characters.next() {
-            match (character, character == '\\') {
-                (_, true) => match characters.next() {
-                    Some('&') => template.push_str("${0}"),
-                    Some(digit) if digit.is_ascii_digit() => {
-                        template.push_str(&format!("${{{digit}}}"));
-                    }
-                    Some(other) => template.push(other),
-                    None => template.push('\\'),
-                },
-                (other, false) => template.push(other),
-            }
-        }
-        let text = texts.value(row);
-        let start = usize::try_from(starts.value(row).max(1) - 1).unwrap_or(0);
-        let from = text
-            .char_indices()
-            .nth(start)
-            .map_or(text.len(), |(at, _)| at);
-        let wanted = usize::try_from(numbers.value(row)).unwrap_or(0);
-        let (mut result, mut reached) = (text[..from].to_owned(), from);
-        for (at, found) in regex.captures_iter(&text[from..]).enumerate() {
-            let Some(whole) = found.get(0) else { continue };
-            if wanted == 0 || at + 1 == wanted {
-                result.push_str(&text[reached..from + whole.start()]);
-                found.expand(&template, &mut result);
-                reached = from + whole.end();
-            }
-        }
-        result.push_str(&text[reached..]);
-        Ok(Some(result))
-    };
-    Ok(Arc::new(
-        (0..call.rows)
-            .map(replace)
-            .collect::<Result<StringArray>>()?,
-    ))
-}
-
 /// Texts or bytes in another encoding: the first argument, between those that the others name. A text in the place of
 /// bytes is read as such.
 fn converted(
@@ -362,103 +298,6 @@ pub fn like(text: &str, pattern: &str, escape: Option<char>, fold: bool) -> bool
     pattern[place..].iter().all(|character| *character == '%')
 }
 
-/// Postgres' words in a pattern as the library has them: ends of words, and classes of all letters.
-pub fn regex_of(pattern: &str) -> String {
-    if !pattern.contains(['\\', '[']) {
-        return pattern.to_owned();
-    }
-    [
-        ("\\m", "\\b"),
-        ("\\M", "\\b"),
-        ("\\Y", "\\B"),
-        ("\\y", "\\b"),
-        ("[:alpha:]", "\\p{Alphabetic}"),
-        ("[:alnum:]", "\\p{Alphabetic}\\p{Nd}"),
-        ("[:upper:]", "\\p{Uppercase}"),
-        ("[:lower:]", "\\p{Lowercase}"),
-        ("[:digit:]", "0-9"),
-        ("[:space:]", "\\s"),
-    ]
-    .iter()
-    .fold(pattern.to_owned(), |pattern, (theirs, ours)| {
-        pattern.replace(theirs, ours)
-    })
-}
-
-/// A pattern as Postgres' regular expressions have it.
-pub fn regex(pattern: &str, fold: bool) -> Result<Regex> {
-    let pattern = pattern.strip_prefix("(?i)").unwrap_or(pattern);
-    let pattern = regex_of(pattern);
-    match RegexBuilder::new(&pattern)
-        .case_insensitive(fold)
-        .size_limit(1 << 22)
-        .build()
-    {
-        Ok(regex) => Ok(regex),
-        Err(error) => {
-            let reason = error.to_string();
-            let reason = reason
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
-            fault(
-                Fault::InvalidRegex,
-                format!("invalid regular expression: {reason}"),
-            )
-        }
-    }
-}
-
-fn similar_to(call: &Call) -> Result<ArrayRef> {
-    let (texts, patterns) = (call.texts(0)?, call.texts(1)?);
-    let answer = |row: usize| -> Result<Option<bool>> {
-        if texts.is_null(row) || patterns.is_null(row) {
-            return Ok(None);
-        }
-        Ok(Some(
-            regex(&similar_pattern(patterns.value(row)), false)?.is_match(texts.value(row)),
-        ))
-    };
-    Ok(Arc::new(
-        (0..call.rows)
-            .map(answer)
-            .collect::<Result<BooleanArray>>()?,
-    ))
-}
-
-/// A pattern of `SIMILAR TO` as a regular expression of the whole text.
-fn similar_pattern(pattern: &str) -> String {
-    let mut result = String::from("^(?:");
-    let mut characters = pattern.chars();
-    let mut in_class = false;
-    while let Some(character) = characters.next() {
-        match character {
-            '%' if !in_class => result.push_str("(?s:.*)"),
-            '_' if !in_class => result.push_str("(?s:.)"),
-            '\\' => {
-                result.push('\\');
-                result.extend(characters.next());
-            }
-            '.' | '^' | '$' if !in_class => {
-                result.push('\\');
-                result.push(character);
-            }
-            '[' => {
-                in_class = true;
-                result.push('[');
-            }
-            ']' => {
-                in_class = false;
-                result.push(']');
-            }
-            other => result.push(other),
-        }
-    }
-    result + ")$"
-}
-
 fn substring_field(fields: &[std::sync::Arc<Field>]) -> Field {
     match fields.first().map(|field| field.data_type()) {
         Some(kind) if is_bytes_type(kind) => Field::new("", DataType::Binary, true),
@@ -473,12 +312,7 @@ fn substring(call: &Call) -> Result<ArrayRef> {
         .get(1)
         .is_some_and(|second| *second.data_type() == DataType::Utf8)
     {
-        return call.map_texts(2, |texts| {
-            let found = regex(texts[1], false)?;
-            let captures = found.captures(texts[0]);
-            let group = captures.and_then(|captures| captures.get(1).or_else(|| captures.get(0)));
-            Ok(group.map(|group| group.as_str().to_owned()))
-        });
+        return substring_like(call);
     }
     let (from, length) = (call.integers(1)?, call.integers(2)?);
     let span = |row: usize| {
@@ -838,31 +672,6 @@ fn formatted(pattern: &str, values: &[Option<&str>]) -> Result<String> {
     Ok(result)
 }
 
-fn regexp_matches(call: &Call) -> Result<ArrayRef> {
-    let (texts, patterns, flags) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
-    let mut result = ListBuilder::new(ListBuilder::new(StringBuilder::new()));
-    for row in 0..call.rows {
-        if texts.is_null(row) || patterns.is_null(row) {
-            result.append_null();
-            continue;
-        }
-        let flags = if flags.is_valid(row) {
-            flags.value(row)
-        } else {
-            ""
-        };
-        let pattern = regex(patterns.value(row), flags.contains('i'))?;
-        let most = if flags.contains('g') { usize::MAX } else { 1 };
-        for found in pattern.captures_iter(texts.value(row)).take(most) {
-            let first = usize::from(found.len() > 1);
-            let groups = (first..found.len()).map(|at| found.get(at).map(|group| group.as_str()));
-            result.values().append_value(groups);
-        }
-        result.append(true);
-    }
-    Ok(Arc::new(result.finish()))
-}
-
 fn encode(call: &Call) -> Result<ArrayRef> {
     let bytes = cast(&call.arrays[0], &DataType::Binary)?;
     let bytes = bytes.as_binary::<i32>();
@@ -894,6 +703,136 @@ fn encode(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(
         (0..call.rows).map(write).collect::<Result<StringArray>>()?,
     ))
+}
+
+/// `decode(text, format)`: the bytes that `encode` writes so.
+fn decode(call: &Call) -> Result<ArrayRef> {
+    let (texts, formats) = (call.texts(0)?, call.texts(1)?);
+    let read = |row: usize| -> Result<Option<Vec<u8>>> {
+        if texts.is_null(row) || formats.is_null(row) {
+            return Ok(None);
+        }
+        let text = texts.value(row);
+        let bytes = match formats.value(row).to_lowercase().as_str() {
+            "hex" => from_hex(text)?,
+            "base64" => from_base64(text)?,
+            "escape" => match text.starts_with("\\x") {
+                false => bytes(text),
+                true => None,
+            }
+            .map_or_else(
+                || fault(Fault::InvalidText, "invalid input syntax for type bytea"),
+                Ok,
+            )?,
+            other => {
+                return fault(
+                    Fault::InvalidArgument,
+                    format!("unrecognized encoding: \"{other}\""),
+                );
+            }
+        };
+        Ok(Some(bytes))
+    };
+    let bytes = (0..call.rows).map(read).collect::<Result<BinaryArray>>()?;
+    Ok(Arc::new(bytes))
+}
+
+fn from_hex(text: &str) -> Result<Vec<u8>> {
+    let mut digits = Vec::new();
+    for character in text.chars().filter(|c| !" \n\t\r".contains(*c)) {
+        match character
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+        {
+            Some(digit) => digits.push(digit),
+            None => {
+                return fault(
+                    Fault::InvalidArgument,
+                    format!("invalid hexadecimal digit: \"{character}\""),
+                );
+            }
+        }
+    }
+    if !digits.len().is_multiple_of(2) {
+        return fault(
+            Fault::InvalidArgument,
+            "invalid hexadecimal data: odd number of digits",
+        );
+    }
+    Ok(digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect())
+}
+
+/// Base64 with its `=`; spaces and ends of lines say nothing.
+fn from_base64(text: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // Four letters are three bytes; of `=` it is counted how many there are.
+    let (mut group, mut letters, mut ends) = (0_u32, 0, 0_usize);
+    for character in text.chars().filter(|c| !" \n\t\r".contains(*c)) {
+        let value = match character {
+            '=' if letters >= 2 => {
+                ends += 1;
+                0
+            }
+            '=' => {
+                return fault(
+                    Fault::InvalidArgument,
+                    "unexpected \"=\" while decoding base64 sequence",
+                );
+            }
+            'A'..='Z' => u32::from(character) - u32::from('A'),
+            'a'..='z' => u32::from(character) - u32::from('a') + 26,
+            '0'..='9' => u32::from(character) - u32::from('0') + 52,
+            '+' => 62,
+            '/' => 63,
+            _ => {
+                return fault(
+                    Fault::InvalidArgument,
+                    format!("invalid symbol \"{character}\" found while decoding base64 sequence"),
+                );
+            }
+        };
+        group = group << 6 | value;
+        letters += 1;
+        if letters == 4 {
+            let [_, three @ ..] = group.to_be_bytes();
+            bytes.extend(&three[..3 - ends.min(2)]);
+            (group, letters, ends) = (0, 0, 0);
+        }
+    }
+    match letters {
+        0 => Ok(bytes),
+        _ => fault(Fault::InvalidArgument, "invalid base64 end sequence"),
+    }
+}
+
+/// How long texts or bytes are: in bytes of `unit`, or a text in its characters.
+fn length(call: &Call, unit: usize, in_characters: bool) -> Result<ArrayRef> {
+    let number = |length: usize| match i32::try_from(length * unit) {
+        Ok(length) => Ok(Some(length)),
+        Err(_) => fault(Fault::OutOfRange, "integer out of range"),
+    };
+    let lengths: Int32Array = if is_bytes(call, 0) {
+        let bytes = bytes_of(call, 0)?;
+        let lengths = bytes.iter().map(|bytes| match bytes {
+            Some(bytes) => number(bytes.len()),
+            None => Ok(None),
+        });
+        lengths.collect::<Result<_>>()?
+    } else {
+        let texts = call.texts(0)?;
+        // Where all is ASCII, a character is a byte.
+        let by_bytes = !in_characters || texts.is_ascii();
+        let lengths = texts.iter().map(|text| match text {
+            Some(text) if by_bytes => number(text.len()),
+            Some(text) => number(text.chars().count()),
+            None => Ok(None),
+        });
+        lengths.collect::<Result<_>>()?
+    };
+    Ok(Arc::new(lengths))
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -943,16 +882,6 @@ mod tests {
                 "{text} like {pattern}"
             );
         }
-        assert!(
-            regex(&similar_pattern("(a|b)%"), false)
-                .unwrap()
-                .is_match("abc")
-        );
-        assert!(
-            !regex(&similar_pattern("(b|c)%"), false)
-                .unwrap()
-                .is_match("abc")
-        );
     }
 
     #[test]

@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query,
-    SelectItem, SetExpr, Subscript, UnaryOperator, Value,
+    AccessExpr, BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Query, SelectItem, SetExpr, Subscript, UnaryOperator, Value,
 };
 use datafusion_funnel::definition::text::folded;
 
 use super::subqueries::{array_of, is_array, lists_in_values, row_in};
 use super::{Scope, aggregates, chains, intervals, last_name, relations, syntax, system_columns};
-use crate::postgres::functions::{OVERRIDDEN, regex_of};
+use crate::postgres::functions::OVERRIDDEN;
 use crate::postgres::mixed_types::ONE_TYPE;
-use crate::postgres::{rows, types};
+use crate::postgres::{regex, rows, types};
 
 /// What the first bound of `BETWEEN SYMMETRIC` is an argument of.
 pub const SYMMETRIC: &str = "pg_symmetric";
@@ -153,7 +153,9 @@ pub fn rewrite(expression: &mut Expr, scope: &dyn Scope, aliases: &HashMap<Strin
         } => {
             let mut arguments = vec![syntax::take(expr), syntax::take(pattern)];
             arguments.extend(escape_char.take().map(Expr::Value));
-            *expression = maybe_not(syntax::call("pg_similar_to", arguments), *negated);
+            let pattern = syntax::call("similar_to_escape", arguments.split_off(1));
+            arguments.push(pattern);
+            *expression = maybe_not(syntax::call("pg_regex", arguments), *negated);
         }
         Expr::AtTimeZone {
             timestamp,
@@ -568,9 +570,12 @@ fn function(expression: &mut Expr) {
         *expression = cast_call("_int4", syntax::take(expression), &[]);
         return;
     }
-    if name == "regexp_replace" && arguments_of(function).len() > 4 {
-        function.name = ObjectName::from(vec![Ident::new("pg_regexp_replace")]);
-        return;
+    if BYTES.contains(&name.as_str())
+        && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = args.first_mut()
+        && matches!(&*value, Expr::Value(literal) if matches!(literal.value, Value::SingleQuotedString(_)))
+    {
+        *value = cast_call("bytea", syntax::take(value), &[]);
     }
     if COUNTS.contains(&name.as_str()) {
         *expression = cast_call("int4", syntax::take(expression), &[]);
@@ -632,7 +637,18 @@ fn function(expression: &mut Expr) {
 }
 
 /// Functions that count in integers, and in bigints where they are DataFusion's.
-const COUNTS: [&str; 3] = ["ntile", "regexp_count", "regexp_instr"];
+const COUNTS: [&str; 1] = ["ntile"];
+
+/// Functions of bytes only: a text of the statement is read as such.
+const BYTES: [&str; 7] = [
+    "bit_count",
+    "encode",
+    "get_byte",
+    "sha224",
+    "sha256",
+    "sha384",
+    "sha512",
+];
 
 /// Types whose names are functions that cast to them: `date(x)`.
 const CASTS: [&str; 20] = [
@@ -763,7 +779,7 @@ fn renamed(name: &str) -> Option<&'static str> {
         "variance" => "var_samp",
         "every" => "bool_and",
         "gen_random_uuid" => "uuid",
-        "char_length" => "character_length",
+        "char_length" | "character_length" | "length" => "pg_length",
         "array_remove" => "array_remove_all",
         "array_replace" => "array_replace_all",
         // What reads a type's texts casts them.
@@ -883,13 +899,23 @@ fn binary(expression: &mut Expr) {
         *expression = rows_compared(left, op, right);
         return;
     }
-    if matches!(
-        op,
-        O::PGRegexMatch | O::PGRegexIMatch | O::PGRegexNotMatch | O::PGRegexNotIMatch
-    ) && let Expr::Value(pattern) = right.as_mut()
-        && let Value::SingleQuotedString(pattern) = &mut pattern.value
-    {
-        *pattern = regex_of(pattern);
+    let searched = match op {
+        O::PGRegexMatch => Some((false, false)),
+        O::PGRegexIMatch => Some((true, false)),
+        O::PGRegexNotMatch => Some((false, true)),
+        O::PGRegexNotIMatch => Some((true, true)),
+        _ => None,
+    };
+    if let Some((fold, negated)) = searched {
+        // What means the same to DataFusion may become a `LIKE`, or go to another server.
+        let is_the_same = matches!(right.as_ref(), Expr::Value(value)
+            if matches!(&value.value, Value::SingleQuotedString(text) if regex::is_the_same(text)));
+        if !is_the_same || fold {
+            let name = if fold { "pg_regex_fold" } else { "pg_regex" };
+            let operands = vec![text_operand(left), text_operand(right)];
+            *expression = maybe_not(syntax::call(name, operands), negated);
+        }
+        return;
     }
     if matches!(op, O::Overlaps)
         && let (Expr::Tuple(left), Expr::Tuple(right)) = (left.as_ref(), right.as_ref())
@@ -933,6 +959,21 @@ fn binary(expression: &mut Expr) {
         _ => return,
     };
     *expression = chains::linked(name, syntax::take(left), syntax::take(right));
+}
+
+/// An operand that is a text; a parameter is one.
+fn text_operand(operand: &mut Expr) -> Expr {
+    let operand = syntax::take(operand);
+    match &operand {
+        Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => Expr::Cast {
+            kind: CastKind::DoubleColon,
+            expr: Box::new(operand),
+            data_type: datafusion::sql::sqlparser::ast::DataType::Text,
+            array: false,
+            format: None,
+        },
+        _ => operand,
+    }
 }
 
 /// The operator of that symbol, where it was written as `OPERATOR(pg_catalog.~)`.
