@@ -85,8 +85,6 @@ pub struct Parsed {
     pub tree: Node,
     /// How many parentheses remember.
     pub groups: usize,
-    /// The options, with those that it names itself.
-    pub options: Options,
 }
 
 /// Reads a pattern.
@@ -110,7 +108,6 @@ pub fn parse(pattern: &str, options: Options) -> Read<Parsed> {
     Ok(Parsed {
         tree,
         groups: parser.groups.len(),
-        options: parser.options,
     })
 }
 
