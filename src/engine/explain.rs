@@ -50,6 +50,10 @@ impl Session {
             }
             None => self.plan(statement, explained, Some(values)).await?,
         };
+        if let LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) | LogicalPlan::Copy(_) = planned.plan
+        {
+            return Err(not_explained());
+        }
         planned.plan = parameters::bound(planned.plan, values, &self.locale())?;
         let lines = match options.analyze {
             false => {

@@ -384,10 +384,6 @@ impl Session {
                 self.check_definition(&definition)?;
                 definitions::run(&self.context, &self.engine, statement, definition).await
             }
-            LogicalPlan::Copy(_) => Err(Error::Unsupported {
-                message: "COPY is not supported".to_owned(),
-                hint: Some("Use psql's \\g or \\o, or funnelsql sql --format csv.".to_owned()),
-            }),
             LogicalPlan::Statement(_) => Err(Error::Unsupported {
                 message: "this statement is not supported".to_owned(),
                 hint: None,
@@ -509,6 +505,7 @@ impl Session {
         plan: LogicalPlan,
         sql: &str,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        refuse_files_written(&plan)?;
         let state = self.context.state();
         let explain = |error| self.explain_error(Error::from_engine(&error, sql));
         if apply::only_by_row(&plan) {
@@ -527,6 +524,20 @@ impl Session {
             }
             Err(error) => Err(explain(error)),
         }
+    }
+}
+
+/// Refuses DataFusion's `COPY … TO 'file'` wherever it stands, under `EXPLAIN ANALYZE` too: nobody writes files of the server's.
+fn refuse_files_written(plan: &LogicalPlan) -> Result<()> {
+    let writes = plan.exists(|node| Ok(matches!(node, LogicalPlan::Copy(_))))?;
+    match writes {
+        true => Err(Error::Unsupported {
+            message: "COPY to a file of the server's is not supported".to_owned(),
+            hint: Some(
+                "Use COPY … TO STDOUT, psql's \\copy, or funnelsql sql --format csv.".to_owned(),
+            ),
+        }),
+        false => Ok(()),
     }
 }
 

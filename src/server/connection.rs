@@ -746,8 +746,9 @@ async fn idle(longest: Option<(Duration, Error)>) -> Error {
 pub(super) fn log(failure: &Failure) {
     let code = failure.code();
     match code {
-        "XX000" => tracing::error!(code, error = %failure, "statement failed"),
-        _ => tracing::debug!(code, error = %failure, "request failed"),
+        // Its text may have lines of the client's: it is logged in quotes.
+        "XX000" => tracing::error!(code, error = failure.to_string(), "statement failed"),
+        _ => tracing::debug!(code, error = failure.to_string(), "request failed"),
     }
 }
 

@@ -167,6 +167,9 @@ impl fmt::Display for Caller {
             tls,
         } = self;
         let over = if *tls { "TLS" } else { "no encryption" };
+        // Whoever isn't anybody yet writes no lines into the log.
+        let plain = |name: &str| name.replace(char::is_control, "?");
+        let (user, database) = (plain(user), plain(database));
         write!(
             f,
             "host \"{address}\", user \"{user}\", database \"{database}\", {over}"

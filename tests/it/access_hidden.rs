@@ -605,6 +605,64 @@ async fn no_way_leads_to_what_is_hidden() {
     drop(others);
 }
 
+/// `COPY` to a file, by itself and inside of other statements: a role that can write where the catalog lies makes itself a
+/// superuser.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_writes_files_of_the_servers() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("written");
+    let copy = format!(
+        "COPY (SELECT 'a' AS name, true AS superuser) TO '{}'",
+        target.display()
+    );
+    let formats = [
+        "",
+        " STORED AS CSV",
+        " STORED AS JSON",
+        " STORED AS PARQUET PARTITIONED BY (name)",
+    ];
+    let mut ways = Vec::new();
+    for format in formats {
+        for before in [
+            "",
+            "EXPLAIN ",
+            "EXPLAIN ANALYZE ",
+            "EXPLAIN ANALYZE VERBOSE ",
+            "EXPLAIN (ANALYZE, FORMAT JSON) ",
+            "EXPLAIN FORMAT INDENT ",
+            "PREPARE w AS ",
+            "DECLARE w CURSOR FOR ",
+            "BEGIN READ ONLY; EXPLAIN ANALYZE ",
+            "EXPLAIN ANALYZE EXPLAIN ANALYZE ",
+        ] {
+            ways.push(format!("{before}{copy}{format}"));
+        }
+    }
+    ways.push(format!(
+        "PREPARE p AS {copy}; EXECUTE p; EXPLAIN ANALYZE EXECUTE p"
+    ));
+    for user in ["guest", "admin"] {
+        for way in &ways {
+            let mut one = client(&server, user).await;
+            let messages = one.query(way).await;
+            assert!(
+                messages.iter().any(|message| message.kind == 'E'),
+                "{user}: {way}"
+            );
+            if !way.contains("; ") {
+                let mut one = client(&server, user).await;
+                let messages = extended(&mut one, way, 0).await;
+                assert!(
+                    messages.iter().any(|message| message.kind == 'E'),
+                    "{user}: {way}"
+                );
+            }
+            assert!(!target.exists(), "{user}: {way}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_is_right() {
     let server = server().await;

@@ -360,6 +360,20 @@ CREATE MASK hidden ON deals (phone) USING (mask_phone(phone));
         code(&ana, "INSERT INTO deals VALUES (9, 'ana', '', 0)").await,
         "42501"
     );
+    for set in [
+        "phone = phone",
+        "phone = upper(deals.phone) || 'x'",
+        "(amount, phone) = (SELECT amount, phone)",
+        "phone = (SELECT max(d.phone) FROM deals AS d)",
+    ] {
+        let update = format!("UPDATE deals SET {set} WHERE id = 1");
+        assert_eq!(code(&ana, &update).await, "42501", "{update}");
+        let merge = format!(
+            "MERGE INTO deals USING (VALUES (1)) AS s(id) ON deals.id = s.id WHEN MATCHED THEN UPDATE SET {set}"
+        );
+        assert_eq!(code(&ana, &merge).await, "42501", "{merge}");
+    }
+    run(&ana, "UPDATE deals SET phone = '13800000000' WHERE id = 1").await;
     assert_eq!(code(&ana, "TRUNCATE deals").await, "42501");
     assert_eq!(
         texts(&ana, "DELETE FROM deals WHERE amount > 12 RETURNING id").await,

@@ -267,7 +267,7 @@ impl Roles {
         }
         let mut after = roles.clone();
         after.retain(|name, _| !found.contains(&name));
-        check_administered(&after)?;
+        check_administered(&roles, &after)?;
         // Memberships first: a role of the same name that comes later must not have the members of this one.
         let mut members = Vec::new();
         for role in after.values() {
@@ -296,7 +296,7 @@ impl Roles {
         for role in &changed {
             after.insert(role.name.clone(), Arc::new(role.clone()));
         }
-        check_administered(&after)?;
+        check_administered(roles, &after)?;
         for role in changed {
             self.store.put(&role.name, &role)?;
             roles.insert(role.name.clone(), Arc::new(role));
@@ -351,10 +351,25 @@ fn check_no_cycle(roles: &BTreeMap<String, Arc<Role>>, group: &str, member: &str
     }
 }
 
-/// With a password anywhere, somebody has to be able to give out the next.
-fn check_administered(roles: &BTreeMap<String, Arc<Role>>) -> Result<()> {
-    let open = roles.values().all(|role| role.verifier.is_none());
-    if open || roles.values().any(|role| role.superuser && role.login) {
+/// With a password anywhere, somebody has to be able to give out the next: a superuser that may connect, and with a password
+/// where there was one.
+fn check_administered(
+    before: &BTreeMap<String, Arc<Role>>,
+    after: &BTreeMap<String, Arc<Role>>,
+) -> Result<()> {
+    let administers = |role: &Arc<Role>| role.superuser && role.login;
+    let by_password = |role: &Arc<Role>| administers(role) && role.verifier.is_some();
+    if after.values().all(|role| role.verifier.is_none()) {
+        return Ok(());
+    }
+    if before.values().any(by_password) && !after.values().any(by_password) {
+        let hint = "Give another superuser a password before.";
+        return Err(RoleFault::Unadministered.error(
+            "the last superuser with a password has to keep it".to_owned(),
+            Some(hint.to_owned()),
+        ));
+    }
+    if after.values().any(administers) {
         return Ok(());
     }
     let hint = "CREATE ROLE admin SUPERUSER LOGIN PASSWORD '...' makes one.";
@@ -426,7 +441,12 @@ mod tests {
         assert_eq!(error.code(), "55000");
         let error = roles.alter("admin", |role| role.login = false).unwrap_err();
         assert_eq!(error.code(), "55000");
+        let forget = |role: &mut Role| role.verifier = None;
+        let error = roles.alter("admin", forget).unwrap_err();
+        assert_eq!(error.code(), "55000");
         assert!(roles.has_administrator());
+        roles.create(with_password("eve", true), &[]).unwrap();
+        roles.alter("admin", forget).unwrap();
     }
 
     #[test]

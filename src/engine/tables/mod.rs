@@ -24,6 +24,7 @@ mod temporary;
 mod together;
 mod travel;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -151,6 +152,35 @@ pub(super) fn policy_violation(table: &str) -> Error {
         hint: "Policies and masks are for reading: a superuser adds rows to such a table."
             .to_owned(),
     }
+}
+
+/// That a mask would be kept in the place of the value that it hides.
+fn mask_written_back(column: &str) -> Error {
+    Error::Denied {
+        message: format!(
+            "column \"{column}\" is masked, and what is seen of it can't be written back"
+        ),
+        hint: "Set it to a value that isn't made of masked columns.".to_owned(),
+    }
+}
+
+/// Whether an expression names any of these columns, also in a query inside of it.
+fn names_any(expression: &ast::Expr, columns: &[&str]) -> bool {
+    let is_one = |ident: Option<&Ident>| {
+        ident.is_some_and(|ident| columns.contains(&folded(ident).as_str()))
+    };
+    let found = ast::visit_expressions(expression, |part| {
+        let named = match part {
+            ast::Expr::Identifier(ident) => is_one(Some(ident)),
+            ast::Expr::CompoundIdentifier(parts) => is_one(parts.last()),
+            _ => false,
+        };
+        match named {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    found.is_break()
 }
 
 impl Session {
@@ -445,6 +475,27 @@ impl Session {
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             guarded.check_change(privilege, &columns)
         };
+        let restriction = guarded.restriction_of(&self.current_user());
+        let masked: Vec<&str> = restriction
+            .columns
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let check_set = |assignments: &[ast::Assignment]| {
+            check(Privilege::Update, &set(assignments))?;
+            for assignment in assignments {
+                let columns = set(std::slice::from_ref(assignment));
+                let column = columns
+                    .iter()
+                    .find(|column| masked.contains(&column.as_str()));
+                if let Some(column) = column
+                    && names_any(&assignment.value, &masked)
+                {
+                    return Err(mask_written_back(column));
+                }
+            }
+            Ok(())
+        };
         match change.kind {
             ast::Statement::Insert(insert) => {
                 let columns: Vec<String> = insert
@@ -456,16 +507,13 @@ impl Session {
                 if let Some(ast::OnInsert::OnConflict(conflict)) = &insert.on
                     && let ast::OnConflictAction::DoUpdate(update) = &conflict.action
                 {
-                    check(Privilege::Update, &set(&update.assignments))?;
+                    check_set(&update.assignments)?;
                 }
-                let restriction = guarded.restriction_of(&self.current_user());
                 if !restriction.is_none() {
                     return Err(policy_violation(target.name()));
                 }
             }
-            ast::Statement::Update(update) => {
-                check(Privilege::Update, &set(&update.assignments))?;
-            }
+            ast::Statement::Update(update) => check_set(&update.assignments)?,
             ast::Statement::Delete(_) => check(Privilege::Delete, &[])?,
             ast::Statement::Merge(merge) => {
                 for clause in &merge.clauses {
@@ -475,14 +523,11 @@ impl Session {
                     match &clause.action {
                         ast::MergeAction::Insert(_) => {
                             check(Privilege::Insert, &[])?;
-                            let role = self.current_user();
-                            if !guarded.restriction_of(&role).is_none() {
+                            if !restriction.is_none() {
                                 return Err(policy_violation(target.name()));
                             }
                         }
-                        ast::MergeAction::Update(update) => {
-                            check(Privilege::Update, &set(&update.assignments))?;
-                        }
+                        ast::MergeAction::Update(update) => check_set(&update.assignments)?,
                         ast::MergeAction::Delete { .. } => check(Privilege::Delete, &[])?,
                     }
                 }

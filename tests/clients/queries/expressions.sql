@@ -72,7 +72,6 @@ SELECT CASE owner WHEN 'ana' THEN 1 ELSE 2 END AS k, count(*) FROM deals GROUP B
 SELECT NULL = NULL, NULL IS NULL, 1 IS DISTINCT FROM NULL, NULL IS NOT DISTINCT FROM NULL, true AND NULL, false AND NULL, true OR NULL, NOT NULL, (1 > 2) IS FALSE, NULL::bool IS UNKNOWN
 SELECT 1 IN (1, 2), 3 NOT IN (1, 2), NULL IN (1), 1 IN (NULL, 2), 1 = ANY (array[1, 2]), 1 <> ALL (array[2, 3]), (1, 2) = (1, 2), (1, 2) < (1, 3), (1, 2) IN ((1, 2), (3, 4))
 SELECT count(*) FILTER (WHERE active), sum(amount) FILTER (WHERE owner = 'bo'), count(*) FILTER (WHERE amount > 1e9), bool_and(active), bool_or(active), every(id > 0) FROM deals
--- differs: sqlparser doesn't read it
 SELECT 5 BETWEEN SYMMETRIC 10 AND 1
 SELECT EXISTS (SELECT 1 FROM owners WHERE team = 'north'), NOT EXISTS (SELECT FROM owners WHERE team = 'east'), (SELECT count(*) FROM owners), (SELECT max(owner) FROM owners WHERE team = 'west')
 SELECT owner FROM owners o WHERE (SELECT count(*) FROM deals d WHERE d.owner = o.owner AND d.active) > 33 ORDER BY 1

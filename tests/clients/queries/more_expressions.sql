@@ -132,7 +132,6 @@ SELECT to_tsvector('english', 'running dogs') @@ to_tsquery('dog')
 SELECT 'a=>1'::hstore
 -- differs: no ties
 SELECT x FROM generate_series(1, 3) x FETCH FIRST 1 ROW WITH TIES
--- differs: no ties
 SELECT x FROM (VALUES (1), (1), (2)) t(x) ORDER BY x FETCH FIRST 1 ROW WITH TIES
 SELECT id, amount FROM deals ORDER BY amount DESC NULLS LAST, id LIMIT 2 OFFSET 1
 SELECT d.* FROM deals AS d WHERE d.tags @> '{a}' AND d.props ->> 'k' = '1' AND d.active ORDER BY d.id LIMIT 1
