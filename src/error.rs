@@ -536,6 +536,8 @@ pub enum Fault {
     InvalidRegex,
     /// A text to escape with that is longer than a character.
     InvalidEscape,
+    /// More than there is room for.
+    LimitExceeded,
     /// A part of a text that can't be.
     InvalidSubstring,
     /// A power that there isn't.
@@ -655,6 +657,7 @@ impl Error {
                 Fault::CannotCoerce => "42846",
                 Fault::InvalidRegex => "2201B",
                 Fault::InvalidEscape => "22025",
+                Fault::LimitExceeded => "54000",
                 Fault::InvalidSubstring => "22011",
                 Fault::InvalidPower => "2201F",
                 Fault::InvalidLogarithm => "2201E",

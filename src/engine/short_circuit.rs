@@ -3,6 +3,9 @@
 //! `visits > 0 AND orders / visits > 0.1` must not divide by the zeros that its first condition keeps out, and `kind = 'number'
 //! AND value::int > 5` must not read the other texts. DataFusion evaluates the right side for all rows, unless few of them are
 //! left; it makes an `AND` of a `CASE` of conditions, too. Here a right side that may fail is evaluated for the rows that need it.
+//!
+//! `SELECT id, a / b … WHERE b <> 0` must not divide before the condition, where DataFusion computes columns beneath a filter when
+//! they are fewer than those that it reads.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,18 +17,19 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::{and_kleene, is_null, not, or, or_kleene};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, conjunction, split_conjunction};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
-use datafusion::physical_plan::expressions::{BinaryExpr, CastExpr};
+use datafusion::physical_plan::expressions::{BinaryExpr, CastExpr, Column, Literal};
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
 /// Functions that can fail on a value; those that cast are called `cast_as_…`.
 const FALLIBLE: [&str; 18] = [
@@ -49,6 +53,21 @@ const FALLIBLE: [&str; 18] = [
     "to_number",
 ];
 
+/// Functions that can fail where their second argument, a pattern, isn't one of the statement's.
+const OF_PATTERNS: [&str; 11] = [
+    "pg_regex",
+    "pg_regex_fold",
+    "pg_regexp_count",
+    "pg_regexp_instr",
+    "pg_regexp_like",
+    "pg_regexp_match",
+    "pg_regexp_replace",
+    "pg_substring",
+    "regexp_split_to_array",
+    "regexp_substr",
+    "similar_to_escape",
+];
+
 /// Lets conditions keep the rows that they exclude from those behind them.
 #[derive(Debug)]
 pub enum ShortCircuit {
@@ -66,7 +85,8 @@ impl PhysicalOptimizerRule for ShortCircuit {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let guarded = plan.transform_up(|node| match self {
             ShortCircuit::OfColumns if !node.is::<ProjectionExec>() => Ok(Transformed::no(node)),
-            _ => guarded_node(node),
+            ShortCircuit::OfColumns => guarded_node(node)?.transform_data(fenced),
+            ShortCircuit::OfAll => unfenced(node)?.transform_data(guarded_node),
         })?;
         Ok(guarded.data)
     }
@@ -108,6 +128,77 @@ fn guarded_node(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn Exec
         return Ok(Transformed::yes(Arc::new(aggregate)));
     }
     Ok(Transformed::no(node))
+}
+
+/// A projection that may fail over a filter that it can't be computed beneath.
+fn fenced(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    let Some(projection) = node.downcast_ref::<ProjectionExec>() else {
+        return Ok(Transformed::no(node));
+    };
+    let (mut fallible, mut kept) = (false, HashSet::new());
+    for item in projection.expr() {
+        fallible |= may_fail(&item.expr)?;
+        kept.extend(item.expr.downcast_ref::<Column>().map(Column::index));
+    }
+    // It would be computed beneath a filter that reads only columns that the projection hands on.
+    let schema = projection.input().schema();
+    let dropped = (0..schema.fields().len()).find(|at| !kept.contains(at));
+    let (true, Some(dropped)) = (fallible, dropped) else {
+        return Ok(Transformed::no(node));
+    };
+    let column = Column::new(schema.field(dropped).name(), dropped);
+    match fence(projection.input(), &column)? {
+        Some(input) => Ok(Transformed::yes(replace_children_if_necessary(
+            node,
+            vec![input],
+        )?)),
+        None => Ok(Transformed::no(node)),
+    }
+}
+
+/// The first filter beneath, behind what hands on rows as they are, with a condition that names a column more.
+fn fence(node: &Arc<dyn ExecutionPlan>, column: &Column) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    if let Some(filter) = node.downcast_ref::<FilterExec>() {
+        if filter.projection().is_some() {
+            return Ok(None);
+        }
+        let fence = Arc::new(Fence(Arc::new(column.clone())));
+        let predicate = BinaryExpr::new(Arc::clone(filter.predicate()), Operator::And, fence);
+        let builder = FilterExecBuilder::from(filter).with_predicate(Arc::new(predicate));
+        return Ok(Some(Arc::new(builder.build()?)));
+    }
+    let children = node.children();
+    let [child] = children.as_slice() else {
+        return Ok(None);
+    };
+    if child.schema() != node.schema() {
+        return Ok(None);
+    }
+    match fence(child, column)? {
+        Some(child) => Ok(Some(replace_children_if_necessary(
+            Arc::clone(node),
+            vec![child],
+        )?)),
+        None => Ok(None),
+    }
+}
+
+/// A filter without the fence that it was given.
+fn unfenced(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    let Some(filter) = node.downcast_ref::<FilterExec>() else {
+        return Ok(Transformed::no(node));
+    };
+    let conditions = split_conjunction(filter.predicate());
+    let own: Vec<Arc<dyn PhysicalExpr>> = conditions
+        .iter()
+        .filter(|condition| !condition.is::<Fence>())
+        .map(|condition| Arc::clone(condition))
+        .collect();
+    if own.len() == conditions.len() || own.is_empty() {
+        return Ok(Transformed::no(node));
+    }
+    let builder = FilterExecBuilder::from(filter).with_predicate(conjunction(own));
+    Ok(Transformed::yes(Arc::new(builder.build()?)))
 }
 
 /// The same aggregate over guarded arguments and filters; nothing where there is nothing to guard.
@@ -177,7 +268,12 @@ fn may_fail(expression: &Arc<dyn PhysicalExpr>) -> Result<bool> {
     let mut fallible = false;
     expression.apply(|node| {
         fallible |= if let Some(call) = node.downcast_ref::<ScalarFunctionExpr>() {
-            call.name().starts_with("cast_as_") || FALLIBLE.contains(&call.name())
+            let is_written = |pattern: Option<&Arc<dyn PhysicalExpr>>| {
+                pattern.is_some_and(|pattern| pattern.is::<Literal>())
+            };
+            call.name().starts_with("cast_as_")
+                || FALLIBLE.contains(&call.name())
+                || OF_PATTERNS.contains(&call.name()) && !is_written(call.args().get(1))
         } else if let Some(binary) = node.downcast_ref::<BinaryExpr>() {
             matches!(binary.op(), Operator::Divide | Operator::Modulo)
         } else {
@@ -189,6 +285,62 @@ fn may_fail(expression: &Arc<dyn PhysicalExpr>) -> Result<bool> {
         })
     })?;
     Ok(fallible)
+}
+
+/// What always holds, and names a column.
+#[derive(Debug)]
+struct Fence(Arc<dyn PhysicalExpr>);
+
+impl PartialEq for Fence {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq(&other.0)
+    }
+}
+
+impl Eq for Fence {}
+
+impl Hash for Fence {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("true")
+    }
+}
+
+impl PhysicalExpr for Fence {
+    fn data_type(&self, _schema: &Schema) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn nullable(&self, _schema: &Schema) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn evaluate(&self, _batch: &RecordBatch) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        vec![&self.0]
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        match children.into_iter().next() {
+            Some(column) => Ok(Arc::new(Self(column))),
+            None => Ok(self),
+        }
+    }
+
+    fn fmt_sql(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("true")
+    }
 }
 
 /// `left AND right` or `left OR right`, with `right` evaluated for the rows that `left` doesn't decide.

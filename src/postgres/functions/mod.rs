@@ -13,6 +13,7 @@ mod documents;
 mod json_changes;
 mod numbers;
 mod ordered_sets;
+mod padding;
 mod patterns;
 mod periods;
 mod read_as;
@@ -35,7 +36,7 @@ pub use records::{present_row, whole_row};
 use totals::PgTotal;
 
 /// Functions of DataFusion's whose calls in a statement are ours.
-pub const OVERRIDDEN: [&str; 46] = [
+pub const OVERRIDDEN: [&str; 49] = [
     "array_agg",
     "array_length",
     "array_position",
@@ -82,6 +83,9 @@ pub const OVERRIDDEN: [&str; 46] = [
     "regexp_like",
     "regexp_match",
     "regexp_replace",
+    "repeat",
+    "lpad",
+    "rpad",
 ];
 
 /// Registers them.
@@ -93,6 +97,7 @@ pub fn register(context: &SessionContext, names: &Arc<dyn Names>) {
     functions.push(date_trunc::date_trunc());
     functions.extend(json_changes::all());
     functions.extend(ordered_sets::all());
+    functions.extend(padding::all());
     functions.extend(patterns::all());
     functions.extend(periods::all());
     functions.push(read_as::read_as());

@@ -18,6 +18,9 @@ use crate::postgres::encoding::{Encoding, EncodingFault, UTF8};
 use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::types;
 
+/// The widest place of a text in `format`.
+const WIDEST: usize = 1 << 24;
+
 /// All of them.
 pub fn all() -> Vec<ScalarUDF> {
     let text = Returns::Type("text");
@@ -310,7 +313,7 @@ fn substring(call: &Call) -> Result<ArrayRef> {
     if call
         .arrays
         .get(1)
-        .is_some_and(|second| *second.data_type() == DataType::Utf8)
+        .is_some_and(|second| second.data_type().is_string())
     {
         return substring_like(call);
     }
@@ -663,6 +666,9 @@ fn formatted(pattern: &str, values: &[Option<&str>]) -> Result<String> {
             }
         };
         let width: usize = digits.parse().unwrap_or(0);
+        if width > WIDEST {
+            return fault(Fault::LimitExceeded, "requested length too large");
+        }
         let padding = " ".repeat(width.saturating_sub(text.chars().count()));
         match left {
             true => result.extend([text.as_str(), &padding]),

@@ -18,6 +18,7 @@ mod set_operations;
 mod subqueries;
 mod syntax;
 mod system_columns;
+mod windows;
 
 pub use expressions::SYMMETRIC;
 pub use rows_of_relations::{ROW_IS_THERE, ROW_OPERATOR};
@@ -257,6 +258,7 @@ impl VisitorMut for Heads {
         let is_inserted = std::mem::take(&mut self.is_inserted);
         // Postgres locks rows; here nobody changes those that a query sees.
         query.locks.clear();
+        windows::settle(query);
         literals::give_order(query);
         first_rows::limit(query);
         names::give(query);
