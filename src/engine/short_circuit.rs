@@ -26,9 +26,14 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, conjunction, split_conjunction};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::expressions::{BinaryExpr, CastExpr, Column, Literal};
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
 /// Functions that can fail on a value; those that cast are called `cast_as_…`.
@@ -168,12 +173,9 @@ fn fence(node: &Arc<dyn ExecutionPlan>, column: &Column) -> Result<Option<Arc<dy
         return Ok(Some(Arc::new(builder.build()?)));
     }
     let children = node.children();
-    let [child] = children.as_slice() else {
+    let ([child], true) = (children.as_slice(), hands_on(node)) else {
         return Ok(None);
     };
-    if child.schema() != node.schema() {
-        return Ok(None);
-    }
     match fence(child, column)? {
         Some(child) => Ok(Some(replace_children_if_necessary(
             Arc::clone(node),
@@ -181,6 +183,16 @@ fn fence(node: &Arc<dyn ExecutionPlan>, column: &Column) -> Result<Option<Arc<dy
         )?)),
         None => Ok(None),
     }
+}
+
+/// Whether an operator hands on the rows of the one beneath as they are, so that columns may be computed beneath it.
+fn hands_on(node: &Arc<dyn ExecutionPlan>) -> bool {
+    node.is::<SortExec>()
+        || node.is::<SortPreservingMergeExec>()
+        || node.is::<CoalescePartitionsExec>()
+        || node.is::<RepartitionExec>()
+        || node.is::<GlobalLimitExec>()
+        || node.is::<LocalLimitExec>()
 }
 
 /// A filter without the fence that it was given.
