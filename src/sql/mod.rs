@@ -17,8 +17,10 @@ mod named_columns;
 mod parametric;
 mod partitions;
 mod postgres;
+mod refused;
 mod renamed;
 mod role;
+mod select_into;
 mod sequence;
 mod splice;
 mod unsupported;
@@ -459,9 +461,23 @@ fn check_cursor(query: &StatementKind) -> Result<()> {
                     hint: None,
                 })
             }
+            EngineStatement::Statement(inner)
+                if matches!(inner.as_ref(), ast::Statement::CreateTable(_)) =>
+            {
+                Err(into_not_allowed())
+            }
             _ => Ok(()),
         },
+        StatementKind::CreateTemporary(_) => Err(into_not_allowed()),
         _ => Ok(()),
+    }
+}
+
+/// A cursor is over rows, and not over a table that they are kept in.
+fn into_not_allowed() -> Error {
+    Error::Syntax {
+        message: "SELECT ... INTO is not allowed here".to_owned(),
+        position: None,
     }
 }
 
@@ -520,6 +536,10 @@ fn parse_engine_statement(parser: &mut DFParser, sql: &str) -> Result<EngineStat
         _ => Error::from_engine(&error, sql),
     })?;
     resolve_spellings(&mut statement, sql)?;
+    if let EngineStatement::Statement(inner) = &mut statement {
+        select_into::as_create_table(inner);
+        refused::check(inner, sql)?;
+    }
     Ok(statement)
 }
 
