@@ -11,6 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::definition::Shape;
 use super::redo::{self, Commit, Record};
+use super::sequences::Restarts;
 use super::table::{Committed, Table, Unfinished, operation};
 use super::version::{DataFile, Version};
 use super::{Moment, Tables};
@@ -75,6 +76,15 @@ impl Staged {
     }
 }
 
+/// What a transaction block had changed at a point that it can go back to.
+#[derive(Debug)]
+struct Savepoint {
+    name: String,
+    staged: BTreeMap<String, Staged>,
+    /// How many sequences it had begun anew.
+    restarts: usize,
+}
+
 /// A transaction block's changes.
 #[derive(Debug, Default)]
 pub struct Block {
@@ -84,8 +94,10 @@ pub struct Block {
     pub statement: Option<Arc<View>>,
     /// What it has changed, by the tables' IDs.
     pub staged: BTreeMap<String, Staged>,
+    /// The sequences that it has begun anew.
+    pub restarts: Restarts,
     /// What it had changed at each savepoint, the oldest first.
-    savepoints: Vec<(String, BTreeMap<String, Staged>)>,
+    savepoints: Vec<Savepoint>,
     /// Nobody said `BEGIN`: it ends with the message, or the Sync, of its statements.
     pub implicit: bool,
     /// What keeps others from changing the tables that an implicit block changes, by the tables' IDs.
@@ -125,22 +137,35 @@ impl Block {
 
     /// Remembers what was changed so far.
     pub fn savepoint(&mut self, name: &str) {
-        self.savepoints.push((name.to_owned(), self.staged.clone()));
+        self.savepoints.push(Savepoint {
+            name: name.to_owned(),
+            staged: self.staged.clone(),
+            restarts: self.restarts.count(),
+        });
     }
 
     /// Forgets a savepoint and those behind it; what was changed stays.
     pub fn release(&mut self, name: &str) {
-        if let Some(at) = self.savepoints.iter().rposition(|(known, _)| known == name) {
+        if let Some(at) = self.place_of(name) {
             self.savepoints.truncate(at);
         }
     }
 
     /// What was changed since a savepoint isn't.
     pub fn roll_back_to(&mut self, name: &str) {
-        if let Some(at) = self.savepoints.iter().rposition(|(known, _)| known == name) {
-            self.staged = self.savepoints[at].1.clone();
+        if let Some(at) = self.place_of(name) {
+            let savepoint = &self.savepoints[at];
+            self.staged = savepoint.staged.clone();
+            self.restarts.undo_behind(savepoint.restarts);
             self.savepoints.truncate(at + 1);
         }
+    }
+
+    /// The place of the latest savepoint of that name.
+    fn place_of(&self, name: &str) -> Option<usize> {
+        self.savepoints
+            .iter()
+            .rposition(|savepoint| savepoint.name == name)
     }
 
     /// Refuses rows whose table has got other columns or constraints since.

@@ -386,6 +386,7 @@ impl Session {
         };
         let changes = block.changes();
         if changes.is_empty() {
+            block.restarts.keep();
             return Ok(());
         }
         let held = std::mem::take(&mut block.held);
@@ -405,6 +406,7 @@ impl Session {
             return Err(error);
         }
         self.engine.tables().commit(changes, locks).await?;
+        block.restarts.keep();
         for table in &touched {
             self.engine.look_after(table);
         }
