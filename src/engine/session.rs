@@ -285,7 +285,7 @@ impl Session {
             StatementKind::Engine(statement) if is_insert(statement) => {}
             _ => Box::pin(self.flush_pending()).await?,
         }
-        self.take_view();
+        self.begin_statement();
         match &statement.kind {
             StatementKind::Engine(engine_statement) => {
                 // Boxed: it is large, and most statements are others.

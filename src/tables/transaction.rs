@@ -51,6 +51,8 @@ pub struct Staged {
     pub table: Arc<Table>,
     /// What was in it before.
     pub base: Arc<Version>,
+    /// What was in it when the keys of added rows were compared with it; what others have added since, the commit compares.
+    pub compared: Arc<Version>,
     /// What the transaction sees in it.
     pub version: Arc<Version>,
     /// The columns that its rows have.
@@ -68,11 +70,31 @@ impl Staged {
         Self {
             table,
             version: Arc::clone(&base),
+            compared: Arc::clone(&base),
             base,
             shape,
             pending: Vec::new(),
             _unfinished: unfinished,
         }
+    }
+
+    /// What was changed is on top of what is there now. Where somebody else has changed the same rows it stays as it is, and the
+    /// commit finds it.
+    fn follow(&mut self, now: &Arc<Version>) {
+        if Arc::ptr_eq(now, &self.base) || check_shape(&self.table, &self.shape).is_err() {
+            return;
+        }
+        let removed = self.base.beyond(&self.version);
+        let there = now.paths();
+        if removed.iter().any(|file| !there.contains(file.path())) {
+            return;
+        }
+        let paths = removed.iter().map(|file| file.path().to_owned()).collect();
+        let added = self.version.beyond(&self.base);
+        let version = Arc::new(now.changed(&paths, &added));
+        self.table.note(&version);
+        self.base = Arc::clone(now);
+        self.version = version;
     }
 }
 
@@ -117,6 +139,19 @@ impl Block {
     pub fn begin(&mut self) {
         self.implicit = false;
         self.held.clear();
+    }
+
+    /// Its next statement sees what others have committed, beside what it has changed itself; where every statement is to see the
+    /// same, it doesn't.
+    pub fn follow(&mut self, now: &Moment) {
+        if self.pinned.is_some() || self.statement.is_some() {
+            return;
+        }
+        for (id, staged) in &mut self.staged {
+            if let Some(version) = now.get(id) {
+                staged.follow(version);
+            }
+        }
     }
 
     /// What its next statement sees.
@@ -183,7 +218,7 @@ impl Block {
             .values()
             .map(|staged| Change {
                 table: Arc::clone(&staged.table),
-                base: Arc::clone(&staged.base),
+                base: Arc::clone(&staged.compared),
                 removed: staged.base.beyond(&staged.version),
                 added: staged.version.beyond(&staged.base),
                 moves_rows: false,
@@ -219,7 +254,7 @@ pub fn check_shape(table: &Table, shape: &Shape) -> Result<()> {
 pub struct Change {
     /// The table.
     pub table: Arc<Table>,
-    /// What was in it when the change was made.
+    /// What was in it when the change was made; the keys of its rows were compared with that.
     pub base: Arc<Version>,
     /// Files that go.
     pub removed: Vec<Arc<DataFile>>,
