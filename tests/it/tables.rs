@@ -166,6 +166,12 @@ async fn a_block_that_has_changed_a_table_sees_what_others_commit_to_it() {
     assert_eq!(texts(&ana, "SELECT count(*) FROM t").await, ["2"]);
     assert_eq!(code(&ana, "COMMIT").await, "23505");
     assert_eq!(texts(&ana, rows).await, ["6|6"]);
+    run(&ana, "BEGIN").await;
+    run(&ana, "INSERT INTO t VALUES (9, 0)").await;
+    run(&bob, "INSERT INTO t VALUES (9, 9), (10, 10)").await;
+    run(&ana, "UPDATE t SET n = 11 WHERE id = 10").await;
+    assert_eq!(code(&ana, "COMMIT").await, "23505");
+    run(&bob, "DELETE FROM t WHERE id > 6").await;
     // Under REPEATABLE READ it sees what was there before it.
     run(&ana, "BEGIN ISOLATION LEVEL REPEATABLE READ").await;
     run(&ana, "INSERT INTO t VALUES (7, 7)").await;

@@ -442,13 +442,13 @@ impl Session {
         {
             return Ok(());
         }
-        // Rows of files that it writes anew are among its own.
-        let gone: HashSet<&str> = change.removed.iter().map(|file| file.path()).collect();
         let mut since = head.beyond(&change.base);
-        since.retain(|file| !gone.contains(file.path()));
         if since.is_empty() || change.added.is_empty() {
             return Ok(());
         }
+        // Rows that came since in files that it writes anew are among its own, whose keys are compared with each other.
+        let gone: HashSet<&str> = change.removed.iter().map(|file| file.path()).collect();
+        since.retain(|file| !gone.contains(file.path()));
         let new = NewRows::Files(change.added.clone());
         check_new_keys(&self.context, tables, &change.table, &shape, &new, &since).await
     }
