@@ -82,8 +82,8 @@ impl Session {
             | StatementKind::DiscardTemporary
             | StatementKind::DiscardSequences
             | StatementKind::Maintain(_)
-            | StatementKind::Commit
-            | StatementKind::Rollback
+            | StatementKind::Commit { .. }
+            | StatementKind::Rollback { .. }
             | StatementKind::Deallocate(_)
             | StatementKind::DiscardAll => return Ok(()),
         };

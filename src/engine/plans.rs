@@ -233,8 +233,8 @@ fn defines(statement: &StatementKind) -> bool {
         | K::SetModes { .. }
         | K::ResetAll
         | K::Begin(_)
-        | K::Commit
-        | K::Rollback
+        | K::Commit { .. }
+        | K::Rollback { .. }
         | K::Savepoint(_)
         | K::Release(_)
         | K::RollbackTo(_)

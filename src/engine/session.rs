@@ -281,11 +281,11 @@ impl Session {
         self.check_allowed(&statement.kind)?;
         // Whoever only adds rows reads none of those that wait, and nobody needs those that are undone.
         match &statement.kind {
-            StatementKind::Rollback => {}
+            StatementKind::Rollback { .. } => {}
             StatementKind::Engine(statement) if is_insert(statement) => {}
             _ => Box::pin(self.flush_pending()).await?,
         }
-        self.take_view();
+        self.begin_statement();
         match &statement.kind {
             StatementKind::Engine(engine_statement) => {
                 // Boxed: it is large, and most statements are others.
@@ -431,8 +431,8 @@ impl Session {
             }
             StatementKind::ShowAll => self.show_all(),
             StatementKind::Begin(modes) => self.begin(modes, statement),
-            StatementKind::Commit => self.end(false).await,
-            StatementKind::Rollback => self.end(true).await,
+            StatementKind::Commit { chain } => self.end(false, *chain).await,
+            StatementKind::Rollback { chain } => self.end(true, *chain).await,
             StatementKind::Prepare {
                 name,
                 types,

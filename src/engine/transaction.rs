@@ -8,6 +8,9 @@ use super::session::{Session, lock};
 use crate::error::{Error, Result};
 use crate::sql::{Modes, Statement, StatementKind, changing_query};
 
+/// What a transaction is, by the names of settings; each has a default called `default_…`.
+const MODES: [&str; 2] = ["transaction_read_only", "transaction_isolation"];
+
 impl Session {
     pub(super) fn begin(&self, modes: &Modes, statement: &Statement) -> Result<Outcome> {
         let in_block = lock(&self.settings).in_transaction();
@@ -15,11 +18,8 @@ impl Session {
             self.begin_block();
             let mut settings = lock(&self.settings);
             settings.begin();
-            for (name, default) in [
-                ("transaction_read_only", "default_transaction_read_only"),
-                ("transaction_isolation", "default_transaction_isolation"),
-            ] {
-                let value = settings.get(default)?;
+            for name in MODES {
+                let value = settings.get(&format!("default_{name}"))?;
                 settings.set(name, Some(&value), true)?;
             }
             for (name, value) in modes {
@@ -37,8 +37,13 @@ impl Session {
         }))
     }
 
-    pub(super) async fn end(&self, undo: bool) -> Result<Outcome> {
+    /// Ends a block; the next one begins at once, and is as this one, where they are chained.
+    pub(super) async fn end(&self, undo: bool, chain: bool) -> Result<Outcome> {
         let tag = if undo { "ROLLBACK" } else { "COMMIT" };
+        let modes = match chain {
+            true => self.modes_to_chain(undo)?,
+            false => Modes::new(),
+        };
         let committed = match undo {
             true => {
                 self.roll_back();
@@ -48,9 +53,19 @@ impl Session {
         };
         // The block is over, however it went.
         let undo = undo || committed.is_err();
+        let chain = chain && committed.is_ok();
+        if chain {
+            self.begin_block();
+        }
         let outcome = self
             .change_settings(tag, |settings| {
                 settings.end(undo);
+                if chain {
+                    settings.begin();
+                    for (name, value) in &modes {
+                        settings.set(name, Some(value), true)?;
+                    }
+                }
                 Ok(())
             })
             .await;
@@ -58,12 +73,28 @@ impl Session {
         outcome
     }
 
+    /// How the block is that another one follows.
+    ///
+    /// # Errors
+    /// 25P01 where there is none.
+    fn modes_to_chain(&self, undo: bool) -> Result<Modes> {
+        let settings = lock(&self.settings);
+        if !settings.in_transaction() {
+            return Err(Error::NoTransaction(match undo {
+                true => "ROLLBACK AND CHAIN",
+                false => "COMMIT AND CHAIN",
+            }));
+        }
+        let modes = MODES.into_iter();
+        modes.map(|name| Ok((name, settings.get(name)?))).collect()
+    }
+
     /// Ends a block that failed, whatever word it is ended by.
     ///
     /// # Errors
     /// Those of settings that can't be what they were.
-    pub async fn roll_back_block(&self) -> Result<Outcome> {
-        self.end(true).await
+    pub async fn roll_back_block(&self, chain: bool) -> Result<Outcome> {
+        self.end(true, chain).await
     }
 
     /// A statement comes that isn't in a block, and others may follow it in the same message or before the same Sync: its changes
@@ -190,8 +221,8 @@ fn goes_with_others(kind: &StatementKind) -> bool {
         | K::ReviewChange(_)
         | K::Nothing(_)
         | K::Begin(_)
-        | K::Commit
-        | K::Rollback
+        | K::Commit { .. }
+        | K::Rollback { .. }
         | K::Savepoint(_)
         | K::Release(_)
         | K::RollbackTo(_) => true,

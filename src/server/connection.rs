@@ -329,12 +329,16 @@ impl Connection {
         }
         let session = Arc::clone(&self.session);
         let running = Arc::clone(&prepared);
-        let ends = matches!(prepared.statement.kind, StatementKind::Commit);
+        let ends = matches!(prepared.statement.kind, StatementKind::Commit { .. });
+        let chains = matches!(
+            prepared.statement.kind,
+            StatementKind::Commit { chain: true } | StatementKind::Rollback { chain: true }
+        );
         let failed = self.transaction.state_name() == "idle in transaction (aborted)";
         let outcome = self
             .work(async move {
                 match ends && failed {
-                    true => session.roll_back_block().await,
+                    true => session.roll_back_block(chains).await,
                     false => session.execute(&running, values).await,
                 }
             })
@@ -362,7 +366,7 @@ impl Connection {
                 reported,
             } => {
                 notices.extend(self.transaction.done(&prepared.statement.kind, &mut tag));
-                if !self.transaction.is_open() {
+                if chains || !self.transaction.is_open() {
                     self.portals.clear();
                     self.ear.end(tag != "ROLLBACK");
                     if !self.in_block {

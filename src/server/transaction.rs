@@ -57,7 +57,9 @@ impl Transaction {
     pub fn admit(&self, kind: &StatementKind) -> Result<()> {
         let ends = matches!(
             kind,
-            StatementKind::Commit | StatementKind::Rollback | StatementKind::RollbackTo(_)
+            StatementKind::Commit { .. }
+                | StatementKind::Rollback { .. }
+                | StatementKind::RollbackTo(_)
         );
         if self.status == TransactionStatus::Error && !ends {
             return Err(Error::TransactionAborted);
@@ -102,12 +104,12 @@ impl Transaction {
                 self.status = TransactionStatus::Transaction;
                 None
             }
-            StatementKind::Commit if self.status == TransactionStatus::Error => {
+            StatementKind::Commit { chain } if self.status == TransactionStatus::Error => {
                 "ROLLBACK".clone_into(tag);
-                self.end(true)
+                self.end(true, *chain)
             }
-            StatementKind::Commit => self.end(false),
-            StatementKind::Rollback => self.end(true),
+            StatementKind::Commit { chain } => self.end(false, *chain),
+            StatementKind::Rollback { chain } => self.end(true, *chain),
             StatementKind::CreateFunnel(_)
             | StatementKind::DropFunnel { .. }
             | StatementKind::CommentOnFunnel { .. }
@@ -145,8 +147,11 @@ impl Transaction {
         None
     }
 
-    fn end(&mut self, undo: bool) -> Option<Notice> {
+    fn end(&mut self, undo: bool, chain: bool) -> Option<Notice> {
         let ended = std::mem::take(self);
+        if chain {
+            self.status = TransactionStatus::Transaction;
+        }
         if !ended.is_open() {
             return Some(warning(
                 "25P01",
@@ -206,12 +211,24 @@ mod tests {
                 .code(),
             "25P02"
         );
-        transaction.admit(&StatementKind::Commit).unwrap();
+        transaction
+            .admit(&StatementKind::Commit { chain: false })
+            .unwrap();
         assert_eq!(
-            done(&mut transaction, &StatementKind::Commit),
+            done(&mut transaction, &StatementKind::Commit { chain: false }),
             ("ROLLBACK".to_owned(), None)
         );
         assert_eq!(transaction.status(), TransactionStatus::Idle);
+    }
+
+    #[test]
+    fn a_chained_block_is_open_and_has_not_failed() {
+        let mut transaction = Transaction::default();
+        done(&mut transaction, &StatementKind::Begin(Vec::new()));
+        transaction.fail();
+        let ended = done(&mut transaction, &StatementKind::Commit { chain: true });
+        assert_eq!(ended, ("ROLLBACK".to_owned(), None));
+        assert_eq!(transaction.status(), TransactionStatus::Transaction);
     }
 
     #[test]
@@ -225,7 +242,7 @@ mod tests {
     fn a_block_that_is_there_or_is_not_is_warned_about() {
         let mut transaction = Transaction::default();
         assert_eq!(
-            done(&mut transaction, &StatementKind::Commit).1,
+            done(&mut transaction, &StatementKind::Commit { chain: false }).1,
             Some("25P01")
         );
         assert_eq!(
@@ -248,7 +265,7 @@ mod tests {
         };
         done(&mut transaction, &drop);
         assert_eq!(
-            done(&mut transaction, &StatementKind::Rollback).1,
+            done(&mut transaction, &StatementKind::Rollback { chain: false }).1,
             Some("01000")
         );
     }

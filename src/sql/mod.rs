@@ -17,8 +17,10 @@ mod named_columns;
 mod parametric;
 mod partitions;
 mod postgres;
+mod refused;
 mod renamed;
 mod role;
+mod select_into;
 mod sequence;
 mod splice;
 mod unsupported;
@@ -228,9 +230,15 @@ pub enum StatementKind {
     /// `COPY … TO STDOUT` and `COPY … FROM STDIN`
     Copy(Box<Copy>),
     /// `COMMIT`, `END`.
-    Commit,
+    Commit {
+        /// `AND CHAIN`: the next transaction begins at once.
+        chain: bool,
+    },
     /// `ROLLBACK`, `ABORT`.
-    Rollback,
+    Rollback {
+        /// `AND CHAIN`: the next transaction begins at once.
+        chain: bool,
+    },
     /// `PREPARE name [(types)] AS statement`.
     Prepare {
         /// The statement's name.
@@ -453,9 +461,23 @@ fn check_cursor(query: &StatementKind) -> Result<()> {
                     hint: None,
                 })
             }
+            EngineStatement::Statement(inner)
+                if matches!(inner.as_ref(), ast::Statement::CreateTable(_)) =>
+            {
+                Err(into_not_allowed())
+            }
             _ => Ok(()),
         },
+        StatementKind::CreateTemporary(_) => Err(into_not_allowed()),
         _ => Ok(()),
+    }
+}
+
+/// A cursor is over rows, and not over a table that they are kept in.
+fn into_not_allowed() -> Error {
+    Error::Syntax {
+        message: "SELECT ... INTO is not allowed here".to_owned(),
+        position: None,
     }
 }
 
@@ -514,6 +536,10 @@ fn parse_engine_statement(parser: &mut DFParser, sql: &str) -> Result<EngineStat
         _ => Error::from_engine(&error, sql),
     })?;
     resolve_spellings(&mut statement, sql)?;
+    if let EngineStatement::Statement(inner) = &mut statement {
+        select_into::as_create_table(inner);
+        refused::check(inner, sql)?;
+    }
     Ok(statement)
 }
 
@@ -573,8 +599,8 @@ fn parse_session(parser: &mut Parser) -> Result<Option<StatementKind>, ParserErr
         parser.prev_token();
     }
     if word(parser, "abort") {
-        let _ = parser.parse_one_of_keywords(&[Keyword::TRANSACTION, Keyword::WORK]);
-        return Ok(Some(StatementKind::Rollback));
+        let chain = parser.parse_commit_rollback_chain()?;
+        return Ok(Some(StatementKind::Rollback { chain }));
     }
     if parser.parse_keyword(Keyword::SHOW) {
         if parser.parse_keyword(Keyword::ALL) {
@@ -643,10 +669,11 @@ fn from_ast(statement: ast::Statement, source: &Arc<str>) -> Result<StatementKin
             let create = ast::Statement::CreateView(create);
             StatementKind::CreateTemporary(Box::new(EngineStatement::Statement(Box::new(create))))
         }
-        ast::Statement::Commit { .. } => StatementKind::Commit,
+        ast::Statement::Commit { chain, .. } => StatementKind::Commit { chain },
         ast::Statement::Rollback {
-            savepoint: None, ..
-        } => StatementKind::Rollback,
+            chain,
+            savepoint: None,
+        } => StatementKind::Rollback { chain },
         ast::Statement::Prepare {
             name,
             data_types,
@@ -899,7 +926,17 @@ mod tests {
             assert_eq!(value, None, "{sql}");
         }
         assert!(matches!(kind("SHOW time zone"), StatementKind::Show(name) if name == "timezone"));
-        assert!(matches!(kind("ABORT"), StatementKind::Rollback));
+        assert!(matches!(
+            kind("ABORT"),
+            StatementKind::Rollback { chain: false }
+        ));
+        for sql in ["ABORT AND CHAIN", "ROLLBACK WORK AND CHAIN"] {
+            assert!(matches!(kind(sql), StatementKind::Rollback { chain: true }));
+        }
+        assert!(matches!(
+            kind("END TRANSACTION AND NO CHAIN"),
+            StatementKind::Commit { chain: false }
+        ));
         assert!(matches!(
             kind("DEALLOCATE ALL"),
             StatementKind::Deallocate(None)

@@ -43,7 +43,7 @@ pub use keys::{KeySet, NewRows, check_new_keys, distinct, duplicated};
 pub use provider::DurableTable;
 pub use scan::{FILE, ROW, read_file};
 pub use sequence_relation::SequenceRelation;
-pub use sequences::{Sequence, SequenceDefinition, SequenceOwner, Sequences};
+pub use sequences::{Restarts, Sequence, SequenceDefinition, SequenceOwner, Sequences};
 pub use table::{Table, Unfinished};
 pub use transaction::{Block, Change, Staged, View, check_shape};
 pub use version::{DataFile, Version};

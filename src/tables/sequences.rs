@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Tables;
 use crate::catalog::Store;
 use crate::error::{ChangeFault, Error, Fault, Result};
 use crate::storage::Place;
@@ -346,6 +347,73 @@ impl Sequences {
             definition.called = called;
             Ok(())
         })
+    }
+}
+
+/// Sequences that a transaction has begun anew. Unless they are kept, they are again as they were.
+#[derive(Debug, Default)]
+pub struct Restarts(Vec<Restart>);
+
+#[derive(Debug)]
+struct Restart {
+    tables: Arc<Tables>,
+    sequence: Arc<Sequence>,
+    /// How far it was, and whether that number had been handed out.
+    before: (i64, bool),
+}
+
+impl Restarts {
+    /// Remembers how far a sequence is that begins anew.
+    pub fn add(&mut self, tables: &Arc<Tables>, sequence: &Arc<Sequence>) {
+        let before = sequence.definition();
+        self.0.push(Restart {
+            tables: Arc::clone(tables),
+            sequence: Arc::clone(sequence),
+            before: (before.last, before.called),
+        });
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// They have begun anew for everybody.
+    pub fn keep(&mut self) {
+        self.0.clear();
+    }
+
+    /// All but the first of them are as they were, the last one first.
+    pub fn undo_behind(&mut self, first: usize) {
+        while self.0.len() > first
+            && let Some(restart) = self.0.pop()
+        {
+            restart.undo();
+        }
+    }
+}
+
+impl Drop for Restarts {
+    fn drop(&mut self) {
+        self.undo_behind(0);
+    }
+}
+
+impl Restart {
+    fn undo(&self) {
+        let sequences = self.tables.sequences();
+        let mut known = sequences.all().into_iter();
+        // One that was dropped since stays so.
+        if !known.any(|known| Arc::ptr_eq(&known, &self.sequence)) {
+            return;
+        }
+        let undone = sequences.change(&self.sequence, |kept| {
+            (kept.last, kept.called) = self.before;
+            Ok(())
+        });
+        if let Err(error) = undone {
+            tracing::warn!(%error, "a sequence can't be set back");
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::definition::Shape;
 use super::redo::{self, Commit, Record};
+use super::sequences::Restarts;
 use super::table::{Committed, Table, Unfinished, operation};
 use super::version::{DataFile, Version};
 use super::{Moment, Tables};
@@ -50,6 +51,8 @@ pub struct Staged {
     pub table: Arc<Table>,
     /// What was in it before.
     pub base: Arc<Version>,
+    /// What was in it when the keys of added rows were compared with it; what others have added since, the commit compares.
+    pub compared: Arc<Version>,
     /// What the transaction sees in it.
     pub version: Arc<Version>,
     /// The columns that its rows have.
@@ -67,12 +70,41 @@ impl Staged {
         Self {
             table,
             version: Arc::clone(&base),
+            compared: Arc::clone(&base),
             base,
             shape,
             pending: Vec::new(),
             _unfinished: unfinished,
         }
     }
+
+    /// What was changed is on top of what is there now. Where somebody else has changed the same rows it stays as it is, and the
+    /// commit finds it.
+    fn follow(&mut self, now: &Arc<Version>) {
+        if Arc::ptr_eq(now, &self.base) || check_shape(&self.table, &self.shape).is_err() {
+            return;
+        }
+        let removed = self.base.beyond(&self.version);
+        let there = now.paths();
+        if removed.iter().any(|file| !there.contains(file.path())) {
+            return;
+        }
+        let paths = removed.iter().map(|file| file.path().to_owned()).collect();
+        let added = self.version.beyond(&self.base);
+        let version = Arc::new(now.changed(&paths, &added));
+        self.table.note(&version);
+        self.base = Arc::clone(now);
+        self.version = version;
+    }
+}
+
+/// What a transaction block had changed at a point that it can go back to.
+#[derive(Debug)]
+struct Savepoint {
+    name: String,
+    staged: BTreeMap<String, Staged>,
+    /// How many sequences it had begun anew.
+    restarts: usize,
 }
 
 /// A transaction block's changes.
@@ -84,8 +116,10 @@ pub struct Block {
     pub statement: Option<Arc<View>>,
     /// What it has changed, by the tables' IDs.
     pub staged: BTreeMap<String, Staged>,
+    /// The sequences that it has begun anew.
+    pub restarts: Restarts,
     /// What it had changed at each savepoint, the oldest first.
-    savepoints: Vec<(String, BTreeMap<String, Staged>)>,
+    savepoints: Vec<Savepoint>,
     /// Nobody said `BEGIN`: it ends with the message, or the Sync, of its statements.
     pub implicit: bool,
     /// What keeps others from changing the tables that an implicit block changes, by the tables' IDs.
@@ -107,6 +141,19 @@ impl Block {
         self.held.clear();
     }
 
+    /// Its next statement sees what others have committed, beside what it has changed itself; where every statement is to see the
+    /// same, it doesn't.
+    pub fn follow(&mut self, now: &Moment) {
+        if self.pinned.is_some() || self.statement.is_some() {
+            return;
+        }
+        for (id, staged) in &mut self.staged {
+            if let Some(version) = now.get(id) {
+                staged.follow(version);
+            }
+        }
+    }
+
     /// What its next statement sees.
     pub fn view(&self, now: Arc<Moment>) -> View {
         if let Some(view) = &self.statement {
@@ -125,22 +172,35 @@ impl Block {
 
     /// Remembers what was changed so far.
     pub fn savepoint(&mut self, name: &str) {
-        self.savepoints.push((name.to_owned(), self.staged.clone()));
+        self.savepoints.push(Savepoint {
+            name: name.to_owned(),
+            staged: self.staged.clone(),
+            restarts: self.restarts.count(),
+        });
     }
 
     /// Forgets a savepoint and those behind it; what was changed stays.
     pub fn release(&mut self, name: &str) {
-        if let Some(at) = self.savepoints.iter().rposition(|(known, _)| known == name) {
+        if let Some(at) = self.place_of(name) {
             self.savepoints.truncate(at);
         }
     }
 
     /// What was changed since a savepoint isn't.
     pub fn roll_back_to(&mut self, name: &str) {
-        if let Some(at) = self.savepoints.iter().rposition(|(known, _)| known == name) {
-            self.staged = self.savepoints[at].1.clone();
+        if let Some(at) = self.place_of(name) {
+            let savepoint = &self.savepoints[at];
+            self.staged = savepoint.staged.clone();
+            self.restarts.undo_behind(savepoint.restarts);
             self.savepoints.truncate(at + 1);
         }
+    }
+
+    /// The place of the latest savepoint of that name.
+    fn place_of(&self, name: &str) -> Option<usize> {
+        self.savepoints
+            .iter()
+            .rposition(|savepoint| savepoint.name == name)
     }
 
     /// Refuses rows whose table has got other columns or constraints since.
@@ -158,7 +218,7 @@ impl Block {
             .values()
             .map(|staged| Change {
                 table: Arc::clone(&staged.table),
-                base: Arc::clone(&staged.base),
+                base: Arc::clone(&staged.compared),
                 removed: staged.base.beyond(&staged.version),
                 added: staged.version.beyond(&staged.base),
                 moves_rows: false,
@@ -194,7 +254,7 @@ pub fn check_shape(table: &Table, shape: &Shape) -> Result<()> {
 pub struct Change {
     /// The table.
     pub table: Arc<Table>,
-    /// What was in it when the change was made.
+    /// What was in it when the change was made; the keys of its rows were compared with that.
     pub base: Arc<Version>,
     /// Files that go.
     pub removed: Vec<Arc<DataFile>>,

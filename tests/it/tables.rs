@@ -129,6 +129,84 @@ async fn of_two_blocks_that_change_the_same_rows_one_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_has_changed_a_table_sees_what_others_commit_to_it() {
+    let server = TestServer::start().await;
+    let (ana, bob) = (server.client().await, server.client().await);
+    run(&ana, "CREATE TABLE t (id int PRIMARY KEY, n int)").await;
+    run(&ana, "INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    let rows = "SELECT id, n FROM t ORDER BY id";
+    run(&ana, "BEGIN").await;
+    run(&ana, "INSERT INTO t VALUES (300, 0)").await;
+    run(&bob, "INSERT INTO t VALUES (3, 3)").await;
+    assert_eq!(texts(&ana, rows).await, ["1|1", "2|2", "3|3", "300|0"]);
+    // It changes a row that came since, and others go on.
+    run(&ana, "UPDATE t SET n = 30 WHERE id = 3").await;
+    run(&bob, "INSERT INTO t VALUES (4, 4)").await;
+    run(&bob, "DELETE FROM t WHERE id = 1").await;
+    assert_eq!(texts(&ana, rows).await, ["2|2", "3|30", "4|4", "300|0"]);
+    run(&ana, "SAVEPOINT s").await;
+    assert_eq!(code(&ana, "INSERT INTO t VALUES (4, 5)").await, "23505");
+    run(&ana, "ROLLBACK TO s").await;
+    run(&ana, "COMMIT").await;
+    assert_eq!(texts(&bob, rows).await, ["2|2", "3|30", "4|4", "300|0"]);
+    // Whatever there is when a statement begins, it takes out.
+    for sql in ["DELETE FROM t", "TRUNCATE t"] {
+        run(&ana, "BEGIN").await;
+        run(&ana, "INSERT INTO t VALUES (301, 0)").await;
+        run(&bob, "INSERT INTO t VALUES (5, 5)").await;
+        run(&ana, sql).await;
+        assert_eq!(texts(&ana, "SELECT count(*) FROM t").await, ["0"]);
+        run(&ana, "COMMIT").await;
+        assert_eq!(texts(&bob, "SELECT count(*) FROM t").await, ["0"], "{sql}");
+    }
+    // A key that came meanwhile is still found, whether its row was seen or not.
+    run(&ana, "BEGIN").await;
+    run(&ana, "INSERT INTO t VALUES (6, 0)").await;
+    run(&bob, "INSERT INTO t VALUES (6, 6)").await;
+    assert_eq!(texts(&ana, "SELECT count(*) FROM t").await, ["2"]);
+    assert_eq!(code(&ana, "COMMIT").await, "23505");
+    assert_eq!(texts(&ana, rows).await, ["6|6"]);
+    run(&ana, "BEGIN").await;
+    run(&ana, "INSERT INTO t VALUES (9, 0)").await;
+    run(&bob, "INSERT INTO t VALUES (9, 9), (10, 10)").await;
+    run(&ana, "UPDATE t SET n = 11 WHERE id = 10").await;
+    assert_eq!(code(&ana, "COMMIT").await, "23505");
+    run(&bob, "DELETE FROM t WHERE id > 6").await;
+    // Under REPEATABLE READ it sees what was there before it.
+    run(&ana, "BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    run(&ana, "INSERT INTO t VALUES (7, 7)").await;
+    run(&bob, "INSERT INTO t VALUES (8, 8)").await;
+    assert_eq!(texts(&ana, rows).await, ["6|6", "7|7"]);
+    run(&ana, "COMMIT").await;
+    assert_eq!(texts(&ana, rows).await, ["6|6", "7|7", "8|8"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chained_block_follows_at_once() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    run(&client, "CREATE TABLE t (id int)").await;
+    assert_eq!(code(&client, "COMMIT AND CHAIN").await, "25P01");
+    run(&client, "BEGIN").await;
+    run(&client, "INSERT INTO t VALUES (1)").await;
+    run(&client, "COMMIT AND CHAIN").await;
+    run(&client, "INSERT INTO t VALUES (2)").await;
+    assert_eq!(code(&client, "SELECT 1 / 0").await, "22012");
+    assert_eq!(code(&client, "SELECT 1").await, "25P02");
+    // It failed, so that it is rolled back, and the next one hasn't.
+    run(&client, "COMMIT AND CHAIN").await;
+    run(&client, "INSERT INTO t VALUES (3)").await;
+    run(&client, "ROLLBACK AND CHAIN").await;
+    run(&client, "INSERT INTO t VALUES (4)").await;
+    run(&client, "COMMIT").await;
+    assert_eq!(
+        texts(&client, "SELECT id FROM t ORDER BY id").await,
+        ["1", "4"]
+    );
+    assert_eq!(code(&client, "ROLLBACK AND CHAIN").await, "25P01");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn prepared_changes_take_parameters_of_their_columns_types() {
     let server = TestServer::start().await;
     let client = server.client().await;

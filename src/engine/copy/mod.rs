@@ -160,7 +160,7 @@ impl Session {
             });
         };
         self.flush_pending().await?;
-        self.take_view();
+        self.begin_statement();
         let (schema, table, provider) = self.table_of(&parts(name))?;
         let running = self.begin_copy("COPY FROM", Some((schema, table.clone())));
         let destination = self.destination(table, &provider)?;

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 use datafusion_funnel::definition::text::{identifier, literal};
 
 use super::outcome::{Notice, Outcome};
-use super::session::Session;
+use super::session::{Session, lock};
 use super::tables::durable_table;
 use super::{DATABASE, DEFAULT_SCHEMA, Engine};
 use crate::catalog::access::Object;
@@ -518,10 +518,14 @@ impl Session {
         })
     }
 
-    /// The sequences that go with a table begin anew.
+    /// The sequences that go with a table begin anew; a transaction that is rolled back gives back how far they were.
     pub(super) fn restart_sequences(&self, table: &Table) -> Result<()> {
-        let sequences = self.engine.tables().sequences();
+        let tables = self.engine.tables();
+        let sequences = tables.sequences();
         for sequence in sequences.of_table(&table.id()) {
+            if let Some(block) = lock(&self.block).as_mut() {
+                block.restarts.add(tables, &sequence);
+            }
             sequences.change(&sequence, |kept| {
                 kept.last = kept.start;
                 kept.called = false;

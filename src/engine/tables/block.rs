@@ -51,8 +51,17 @@ impl Session {
         lock(&self.block).is_some()
     }
 
-    /// The statement that comes sees the tables as they are now, or as its transaction block has them.
+    /// A statement begins: it sees what others have committed before it, and what its transaction block has changed.
+    pub(in crate::engine) fn begin_statement(&self) {
+        self.see(true);
+    }
+
+    /// What comes sees the tables as they are now, or as its transaction block has them.
     pub(in crate::engine) fn take_view(&self) {
+        self.see(false);
+    }
+
+    fn see(&self, begins: bool) {
         let now = self.engine.tables().moment();
         let repeatable = self.setting("transaction_isolation");
         let repeatable = repeatable
@@ -60,8 +69,13 @@ impl Session {
         let view = match lock(&self.block).as_mut() {
             None => View::new(now),
             Some(block) => {
-                if repeatable && block.pinned.is_none() {
-                    block.pinned = Some(Arc::clone(&now));
+                match repeatable {
+                    true => {
+                        block.pinned.get_or_insert_with(|| Arc::clone(&now));
+                    }
+                    // In the middle of a statement nothing moves.
+                    false if begins => block.follow(&now),
+                    false => {}
                 }
                 block.view(now)
             }
@@ -127,6 +141,7 @@ impl Session {
         if let Some(block) = lock(&self.block).as_mut()
             && let Some(staged) = block.staged.get_mut(&id)
         {
+            staged.compared = Arc::clone(&now);
             staged.base = now;
             staged.version = version;
         }
@@ -386,6 +401,7 @@ impl Session {
         };
         let changes = block.changes();
         if changes.is_empty() {
+            block.restarts.keep();
             return Ok(());
         }
         let held = std::mem::take(&mut block.held);
@@ -405,6 +421,7 @@ impl Session {
             return Err(error);
         }
         self.engine.tables().commit(changes, locks).await?;
+        block.restarts.keep();
         for table in &touched {
             self.engine.look_after(table);
         }
@@ -425,10 +442,13 @@ impl Session {
         {
             return Ok(());
         }
-        let since = head.beyond(&change.base);
+        let mut since = head.beyond(&change.base);
         if since.is_empty() || change.added.is_empty() {
             return Ok(());
         }
+        // Rows that came since in files that it writes anew are among its own, whose keys are compared with each other.
+        let gone: HashSet<&str> = change.removed.iter().map(|file| file.path()).collect();
+        since.retain(|file| !gone.contains(file.path()));
         let new = NewRows::Files(change.added.clone());
         check_new_keys(&self.context, tables, &change.table, &shape, &new, &since).await
     }

@@ -16,7 +16,7 @@ use super::target::{
     Target, assigned, column_of, default_of, named, note_parameter, query, select,
 };
 use crate::engine::parameters::ParameterTypes;
-use crate::error::{ChangeFault, Error, Result};
+use crate::error::{ChangeFault, Error, Fault, Result, character_position};
 use crate::sql::{Overriding, alias_with, does_nothing};
 use crate::tables::{ColumnDefinition, FILE, IdentityKind, Key, ROW};
 
@@ -104,22 +104,20 @@ impl Building<'_> {
                 }
             };
             for (name, value) in columns.into_iter().zip(values) {
-                let Some(ident) = name.0.last().and_then(|part| part.as_ident()) else {
-                    return Err(unsupported("a column without a name"));
-                };
+                let ident = self.target.assignee(name, self.sql)?;
                 if names
                     .iter()
-                    .any(|known: &Ident| folded(known) == folded(ident))
+                    .any(|known: &Ident| folded(known) == folded(&ident))
                 {
                     return Err(Error::Syntax {
                         message: format!(
                             "multiple assignments to same column \"{}\"",
-                            folded(ident)
+                            folded(&ident)
                         ),
                         position: None,
                     });
                 }
-                names.push(ident.clone());
+                names.push(ident);
                 set.push(value);
             }
         }
@@ -234,6 +232,7 @@ impl Building<'_> {
     pub fn merge(mut self, merge: &ast::Merge) -> Result<ChangeQuery> {
         let count = self.target.shape.definition.columns.len();
         check_reached(&merge.clauses)?;
+        let source = name_of(&merge.source);
         let mut deeds = Vec::new();
         // The conditions of the clauses, and the numbers of their deeds.
         let mut conditions: Vec<(Expr, Option<usize>)> = Vec::new();
@@ -247,8 +246,11 @@ impl Building<'_> {
                 }
             };
             let mut condition = self.placed(matched);
-            if let Some(predicate) = &clause.predicate {
-                condition = both(condition, nested(predicate.clone()));
+            if let Some(mut predicate) = clause.predicate.clone() {
+                if !matched {
+                    self.only_of(source.as_ref(), &mut predicate)?;
+                }
+                condition = both(condition, nested(predicate));
             }
             if does_nothing(&clause.action) {
                 conditions.push((condition, None));
@@ -267,7 +269,7 @@ impl Building<'_> {
                 }
                 MergeAction::Insert(insert) => {
                     deeds.push(Deed::Insert);
-                    self.merge_insert(insert)?
+                    self.merge_insert(insert, source.as_ref())?
                 }
             };
             for (at, value) in set {
@@ -305,21 +307,26 @@ impl Building<'_> {
         })
     }
 
-    fn merge_insert(&mut self, insert: &ast::MergeInsertExpr) -> Result<Vec<(usize, Expr)>> {
+    fn merge_insert(
+        &mut self,
+        insert: &ast::MergeInsertExpr,
+        source: Option<&Ident>,
+    ) -> Result<Vec<(usize, Expr)>> {
         let count = self.target.shape.definition.columns.len();
         let MergeInsertKind::Values(rows) = &insert.kind else {
             return Err(unsupported("INSERT ROW"));
         };
-        let given = rows
+        let mut given = rows
             .rows
             .first()
             .map(|row| row.content.clone())
             .unwrap_or_default();
-        let idents: Vec<ast::Ident> = insert
-            .columns
-            .iter()
-            .filter_map(|name| name.0.last()?.as_ident().cloned())
-            .collect();
+        for value in given.iter_mut().filter(|value| !is_default(value)) {
+            self.only_of(source, value)?;
+        }
+        let idents = insert.columns.iter();
+        let idents = idents.map(|name| self.target.assignee(name, self.sql));
+        let idents = idents.collect::<Result<Vec<Ident>>>()?;
         let places = match idents.is_empty() {
             true => (0..count).take(given.len()).collect(),
             false => self.target.places(&idents, self.sql)?,
@@ -432,6 +439,31 @@ impl Building<'_> {
         columns.reduce(both)
     }
 
+    /// What is said of rows that aren't in the table is said of the source's columns: the table's aren't seen there.
+    ///
+    /// # Errors
+    /// 42P01 for a column of the table.
+    fn only_of(&self, source: Option<&Ident>, expression: &mut Expr) -> Result<()> {
+        let mut only = OnlyOf {
+            source,
+            table: &self.alias,
+            depth: 0,
+            words: Vec::new(),
+        };
+        match expression.visit(&mut only) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(column) => {
+                let start = column.span.start;
+                let name = &self.alias;
+                Err(Error::Query {
+                    fault: Fault::UndefinedTable,
+                    message: format!("invalid reference to FROM-clause entry for table \"{name}\""),
+                    position: character_position(self.sql, start.line, start.column),
+                })
+            }
+        }
+    }
+
     /// Whether a row is in the table.
     fn placed(&self, there: bool) -> Expr {
         let place = Box::new(column_of(&self.alias, FILE));
@@ -460,6 +492,94 @@ pub fn shorten(written: &mut impl VisitMut, target: &Target, alias: &str) {
         }
     }
     let _ = written.visit(&mut Shorten(target, alias));
+}
+
+/// Columns without a relation are the source's; one of the table ends it.
+struct OnlyOf<'a> {
+    source: Option<&'a Ident>,
+    /// What the statement calls the table.
+    table: &'a str,
+    /// How many queries are around it: they have relations of their own.
+    depth: usize,
+    /// What stands where a column may, and is the name of an argument or a field.
+    words: Vec<Ident>,
+}
+
+impl OnlyOf<'_> {
+    /// Whether a word stands for a column that may be another relation's.
+    fn is_column(&self, ident: &Ident, source: &Ident) -> bool {
+        const VALUES: [&str; 4] = [
+            "current_schema",
+            "current_catalog",
+            "current_role",
+            "localtime",
+        ];
+        let name = folded(ident);
+        let is_value = ident.quote_style.is_none() && VALUES.contains(&name.as_str());
+        let is_word = self.words.iter().any(|word| word.span == ident.span);
+        // The source itself is a row, or the only column of a function.
+        !is_value && !is_word && name != folded(source)
+    }
+}
+
+impl VisitorMut for OnlyOf<'_> {
+    type Break = Ident;
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Ident> {
+        match expression {
+            Expr::Function(call) => {
+                if let ast::FunctionArguments::List(list) = &call.args {
+                    let names = list.args.iter().filter_map(|argument| match argument {
+                        ast::FunctionArg::ExprNamed {
+                            name: Expr::Identifier(name),
+                            ..
+                        } => Some(name.clone()),
+                        _ => None,
+                    });
+                    self.words.extend(names);
+                }
+            }
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                let fields = access_chain.iter().filter_map(|step| match step {
+                    ast::AccessExpr::Dot(Expr::Identifier(field)) => Some(field.clone()),
+                    _ => None,
+                });
+                self.words.extend(fields);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Ident> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Ident> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Ident> {
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        match (&*expression, self.source) {
+            (Expr::CompoundIdentifier(parts), _) => match parts.as_slice() {
+                [.., table, _] if folded(table) == self.table => {
+                    return ControlFlow::Break(table.clone());
+                }
+                _ => {}
+            },
+            (Expr::Identifier(column), Some(source)) if self.is_column(column, source) => {
+                let parts = vec![source.clone(), column.clone()];
+                *expression = Expr::CompoundIdentifier(parts);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// What a statement calls the tables behind `FROM` or `USING`.

@@ -183,11 +183,9 @@ impl Session {
     ) -> Result<(Source, ParameterTypes)> {
         let (target, with) = (&change.target, change.with);
         let mut types = ParameterTypes::new();
-        let columns: Vec<ast::Ident> = insert
-            .columns
-            .iter()
-            .filter_map(|name| name.0.last()?.as_ident().cloned())
-            .collect();
+        let columns = insert.columns.iter();
+        let columns = columns.map(|name| target.assignee(name, &statement.sql));
+        let columns = columns.collect::<Result<Vec<ast::Ident>>>()?;
         let listed = target.places(&columns, &statement.sql)?;
         let overriding = Overriding::of(insert);
         let all = target.shape.definition.columns.len();

@@ -237,6 +237,11 @@ impl Session {
             return Ok(Some(done));
         }
         if let EngineStatement::Statement(inner) = engine_statement
+            && let Some(done) = Box::pin(self.run_computed_once(statement, inner, values)).await?
+        {
+            return Ok(Some(done));
+        }
+        if let EngineStatement::Statement(inner) = engine_statement
             && let ast::Statement::Truncate(truncate) = inner.as_ref()
         {
             return Box::pin(self.truncate(truncate)).await;

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_funnel::definition::text::folded;
 use datafusion_funnel::error::{FunnelError, Kind};
 
+use super::change::unsupported;
 use super::rules::Rules;
 use crate::catalog::{GuardedTable, unguarded};
 use crate::engine::parameters::ParameterTypes;
@@ -123,6 +124,32 @@ impl Target {
             places.push(place);
         }
         Ok(places)
+    }
+
+    /// The column that a statement assigns to: a name before a point isn't the table's, as columns have fields in PostgreSQL.
+    ///
+    /// # Errors
+    /// 42703 for one that there isn't, 42804 for a field of one.
+    pub fn assignee(&self, name: &ObjectName, sql: &str) -> Result<ast::Ident> {
+        let mut parts = name.0.iter().filter_map(|part| part.as_ident());
+        let Some(column) = parts.next() else {
+            return Err(unsupported("a column without a name"));
+        };
+        let Some(field) = parts.next() else {
+            return Ok(column.clone());
+        };
+        let name = folded(column);
+        let Some(place) = self.shape.position(&name) else {
+            let start = column.span.start;
+            let position = character_position(sql, start.line, start.column);
+            return Err(self.unknown_column(&name).at(position));
+        };
+        let kind = types::sql_name(&types::type_of(self.shape.schema.field(place)), -1);
+        let message = format!(
+            "cannot assign to field \"{}\" of column \"{name}\" because its type {kind} is not a composite type",
+            folded(field)
+        );
+        Err(ChangeFault::Other("42804").error(message).into())
     }
 
     /// That there is no such column.

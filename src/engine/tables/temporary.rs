@@ -158,9 +158,13 @@ impl Session {
                     "an assignment to several columns of a temporary table",
                 ));
             };
-            let name = name.0.last().and_then(|part| part.as_ident());
+            let (first, has_fields) = (name.0.first(), name.0.len() > 1);
+            let name = first.and_then(|part| part.as_ident());
             let name = name.map(folded).unwrap_or_default();
             self.check_column(relation, &name)?;
+            if has_fields {
+                return Err(unsupported("an assignment to a field of a column"));
+            }
             if matches!(&assignment.value, ast::Expr::Identifier(word)
             if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"))
             {

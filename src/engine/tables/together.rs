@@ -1,7 +1,8 @@
 //! Statements that make several changes: `TRUNCATE` of several tables, and those whose WITH changes rows.
 //!
 //! Each part sees what was there before the statement, and what the parts before it have returned; all of their changes are kept or none.
-//! As in PostgreSQL, parts that nothing reads from come behind the statement itself.
+//! As in PostgreSQL, parts that nothing reads from come behind the statement itself. What is computed once for several parts is so
+//! for a query that changes nothing, too, where it would be something else each time.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::sql::sqlparser::ast::{self, ObjectName, Query, With, visit_relations};
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, ObjectName, Query, With, visit_expressions, visit_relations,
+};
 use datafusion_funnel::definition::text::folded;
 use futures::TryStreamExt;
 
@@ -27,6 +30,16 @@ use crate::engine::session::{Session, lock};
 use crate::error::{Error, Result};
 use crate::sql::{Statement, change_in};
 use crate::tables::converted;
+
+/// Functions that answer something else each time that they are called.
+const NEVER_THE_SAME: [&str; 6] = [
+    "random",
+    "gen_random_uuid",
+    "uuid",
+    "nextval",
+    "setval",
+    "clock_timestamp",
+];
 
 /// The savepoint before such a statement; nobody can write its name.
 const BEFORE: &str = "\u{1f}before";
@@ -270,6 +283,41 @@ impl Session {
         Ok(())
     }
 
+    /// Runs a query that reads one of those that it names several times, where that one wouldn't be the same each time: it is
+    /// computed once. Nothing for any other statement.
+    ///
+    /// # Errors
+    /// The query's.
+    pub(super) async fn run_computed_once(
+        &self,
+        statement: &Statement,
+        inner: &ast::Statement,
+        values: &[ScalarValue],
+    ) -> Result<Option<Outcome>> {
+        let ast::Statement::Query(whole) = inner else {
+            return Ok(None);
+        };
+        let Some(with) = &whole.with else {
+            return Ok(None);
+        };
+        let once = computed_once(whole, with);
+        if once.is_empty() {
+            return Ok(None);
+        }
+        let mut parts = Parts::new(with);
+        for cte in &with.cte_tables {
+            match once.contains(&folded(&cte.alias.name)) {
+                true => {
+                    self.compute_part(statement, cte, &mut parts, values)
+                        .await?
+                }
+                false => parts.name(cte.clone()),
+            }
+        }
+        let done = self.run_last(statement, whole, &parts, values).await?;
+        Ok(Some(done))
+    }
+
     /// Computes a part that changes nothing.
     async fn compute_part(
         &self,
@@ -467,6 +515,44 @@ fn uses(whole: &Query, name: &str) -> usize {
     let parts = parts.map(|cte| cte.query.as_ref()).chain([whole]);
     let changed = parts.filter_map(|part| changed_relation(change_in(part)?));
     named.saturating_sub(changed.filter(|(relation, _)| is_it(relation)).count())
+}
+
+/// The names of queries that a query reads several times and that wouldn't be the same each time.
+fn computed_once(whole: &Query, with: &With) -> Vec<String> {
+    // A change, and queries that may read each other in any order, are as they are.
+    if with.recursive || change_in(whole).is_some() {
+        return Vec::new();
+    }
+    let mut once = Vec::new();
+    // Those that are read once are as what reads them.
+    let mut changing: Vec<String> = Vec::new();
+    for cte in &with.cte_tables {
+        let of_another = changing.iter().any(|other| uses(&cte.query, other) > 0);
+        if !of_another && !is_never_the_same(&cte.query) {
+            continue;
+        }
+        let name = folded(&cte.alias.name);
+        match uses(whole, &name) {
+            0 | 1 => changing.push(name),
+            _ => once.push(name),
+        }
+    }
+    once
+}
+
+/// Whether a query calls a function that answers something else each time.
+fn is_never_the_same(query: &Query) -> bool {
+    let found = visit_expressions(query, |expression: &Expr| {
+        let name = match expression {
+            Expr::Function(call) => call.name.0.last().and_then(|part| part.as_ident()),
+            _ => None,
+        };
+        match name.is_some_and(|name| NEVER_THE_SAME.contains(&folded(name).as_str())) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    found.is_break()
 }
 
 /// The queries that stand before a part, and its own.
