@@ -16,6 +16,7 @@ mod literals;
 mod local;
 mod maintain;
 mod names;
+mod refused;
 mod returning;
 mod retype;
 mod rules;
@@ -405,6 +406,7 @@ impl Session {
         values: &[ScalarValue],
     ) -> Result<Changed> {
         self.check_functions(change.kind)?;
+        refused::check_places(change)?;
         let target = &change.target;
         self.check_change(change)?;
         let others = self.others(statement, change, Some(values)).await?;
@@ -693,6 +695,7 @@ impl Session {
         statement: &Statement,
         change: &RowChange<'_>,
     ) -> Result<(Option<LogicalPlan>, ParameterTypes)> {
+        refused::check_places(change)?;
         let base = self.engine.tables().current(&change.target.table);
         match change.kind {
             ast::Statement::Insert(insert) => self.plan_insert(statement, insert, change).await,
