@@ -281,6 +281,18 @@ impl VisitorMut for Heads {
         ordered_rows::keep(query);
         if let SetExpr::Values(values) = query.body.as_mut() {
             literals::give_values(values, is_inserted);
+            if Visit::visit(&*values, &mut FindQuery).is_break()
+                && let Some(rows) = set_operations::of_values(values)
+            {
+                *query.body = rows;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::InSubquery { subquery, .. } = expression {
+            subqueries::select_values(subquery);
         }
         ControlFlow::Continue(())
     }
