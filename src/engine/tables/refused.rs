@@ -1,4 +1,4 @@
-//! What can't stand in a change of rows: `ctid`, which tells no rows apart.
+//! What can't stand in a change of rows: functions that make other rows of them, and `ctid`, which tells no rows apart.
 
 use std::ops::ControlFlow;
 
@@ -6,14 +6,35 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Visit, Visitor};
 use datafusion_funnel::definition::text::folded;
 
 use super::{RowChange, changed_relation};
+use crate::engine::clauses;
+use crate::engine::session::Session;
 use crate::error::Result;
 use crate::postgres::rewrite::system_columns::{PLACE, no_place};
+use crate::sql::Statement;
+
+impl Session {
+    /// Looks at what a change says, before anything is changed.
+    ///
+    /// # Errors
+    /// 0A000, 42803, 42P20.
+    pub(super) fn check_written(
+        &self,
+        statement: &Statement,
+        change: &RowChange<'_>,
+    ) -> Result<()> {
+        check_places(change)?;
+        let state = self.context.state();
+        let aggregates = state.aggregate_functions();
+        let is_aggregate = |name: &str| aggregates.contains_key(name);
+        clauses::check_change(change.kind, &statement.sql, &is_aggregate)
+    }
+}
 
 /// Refuses a change that names the places of the rows of its table: all of them have the same one.
 ///
 /// # Errors
 /// 0A000.
-pub(super) fn check_places(change: &RowChange<'_>) -> Result<()> {
+fn check_places(change: &RowChange<'_>) -> Result<()> {
     let target = &change.target;
     if target.shape.position(PLACE).is_some() {
         return Ok(());
