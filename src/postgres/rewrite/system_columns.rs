@@ -127,6 +127,26 @@ pub fn name(
         });
     }
     for item in &mut select.projection {
+        if shows
+            && !is_distinct
+            && let SelectItem::UnnamedExpr(expression)
+            | SelectItem::ExprWithAlias {
+                expr: expression, ..
+            } = item
+            && placed(expression, scope, aliases).is_some()
+            && let Expr::CompoundIdentifier(parts) = expression
+            && let Some(place) = parts.last_mut()
+        {
+            // What it is called stays.
+            let name = Ident::with_quote('"', PLACE);
+            *place = Ident::with_quote('"', SHOWN);
+            if let SelectItem::UnnamedExpr(expression) = item {
+                *item = SelectItem::ExprWithAlias {
+                    expr: syntax::take(expression),
+                    alias: name,
+                };
+            }
+        }
         let SelectItem::UnnamedExpr(expression) = item else {
             continue;
         };
@@ -137,14 +157,6 @@ pub fn name(
             continue;
         };
         if value(parts, scope, aliases).is_some() {
-            if shows
-                && !is_distinct
-                && column == PLACE
-                && let Expr::CompoundIdentifier(parts) = &mut *expression
-                && let Some(shown) = parts.last_mut()
-            {
-                *shown = Ident::with_quote('"', SHOWN);
-            }
             *item = SelectItem::ExprWithAlias {
                 expr: syntax::take(expression),
                 alias: Ident::with_quote('"', column),
