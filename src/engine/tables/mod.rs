@@ -607,9 +607,15 @@ impl Session {
             returning,
             others,
         };
-        let stream = self
-            .stream_of_query(statement, built.query, &local, values)
+        let plan = self
+            .plan_of_query(statement, built.query, &local, Some(values))
             .await?;
+        if let [Deed::Update(_)] = changes.deeds.as_slice()
+            && !once
+        {
+            refused::check_set_values(target, &changes.columns, &plan)?;
+        }
+        let stream = self.stream(plan, &statement.sql).await?;
         let applied = self.apply(target, base, stream, &changes).await?;
         // Rows that an earlier part of the statement has written anew are refused when the change ends; where they are now, their keys
         // are there twice.
