@@ -1032,9 +1032,11 @@ fn from_schema_error(error: &SchemaError, position: Option<usize>, sql: &str) ->
                     kind: Kind::Column,
                     name: field.name.clone(),
                     place,
+                    // Those that no keyboard can write are our own.
                     existing: valid_fields
                         .iter()
                         .map(|column| column.name.clone())
+                        .filter(|name| !name.starts_with('\u{1f}'))
                         .collect(),
                 },
                 position,

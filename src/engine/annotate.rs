@@ -12,8 +12,8 @@ use futures::FutureExt;
 use super::outcome::{Notice, Outcome};
 use super::session::Session;
 use super::{DATABASE, DEFAULT_SCHEMA};
-use crate::catalog::RelationNotes;
 use crate::catalog::access::Object;
+use crate::catalog::{ForeignKey, RelationNotes};
 use crate::error::{Error, Fault, Result};
 use crate::postgres::rewrite::over;
 use crate::sql::{Annotation, Commented, Statement, StatementKind, alias_with, column_names};
@@ -61,6 +61,8 @@ impl Session {
                 relation,
                 reference,
             } => {
+                let mut reference = reference.clone();
+                self.find_referred(&mut reference);
                 self.note(relation, |notes| {
                     notes
                         .foreign_keys
@@ -285,6 +287,14 @@ impl Session {
     pub(super) fn schema_of_relation(&self, name: &str) -> Option<String> {
         let found = self.info.search_path().schema_of(name);
         found.filter(|schema| schema != DEFAULT_SCHEMA)
+    }
+
+    /// The schema of the table that a key refers to, where none is written.
+    pub(super) fn find_referred(&self, key: &mut ForeignKey) {
+        if key.schema.is_empty() {
+            let found = self.info.search_path().schema_of(&key.relation);
+            key.schema = found.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
+        }
     }
 
     /// Whether it has relations of its own, which a name may mean.

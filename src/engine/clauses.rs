@@ -4,13 +4,14 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, Expr, Function, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause,
-    ObjectName, Query, Select, SetExpr, SetOperator, Statement, TableFactor, TableWithJoins, Visit,
-    Visitor,
+    Assignment, Cte, Expr, Function, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator,
+    LimitClause, MergeAction, ObjectName, OnConflictAction, OnInsert, Query, Select, SetExpr,
+    SetOperator, Statement, TableFactor, TableWithJoins, Visit, Visitor,
 };
 use datafusion_funnel::definition::text::{folded, folded_name};
 
 use crate::error::{Error, Fault, Result, character_position};
+use crate::postgres::rows::is_list_function;
 
 /// Looks at the clauses of each query of a statement; `is_aggregate` knows functions by their names.
 ///
@@ -21,6 +22,55 @@ pub fn check(statement: &Statement, sql: &str, is_aggregate: &dyn Fn(&str) -> bo
     match statement.visit(&mut check) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Looks at what a change of rows sets and returns, before anything is changed.
+///
+/// # Errors
+/// 42803, 42P20 and 0A000 for functions that can't be called there.
+pub fn check_change(
+    change: &Statement,
+    sql: &str,
+    is_aggregate: &dyn Fn(&str) -> bool,
+) -> Result<()> {
+    let check = Check { sql, is_aggregate };
+    let set = |assignments: &[Assignment]| {
+        let mut assignments = assignments.iter();
+        assignments.try_for_each(|assignment| check.no_calls(&assignment.value, "UPDATE"))
+    };
+    let returning = match change {
+        Statement::Insert(insert) => {
+            if let Some(OnInsert::OnConflict(conflict)) = &insert.on
+                && let OnConflictAction::DoUpdate(update) = &conflict.action
+            {
+                set(&update.assignments)?;
+            }
+            &insert.returning
+        }
+        Statement::Update(update) => {
+            set(&update.assignments)?;
+            &update.returning
+        }
+        Statement::Delete(delete) => &delete.returning,
+        Statement::Merge(merge) => {
+            for clause in &merge.clauses {
+                if let Some(condition) = &clause.predicate {
+                    check.no_calls(condition, "MERGE WHEN conditions")?;
+                }
+                match &clause.action {
+                    MergeAction::Update(update) => set(&update.assignments)?,
+                    MergeAction::Insert(insert) => check.no_calls(&insert.kind, "VALUES")?,
+                    MergeAction::Delete { .. } => {}
+                }
+            }
+            return Ok(());
+        }
+        _ => return Ok(()),
+    };
+    match returning {
+        Some(items) => check.no_calls(items, "RETURNING"),
+        None => Ok(()),
     }
 }
 
@@ -36,6 +86,12 @@ impl Visitor for Check<'_> {
         let recursive = query.with.as_ref().filter(|with| with.recursive);
         for cte in recursive.into_iter().flat_map(|with| &with.cte_tables) {
             if let Err(error) = self.recursion(cte) {
+                return ControlFlow::Break(error);
+            }
+        }
+        if let SetExpr::Values(values) = query.body.as_ref() {
+            let mut values = values.rows.iter().flat_map(|row| row.content.iter());
+            if let Err(error) = values.try_for_each(|value| self.calls(value, "VALUES", true)) {
                 return ControlFlow::Break(error);
             }
         }
@@ -120,7 +176,7 @@ impl Check<'_> {
     }
 
     /// Refuses calls of window functions in a clause, and of aggregates where they can't be.
-    fn calls(&self, expression: &Expr, clause: &str, aggregates: bool) -> Result<()> {
+    fn calls<T: Visit>(&self, expression: &T, clause: &str, aggregates: bool) -> Result<()> {
         for call in own_calls(expression) {
             let (fault, kind) = if call.over {
                 (Fault::Windowing, "window")
@@ -136,6 +192,19 @@ impl Check<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Refuses what makes other rows than those that are changed: aggregates, window functions, and functions that return rows.
+    fn no_calls<T: Visit>(&self, written: &T, clause: &str) -> Result<()> {
+        self.calls(written, clause, true)?;
+        let returns_rows = |call: &Call| call.name == "unnest" || is_list_function(&call.name);
+        match own_calls(written).iter().any(returns_rows) {
+            true => Err(Error::Unsupported {
+                message: format!("set-returning functions are not allowed in {clause}"),
+                hint: None,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// `t AS (query)` of a `WITH RECURSIVE`, where the query may read `t`.

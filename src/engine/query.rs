@@ -128,7 +128,7 @@ impl Session {
                     session: self,
                     state: &state,
                 },
-            );
+            )?;
             check_set_operations(inner)?;
         }
         let role = self.current_user();
@@ -672,6 +672,23 @@ struct Names<'a> {
     state: &'a SessionState,
 }
 
+impl Names<'_> {
+    /// The columns of a relation, where it is there.
+    fn columns_of(&self, relation: &str) -> Option<SchemaRef> {
+        let relation = TableReference::parse_str(relation);
+        let schema = match relation.schema() {
+            Some(schema) => Some(schema.to_owned()),
+            None => self.schema_of(relation.table()),
+        };
+        let parts: Vec<String> = schema
+            .into_iter()
+            .chain([relation.table().to_owned()])
+            .collect();
+        let (_, _, table) = self.session.table_of(&parts).ok()?;
+        Some(table.schema())
+    }
+}
+
 impl Scope for Names<'_> {
     fn schema_of(&self, relation: &str) -> Option<String> {
         if catalog::is_system_relation(relation) {
@@ -693,17 +710,13 @@ impl Scope for Names<'_> {
     }
 
     fn lacks_column(&self, relation: &str, column: &str) -> bool {
-        let relation = TableReference::parse_str(relation);
-        let schema = match relation.schema() {
-            Some(schema) => Some(schema.to_owned()),
-            None => self.schema_of(relation.table()),
-        };
-        let parts: Vec<String> = schema
-            .into_iter()
-            .chain([relation.table().to_owned()])
-            .collect();
-        let found = self.session.table_of(&parts);
-        found.is_ok_and(|(_, _, table)| table.schema().field_with_name(column).is_err())
+        self.columns_of(relation)
+            .is_some_and(|columns| columns.field_with_name(column).is_err())
+    }
+
+    fn has_column(&self, relation: &str, column: &str) -> bool {
+        self.columns_of(relation)
+            .is_some_and(|columns| columns.field_with_name(column).is_ok())
     }
 }
 

@@ -24,7 +24,7 @@ pub mod origins;
 pub mod recursion;
 pub mod regex;
 pub mod rewrite;
-mod rows;
+pub mod rows;
 pub mod style;
 pub mod text;
 pub mod types;

@@ -120,6 +120,8 @@ fn row(name: &Expr, there: &Expr, schema: &DFSchema) -> Result<Expr> {
     let columns: Vec<Expr> = schema
         .iter()
         .filter(|(relation, _)| relation.is_some_and(|relation| relation.table() == name))
+        // The places and numbers of rows are no columns of theirs.
+        .filter(|(_, field)| !field.name().starts_with('\u{1f}'))
         .flat_map(|(relation, field)| {
             // Its name stands beside each column: what the optimizer calls a column is its own affair.
             let shown = names::shown(field.name()).to_owned();

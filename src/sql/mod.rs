@@ -297,7 +297,18 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
             return Ok(statements);
         }
         let start = parser.parser.peek_token().span.start;
-        let kind = parse_statement(&mut parser, sql, &source)?;
+        let mut kind = parse_statement(&mut parser, sql, &source)?;
+        if let Some(query) = query_of_table(&mut kind)
+            && !materialized::with_data(&mut parser.parser)
+                .map_err(|error| syntax_error(&error, sql))?
+        {
+            query.fetch = None;
+            query.limit_clause = Some(ast::LimitClause::LimitOffset {
+                limit: Some(crate::postgres::rewrite::number(0)),
+                offset: None,
+                limit_by: Vec::new(),
+            });
+        }
         let end = parser.parser.peek_token();
         if !matches!(end.token, Token::SemiColon | Token::EOF) {
             let found = ParserError::ParserError(format!(
@@ -317,6 +328,21 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
             sql: Arc::clone(&source),
             text,
         });
+    }
+}
+
+/// The query whose rows a new table gets.
+fn query_of_table(kind: &mut StatementKind) -> Option<&mut ast::Query> {
+    let (StatementKind::Engine(statement) | StatementKind::CreateTemporary(statement)) = kind
+    else {
+        return None;
+    };
+    let EngineStatement::Statement(inner) = statement.as_mut() else {
+        return None;
+    };
+    match inner.as_mut() {
+        ast::Statement::CreateTable(create) => create.query.as_deref_mut(),
+        _ => None,
     }
 }
 

@@ -601,9 +601,8 @@ fn constraint(
         }
         let name = given.unwrap_or_else(|| format!("{table}_{}_fkey", columns.join("_")));
         let target = referred_relation.pop().unwrap_or_default();
-        let schema = referred_relation
-            .pop()
-            .unwrap_or_else(|| crate::engine::DEFAULT_SCHEMA.to_owned());
+        // Where nothing is written, it is looked for when the key is noted.
+        let schema = referred_relation.pop().unwrap_or_default();
         let reference = ForeignKey {
             name,
             columns,

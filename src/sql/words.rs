@@ -353,6 +353,20 @@ fn preceding(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
         .rposition(|token| !matches!(token.token, Token::Whitespace(_)))
 }
 
+/// Whether the `AS` before a token stands before the query of a `CREATE`, and not before a column's name.
+fn begins_definition(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let statement = tokens[..at]
+        .rsplit(|token| token.token == Token::SemiColon)
+        .next()
+        .unwrap_or_default();
+    let mut words = statement
+        .iter()
+        .filter_map(|token| keyword(&token.token))
+        .peekable();
+    words.peek() == Some(&Keyword::CREATE)
+        && !words.any(|word| matches!(word, Keyword::SELECT | Keyword::VALUES))
+}
+
 /// `TABLE t` where a query can begin: `CREATE TABLE`, `ON TABLE` and the like are something else.
 fn begins_query(tokens: &[TokenWithSpan], at: usize) -> bool {
     let before = tokens[..at]
@@ -361,6 +375,7 @@ fn begins_query(tokens: &[TokenWithSpan], at: usize) -> bool {
         .find(|token| !matches!(token.token, Token::Whitespace(_)));
     let begins = match before.map(|token| &token.token) {
         None | Some(Token::SemiColon | Token::LParen) => true,
+        Some(token) if keyword(token) == Some(Keyword::AS) => begins_definition(tokens, at),
         Some(token) => matches!(
             keyword(token),
             Some(

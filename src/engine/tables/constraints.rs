@@ -158,6 +158,12 @@ impl Session {
     /// conditions.
     pub(super) fn add_constraints(&self, made: &mut Made) -> Result<()> {
         let definition = &mut made.definition;
+        for key in &mut made.foreign_keys {
+            if key.schema.is_empty() && key.relation == definition.name {
+                key.schema.clone_from(&definition.schema);
+            }
+            self.find_referred(key);
+        }
         for constraint in std::mem::take(&mut made.constraints) {
             let NewConstraint { name, kind } = constraint;
             match kind {

@@ -243,7 +243,9 @@ impl Session {
                 });
             }
             for (at, field) in marked.fields().iter().enumerate() {
-                let name = names.get(at).unwrap_or(field.name());
+                // A name that the query has twice is marked; a table's columns have different ones.
+                let own = crate::postgres::names::shown(field.name());
+                let name = names.get(at).map_or(own, String::as_str);
                 let field = field.as_ref().clone().with_name(name);
                 made.definition.columns.push(ColumnDefinition::of(&field)?);
             }
@@ -593,7 +595,8 @@ fn options_of(written: &[ast::SequenceOptions]) -> Result<SequenceOptions> {
 pub(super) fn reference(columns: Vec<String>, key: &ast::ForeignKeyConstraint, made: &mut Made) {
     let mut relation = parts(&key.foreign_table);
     let target = relation.pop().unwrap_or_default();
-    let schema = relation.pop().unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
+    // Where nothing is written, it is looked for when the constraints are added.
+    let schema = relation.pop().unwrap_or_default();
     let referred = key.referred_columns.iter().map(folded).collect();
     let name = match &key.name {
         Some(name) => folded(name),

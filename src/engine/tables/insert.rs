@@ -606,20 +606,36 @@ fn taken<'a>(
     Ok(Cow::Owned(written))
 }
 
-/// Refuses a query's column where none of its values can be assigned: a truth value, a number or a day in the place of another of
-/// them. Whether a text is one of a column or of the statement isn't known, so that it is read.
-///
-/// # Errors
-/// 42804.
-fn check_assigned(value: &Field, column: &Field) -> Result<()> {
-    let family = |kind: &str| match kind {
+/// What values of a type are assigned to: nothing else takes them. Texts aren't among them, for whether one is a column's or the
+/// statement's isn't known, so that it is read.
+fn given_family(kind: &str) -> Option<&'static str> {
+    match kind {
         "bool" => Some("truth value"),
         "int2" | "int4" | "int8" | "numeric" | "float4" | "float8" => Some("number"),
         "date" | "timestamp" | "timestamptz" => Some("day"),
         _ => None,
-    };
+    }
+}
+
+/// What columns of a type take.
+pub fn own_family(kind: &str) -> Option<&'static str> {
+    match kind {
+        "json" | "jsonb" => Some("document"),
+        "bytea" => Some("bytes"),
+        "interval" => Some("interval"),
+        "uuid" => Some("uuid"),
+        kind => given_family(kind),
+    }
+}
+
+/// Refuses a query's column where none of its values can be assigned: a truth value, a number or a day in the place of something
+/// else.
+///
+/// # Errors
+/// 42804.
+pub fn check_assigned(value: &Field, column: &Field) -> Result<()> {
     let (given, own) = (types::type_of(value), types::type_of(column));
-    match (family(&given), family(&own)) {
+    match (given_family(&given), own_family(&own)) {
         (Some(of_given), Some(of_own)) if of_given != of_own => {
             let message = format!(
                 "column \"{}\" is of type {} but expression is of type {}",

@@ -8,6 +8,7 @@ use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Expr, UnaryOperator, Value};
 
 use super::change::{check_width, is_default};
+use super::insert::{check_assigned, own_family};
 use super::target::{Target, expression, fitted};
 use crate::engine::parameters;
 use crate::engine::session::Session;
@@ -65,6 +66,28 @@ fn cell(value: &Expr, bound: &[ScalarValue]) -> Option<Cell> {
     })
 }
 
+/// What a written number or truth value is, and its type: no other column takes it.
+fn written_kind(value: &Expr) -> Option<(&'static str, DataType)> {
+    match value {
+        Expr::Value(value) => match &value.value {
+            Value::Boolean(_) => Some(("truth value", DataType::Boolean)),
+            Value::Number(digits, _) if digits.parse::<i32>().is_ok() => {
+                Some(("number", DataType::Int32))
+            }
+            Value::Number(digits, _) if digits.parse::<i64>().is_ok() => {
+                Some(("number", DataType::Int64))
+            }
+            Value::Number(..) => Some(("number", DataType::Decimal128(38, 0))),
+            _ => None,
+        },
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus,
+            expr,
+        } => written_kind(expr).filter(|(family, _)| *family == "number"),
+        _ => None,
+    }
+}
+
 fn number(digits: String) -> Cell {
     match digits.contains(['.', 'e', 'E']) {
         true => Cell::Fraction(digits),
@@ -89,9 +112,17 @@ impl Session {
         let count = values.rows.len();
         let mut columns: Vec<Vec<Cell>> =
             places.iter().map(|_| Vec::with_capacity(count)).collect();
+        let own = |at: &usize| own_family(&types::type_of(target.shape.schema.field(*at)));
+        let families: Vec<Option<&str>> = places.iter().map(own).collect();
         for row in &values.rows {
             check_width(row.content.len(), places.len())?;
-            for (column, value) in columns.iter_mut().zip(&row.content) {
+            for (at, (column, value)) in columns.iter_mut().zip(&row.content).enumerate() {
+                if let (Some(own), Some((given, kind))) = (families[at], written_kind(value))
+                    && given != own
+                {
+                    let value = Field::new("value", kind, true);
+                    check_assigned(&value, target.shape.schema.field(places[at]))?;
+                }
                 match cell(value, bound) {
                     Some(cell) => column.push(cell),
                     None => return Ok(None),

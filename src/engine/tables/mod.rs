@@ -16,6 +16,7 @@ mod literals;
 mod local;
 mod maintain;
 mod names;
+mod refused;
 mod returning;
 mod retype;
 mod rules;
@@ -410,6 +411,7 @@ impl Session {
         values: &[ScalarValue],
     ) -> Result<Changed> {
         self.check_functions(change.kind)?;
+        self.check_written(statement, change)?;
         let target = &change.target;
         self.check_change(change)?;
         let others = self.others(statement, change, Some(values)).await?;
@@ -610,11 +612,24 @@ impl Session {
             returning,
             others,
         };
-        let stream = self
-            .stream_of_query(statement, built.query, &local, values)
+        let plan = self
+            .plan_of_query(statement, built.query, &local, Some(values))
             .await?;
+        if let [Deed::Update(_)] = changes.deeds.as_slice()
+            && !once
+        {
+            refused::check_set_values(target, &changes.columns, &plan)?;
+        }
+        let stream = self.stream(plan, &statement.sql).await?;
         let applied = self.apply(target, base, stream, &changes).await?;
-        if check_keys && !applied.added.is_empty() {
+        // Rows that an earlier part of the statement has written anew are refused when the change ends; where they are now, their keys
+        // are there twice.
+        let there = now.paths();
+        let is_there = applied
+            .removed
+            .iter()
+            .all(|file| there.contains(file.path()));
+        if check_keys && is_there && !applied.added.is_empty() {
             let removed: std::collections::HashSet<&str> =
                 applied.removed.iter().map(|file| file.path()).collect();
             let rest = now
@@ -698,6 +713,7 @@ impl Session {
         statement: &Statement,
         change: &RowChange<'_>,
     ) -> Result<(Option<LogicalPlan>, ParameterTypes)> {
+        self.check_written(statement, change)?;
         let base = self.engine.tables().current(&change.target.table);
         match change.kind {
             ast::Statement::Insert(insert) => self.plan_insert(statement, insert, change).await,

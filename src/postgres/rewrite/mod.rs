@@ -17,7 +17,7 @@ mod rows_of_relations;
 mod set_operations;
 mod subqueries;
 mod syntax;
-mod system_columns;
+pub mod system_columns;
 mod windows;
 
 pub use expressions::SYMMETRIC;
@@ -38,6 +38,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use datafusion_funnel::definition::text::folded;
 
 use super::names;
+use crate::error::Error;
 
 /// What the names in a statement stand for.
 pub trait Scope {
@@ -55,10 +56,16 @@ pub trait Scope {
 
     /// Whether a relation is there and has no column of that name.
     fn lacks_column(&self, relation: &str, column: &str) -> bool;
+
+    /// Whether a relation is there and has a column of that name.
+    fn has_column(&self, relation: &str, column: &str) -> bool;
 }
 
 /// Rewrites a statement.
-pub fn rewrite(statement: &mut Statement, scope: &dyn Scope) {
+///
+/// # Errors
+/// 0A000 for rows that are told apart by their places.
+pub fn rewrite(statement: &mut Statement, scope: &dyn Scope) -> Result<(), Error> {
     let mut kept = Arguments::default();
     let _ = statement.visit(&mut Hide {
         scope,
@@ -73,10 +80,15 @@ pub fn rewrite(statement: &mut Statement, scope: &dyn Scope) {
         scope,
         own: own_names(statement),
         aliases: HashMap::new(),
+        shows_rows: matches!(statement, Statement::Query(_)),
+        depth: 0,
     };
-    let _ = statement.visit(&mut rewriter);
+    if let ControlFlow::Break(error) = statement.visit(&mut rewriter) {
+        return Err(error);
+    }
     kept.taken.reverse();
     let _ = statement.visit(&mut Show { kept: &mut kept });
+    Ok(())
 }
 
 /// An expression of its own, over the columns of one relation; it names no other.
@@ -106,7 +118,8 @@ pub fn expression(text: &str) -> Result<Expr, DataFusionError> {
     if let Some(select) = only_select(&mut statement) {
         select.selection = Some(expression);
     }
-    rewrite(&mut statement, &NoScope);
+    rewrite(&mut statement, &NoScope)
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
     only_select(&mut statement)
         .and_then(|select| select.selection.take())
         .ok_or_else(|| DataFusionError::Internal("an expression was lost".to_owned()))
@@ -153,6 +166,10 @@ impl Scope for NoScope {
     }
 
     fn lacks_column(&self, _relation: &str, _column: &str) -> bool {
+        false
+    }
+
+    fn has_column(&self, _relation: &str, _column: &str) -> bool {
         false
     }
 }
@@ -266,6 +283,18 @@ impl VisitorMut for Heads {
         ordered_rows::keep(query);
         if let SetExpr::Values(values) = query.body.as_mut() {
             literals::give_values(values, is_inserted);
+            if Visit::visit(&*values, &mut FindQuery).is_break()
+                && let Some(rows) = set_operations::of_values(values)
+            {
+                *query.body = rows;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::InSubquery { subquery, .. } = expression {
+            subqueries::select_values(subquery);
         }
         ControlFlow::Continue(())
     }
@@ -285,12 +314,29 @@ struct Rewriter<'a> {
     own: HashSet<String>,
     /// What an alias stands for.
     aliases: HashMap<String, String>,
+    /// The statement is a query, whose rows are what a client gets.
+    shows_rows: bool,
+    /// How many queries are around what is visited.
+    depth: usize,
 }
 
 impl VisitorMut for Rewriter<'_> {
-    type Break = ();
+    type Break = Error;
 
-    fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        self.depth += 1;
+        if self.depth == 1 {
+            self.shows_rows &= matches!(query.body.as_ref(), SetExpr::Select(_));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Error> {
         // Names that aren't relations to the visitor.
         if let Statement::Drop {
             object_type: ObjectType::Table | ObjectType::View,
@@ -305,12 +351,12 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<()> {
+    fn post_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Error> {
         subqueries::settle_change(statement);
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         rows_of_relations::mark(select);
         for from in &mut select.from {
             self.name_relation(&mut from.relation);
@@ -319,26 +365,30 @@ impl VisitorMut for Rewriter<'_> {
             }
         }
         relations::wildcards(select, &self.aliases);
-        system_columns::name(select, self.scope, &self.aliases);
+        let shows = self.shows_rows && self.depth == 1;
+        system_columns::name(select, self.scope, &self.aliases, shows);
         ControlFlow::Continue(())
     }
 
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         subqueries::settle(select);
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<Error> {
         relations::qualify(relation, &self.own, self.scope);
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         relations::rewrite(factor, self.scope);
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        if let Some(table) = system_columns::placed(expression, self.scope, &self.aliases) {
+            return ControlFlow::Break(system_columns::no_place(&table));
+        }
         expressions::rewrite(expression, self.scope, &self.aliases);
         ControlFlow::Continue(())
     }

@@ -2,9 +2,11 @@
 //!
 //! DataFusion's don't count. So the rows of each side that are the same are numbered: the second of them is another row than the first,
 //! and the plain operation does the rest. How many columns there are has to be written: those of `*` are known too late.
+//!
+//! Rows of `VALUES` with a query in them are selects that are put together: DataFusion computes `VALUES` while it plans.
 
 use datafusion::sql::sqlparser::ast::{
-    Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier,
+    Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, Values,
 };
 use datafusion_funnel::definition::text::folded;
 
@@ -80,6 +82,48 @@ fn numbered(side: SetExpr, columns: usize) -> Option<Query> {
         inner,
         alias,
     )
+}
+
+/// Rows of values as selects; nothing where they aren't of the same length.
+pub fn of_values(values: &Values) -> Option<SetExpr> {
+    let width = values.rows.first()?.content.len();
+    if values.rows.iter().any(|row| row.content.len() != width) {
+        return None;
+    }
+    let rows = values.rows.iter().map(|row| selected(&row.content));
+    let mut rows: Vec<SetExpr> = rows.collect::<Option<_>>()?;
+    // In pairs, so that many rows aren't as deep as they are many.
+    while rows.len() > 1 {
+        let mut pairs = Vec::with_capacity(rows.len().div_ceil(2));
+        let mut single = rows.into_iter();
+        while let Some(left) = single.next() {
+            pairs.push(match single.next() {
+                Some(right) => SetExpr::SetOperation {
+                    op: SetOperator::Union,
+                    set_quantifier: SetQuantifier::All,
+                    left: Box::new(left),
+                    right: Box::new(right),
+                },
+                None => left,
+            });
+        }
+        rows = pairs;
+    }
+    rows.pop()
+}
+
+/// One row, with the names that the columns of `VALUES` have.
+fn selected(row: &[Expr]) -> Option<SetExpr> {
+    let mut query = syntax::parsed("SELECT 1")?;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        let items = row.iter().enumerate();
+        let items = items.map(|(at, value)| SelectItem::ExprWithAlias {
+            expr: value.clone(),
+            alias: Ident::with_quote('"', format!("column{}", at + 1)),
+        });
+        select.projection = items.collect();
+    }
+    Some(*query.body)
 }
 
 /// What the columns of a query's body are called; nothing where they aren't written.

@@ -153,6 +153,20 @@ pub fn rows_alias(columns: usize) -> (TableAlias, Vec<Expr>) {
     (alias, names.into_iter().map(Expr::Identifier).collect())
 }
 
+/// `IN (VALUES …)` as a query for the rows, whose columns have names: it is planned as a join.
+pub fn select_values(query: &mut Query) {
+    let SetExpr::Values(values) = query.body.as_ref() else {
+        return;
+    };
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    let (alias, columns) = rows_alias(width);
+    let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
+    let select = format!("SELECT {}", columns.join(", "));
+    if let Some(selected) = syntax::over(&select, query.clone(), alias) {
+        *query = selected;
+    }
+}
+
 /// `(a, b) IN (query)` as the question whether the query has such a row. `NOT IN` is true where no row may be equal.
 pub fn row_in(fields: Vec<Expr>, query: Query, negated: bool) -> Option<Expr> {
     let (alias, columns) = rows_alias(fields.len());
