@@ -35,7 +35,8 @@ pub use records::{present_row, whole_row};
 use totals::PgTotal;
 
 /// Functions of DataFusion's whose calls in a statement are ours.
-pub const OVERRIDDEN: [&str; 46] = [
+pub const OVERRIDDEN: [&str; 47] = [
+    "abs",
     "array_agg",
     "array_length",
     "array_position",

@@ -1024,10 +1024,28 @@ fn unary(expression: &mut Expr) {
         UnaryOperator::BitwiseNot => "pg_bitwise_not",
         UnaryOperator::PGSquareRoot => "pg_sqrt",
         UnaryOperator::PGCubeRoot => "cbrt",
-        UnaryOperator::PGAbs => "abs",
+        UnaryOperator::PGAbs => "pg_abs",
+        // DataFusion doesn't look whether there is such a number.
+        UnaryOperator::Minus if !is_constant(expr) => "pg_negate",
         _ => return,
     };
     *expression = syntax::call(name, vec![syntax::take(expr)]);
+}
+
+/// Whether an expression is a value of the statement, which may be cast and have signs.
+fn is_constant(expression: &Expr) -> bool {
+    match expression {
+        Expr::Value(_) | Expr::Interval(_) => true,
+        Expr::Nested(inner)
+        | Expr::UnaryOp { expr: inner, .. }
+        | Expr::Cast { expr: inner, .. } => is_constant(inner),
+        Expr::Function(function) if last_name(&function.name).starts_with("cast_as_") => {
+            arguments_of(function)
+                .first()
+                .is_some_and(|value| is_constant(value))
+        }
+        _ => false,
+    }
 }
 
 /// `x = ANY (array)` with the three values of SQL's logic; over a query it is an `IN`.
