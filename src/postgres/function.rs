@@ -266,7 +266,8 @@ impl ScalarUDFImpl for Function {
                     arg_fields,
                     scalar_arguments,
                 } = arguments;
-                return no_function(&self.name, arg_fields, scalar_arguments);
+                let name = self.name.strip_prefix("pg_").unwrap_or(&self.name);
+                return no_function(name, arg_fields, scalar_arguments);
             }
         }
         let field = match self.returns {
@@ -338,7 +339,6 @@ pub fn no_function<T>(
         }
     });
     let given: Vec<String> = given.collect();
-    let name = name.strip_prefix("pg_").unwrap_or(name);
     fault(
         Fault::UndefinedFunction,
         format!("function {name}({}) does not exist", given.join(", ")),

@@ -366,6 +366,21 @@ fn read_compared(call: &mut ScalarFunction, schema: &DFSchema, locale: &Locale) 
     Ok(false)
 }
 
+/// Refuses `age IS TRUE` of what is no truth; nothing is changed.
+fn check_truth(value: &Expr, test: &str, schema: &DFSchema) -> Result<bool> {
+    let Ok((_, field)) = value.to_field(schema) else {
+        return Ok(false);
+    };
+    if matches!(field.data_type(), DataType::Boolean | DataType::Null) || written(value).is_some() {
+        return Ok(false);
+    }
+    let kind = types::sql_name(&types::type_of(&field), -1);
+    fault(
+        Fault::DatatypeMismatch,
+        format!("argument of {test} must be type boolean, not type {kind}"),
+    )
+}
+
 /// Whether an array has nothing but NULLs, so that it is of any type.
 fn is_null_array(array: &Field) -> bool {
     matches!(array.data_type(), DataType::List(item) if item.data_type().is_null())
@@ -524,6 +539,12 @@ impl MixedTypes {
                 read_compared(call, schema, locale)?
             }
             Expr::InSubquery(found) => self.found(found, schema)?,
+            Expr::IsTrue(value) => check_truth(value, "IS TRUE", schema)?,
+            Expr::IsNotTrue(value) => check_truth(value, "IS NOT TRUE", schema)?,
+            Expr::IsFalse(value) => check_truth(value, "IS FALSE", schema)?,
+            Expr::IsNotFalse(value) => check_truth(value, "IS NOT FALSE", schema)?,
+            Expr::IsUnknown(value) => check_truth(value, "IS UNKNOWN", schema)?,
+            Expr::IsNotUnknown(value) => check_truth(value, "IS NOT UNKNOWN", schema)?,
             _ => false,
         };
         Ok(match changed {

@@ -82,6 +82,7 @@ pub fn all() -> Vec<ScalarUDF> {
             ))
         }),
         function("get_byte", Returns::Type("int4"), get_byte),
+        function("set_byte", Returns::Type("bytea"), set_byte),
         function("unistr", text, |call| {
             call.map_texts(1, |texts| unescaped(texts[0]).map(Some))
         }),
@@ -169,6 +170,44 @@ fn normalized(text: &str, form: &str) -> Result<String> {
     })
 }
 
+/// The error about a place that there isn't among so many bytes.
+fn no_byte<T>(at: i64, length: usize) -> Result<T> {
+    let last = i64::try_from(length).unwrap_or(i64::MAX) - 1;
+    fault(
+        Fault::InvalidSubscript,
+        format!("index {at} out of valid range, 0..{last}"),
+    )
+}
+
+/// `set_byte(bytes, n, byte)`, from 0.
+fn set_byte(call: &Call) -> Result<ArrayRef> {
+    let values = cast(&call.arrays[0], &DataType::Binary)?;
+    let values = values.as_binary::<i32>();
+    let (places, new) = (call.integers(1)?, call.integers(2)?);
+    let set = |row: usize| -> Result<Option<Vec<u8>>> {
+        if values.is_null(row) || places.is_null(row) || new.is_null(row) {
+            return Ok(None);
+        }
+        let (mut bytes, at) = (values.value(row).to_vec(), places.value(row));
+        let length = bytes.len();
+        match usize::try_from(at).ok().and_then(|at| bytes.get_mut(at)) {
+            Some(byte) => {
+                // Of a greater number the last byte counts.
+                *byte = new.value(row).to_le_bytes()[0];
+                Ok(Some(bytes))
+            }
+            None => no_byte(at, length),
+        }
+    };
+    let answers = (0..call.rows).map(set).collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(
+        answers
+            .iter()
+            .map(Option::as_deref)
+            .collect::<datafusion::arrow::array::BinaryArray>(),
+    ))
+}
+
 /// `get_byte(bytes, n)`, from 0.
 fn get_byte(call: &Call) -> Result<ArrayRef> {
     let values = cast(&call.arrays[0], &DataType::Binary)?;
@@ -181,13 +220,7 @@ fn get_byte(call: &Call) -> Result<ArrayRef> {
         let (bytes, at) = (values.value(row), places.value(row));
         match usize::try_from(at).ok().and_then(|at| bytes.get(at)) {
             Some(byte) => Ok(Some(i32::from(*byte))),
-            None => fault(
-                Fault::OutOfRange,
-                format!(
-                    "index {at} out of valid range, 0..{}",
-                    i64::try_from(bytes.len()).unwrap_or(i64::MAX) - 1
-                ),
-            ),
+            None => no_byte(at, bytes.len()),
         }
     };
     Ok(Arc::new(
