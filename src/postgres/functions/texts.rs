@@ -13,7 +13,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::patterns::substring_like;
 use crate::error::Fault;
-use crate::postgres::casts::{bytes, invalid};
+use crate::postgres::casts::{bytes, dimensions_of, invalid};
 use crate::postgres::encoding::{Encoding, EncodingFault, UTF8};
 use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::types;
@@ -468,9 +468,10 @@ fn concat_field(
     fields: &[Arc<Field>],
     _: &[Option<&datafusion::common::ScalarValue>],
 ) -> Result<Field> {
-    let list = fields
-        .iter()
-        .find(|field| matches!(field.data_type(), DataType::List(_)));
+    // Of an array and one of its parts, the array; the first of two that are alike.
+    let lists = fields.iter().rev();
+    let lists = lists.filter(|field| matches!(field.data_type(), DataType::List(_)));
+    let list = lists.max_by_key(|field| dimensions_of(field.data_type()));
     let bytes = fields
         .iter()
         .all(|field| *field.data_type() == DataType::Binary);
@@ -550,14 +551,22 @@ fn concat_lists(call: &Call) -> Result<ArrayRef> {
     let DataType::List(item) = call.returns.data_type() else {
         return fault(Fault::Internal, "arrays are no lists");
     };
+    let dimensions = dimensions_of(call.returns.data_type());
     let mut parts: Vec<ArrayRef> = Vec::new();
     let mut lengths = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
         let mut length = 0;
+        let start = parts.len();
         for values in &call.arrays {
             let part = match values.data_type() {
                 DataType::List(_) if values.is_null(row) => continue,
+                // An array of one dimension fewer is a part of the other.
+                DataType::List(_) if dimensions_of(values.data_type()) < dimensions => {
+                    values.slice(row, 1)
+                }
                 DataType::List(_) => values.as_list::<i32>().value(row),
+                DataType::Null if dimensions > 1 => continue,
+                _ if dimensions > 1 => return incompatible(),
                 DataType::Utf8
                     if matches!(item.data_type(), DataType::Utf8)
                         || values.is_null(row)
@@ -567,9 +576,15 @@ fn concat_lists(call: &Call) -> Result<ArrayRef> {
                 }
                 _ => values.slice(row, 1),
             };
+            if dimensions_of(part.data_type()) + 1 < dimensions {
+                return incompatible();
+            }
             let part = cast(&part, item.data_type())?;
             length += part.len();
             parts.push(part);
+        }
+        if are_uneven(&parts[start..]) {
+            return incompatible();
         }
         lengths.push(length);
     }
@@ -587,6 +602,21 @@ fn concat_lists(call: &Call) -> Result<ArrayRef> {
             None,
         )?,
     ))
+}
+
+/// Whether arrays of arrays have some that are longer than others.
+fn are_uneven(parts: &[ArrayRef]) -> bool {
+    let lists = parts.iter().filter_map(|part| part.as_list_opt::<i32>());
+    let mut lengths = lists.flat_map(|list| list.offsets().lengths());
+    let first = lengths.next();
+    lengths.any(|length| Some(length) != first)
+}
+
+fn incompatible<T>() -> Result<T> {
+    fault(
+        Fault::InvalidSubscript,
+        "cannot concatenate incompatible arrays",
+    )
 }
 
 /// `'it''s'`
