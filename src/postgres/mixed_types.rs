@@ -17,7 +17,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, Cast, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder,
-    Operator, ScalarUDF, Subquery, Union, binary_expr,
+    Operator, ScalarUDF, Subquery, Union, Values, binary_expr,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -61,7 +61,7 @@ impl AnalyzerRule for MixedTypes {
                 true => renewed(node)?,
                 false => node,
             };
-            let sets = is_set_operation(&node);
+            let sets = is_set_operation(&node) || matches!(node, LogicalPlan::Values(_));
             let node = self.node(node, &locale)?;
             is_retyped |= sets && node.transformed;
             Ok(node)
@@ -116,6 +116,44 @@ fn read_columns(inputs: &mut [Arc<LogicalPlan>], locale: &Locale) -> Result<bool
         }
     }
     Ok(any)
+}
+
+/// Rows of values whose reals or doubles stand among numerics, which DataFusion makes numerics of: all of them are floats in Postgres.
+fn with_floats(values: &Values) -> Result<Option<LogicalPlan>> {
+    let nothing = DFSchema::empty();
+    let float = |value: &Expr| match value {
+        // A number that is written with an exponent is a numeric.
+        Expr::Cast(cast) if !matches!(*cast.expr, Expr::Literal(..)) => {
+            let kind = cast.expr.get_type(&nothing).ok();
+            kind.filter(DataType::is_floating)
+        }
+        _ => None,
+    };
+    let mut rows = None;
+    for (at, field) in values.schema.fields().iter().enumerate() {
+        if !field.data_type().is_decimal() {
+            continue;
+        }
+        let floats = values.values.iter().filter_map(|row| float(row.get(at)?));
+        let floats: Vec<DataType> = floats.collect();
+        let kind = match floats.contains(&DataType::Float64) {
+            true => DataType::Float64,
+            false if floats.is_empty() => continue,
+            false => DataType::Float32,
+        };
+        let rows = rows.get_or_insert_with(|| values.values.clone());
+        for value in rows.iter_mut().filter_map(|row| row.get_mut(at)) {
+            let own = match std::mem::take(value) {
+                Expr::Cast(cast) if cast.field.data_type().is_decimal() => *cast.expr,
+                other => other,
+            };
+            *value = Expr::Cast(Cast::new(Box::new(own), kind.clone()));
+        }
+    }
+    match rows {
+        Some(rows) => Ok(Some(LogicalPlanBuilder::values(rows)?.build()?)),
+        None => Ok(None),
+    }
 }
 
 /// A plan whose column at that place is read as the type of another; nothing where it is no text of the statement.
@@ -465,6 +503,10 @@ impl MixedTypes {
     fn node(&self, node: LogicalPlan, locale: &Locale) -> Result<Transformed<LogicalPlan>> {
         let node = match node {
             LogicalPlan::Union(union) => return self.union(union, locale),
+            LogicalPlan::Values(values) => match with_floats(&values)? {
+                Some(plan) => return Ok(Transformed::yes(self.node(plan, locale)?.data)),
+                None => LogicalPlan::Values(values),
+            },
             LogicalPlan::Join(join) if is_set_join(&join) => {
                 return self.set_join(join, locale);
             }
