@@ -4,9 +4,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, Expr, Function, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause,
-    ObjectName, Query, Select, SetExpr, SetOperator, Statement, TableFactor, TableWithJoins, Visit,
-    Visitor,
+    BinaryOperator, Cte, Expr, Function, FunctionArguments, GroupByExpr, Ident, Join,
+    JoinConstraint, JoinOperator, LimitClause, ObjectName, Query, Select, SetExpr, SetOperator,
+    Statement, TableFactor, TableWithJoins, Visit, Visitor,
 };
 use datafusion_funnel::definition::text::{folded, folded_name};
 
@@ -42,11 +42,53 @@ impl Visitor for Check<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Error> {
+        use BinaryOperator as O;
+        let is_uneven = match expression {
+            Expr::BinaryOp {
+                left,
+                op: O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq,
+                right,
+            } => are_uneven(left, right),
+            Expr::InList { expr, list, .. } => list.iter().any(|item| are_uneven(expr, item)),
+            _ => false,
+        };
+        if !is_uneven {
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(Error::Query {
+            fault: Fault::Syntax,
+            message: "unequal number of entries in row expressions".to_owned(),
+            position: None,
+        })
+    }
+
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
         match self.select(select) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
+    }
+}
+
+/// Whether two rows that are written as such have not as many fields.
+fn are_uneven(left: &Expr, right: &Expr) -> bool {
+    match (width(left), width(right)) {
+        (Some(left), Some(right)) => left != right,
+        _ => false,
+    }
+}
+
+/// How many fields a row has that is written as one: `(1, 2)`, `ROW(1, 2)`.
+fn width(expression: &Expr) -> Option<usize> {
+    match expression {
+        Expr::Nested(inner) => width(inner),
+        Expr::Tuple(fields) => Some(fields.len()),
+        Expr::Function(function) if folded_name(&function.name) == "row" => match &function.args {
+            FunctionArguments::List(list) => Some(list.args.len()),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
