@@ -323,9 +323,9 @@ fn read_array(call: &mut ScalarFunction, schema: &DFSchema, locale: &Locale) -> 
     let [left, right] = call.args.as_mut_slice() else {
         return Ok(false);
     };
-    let (operand, other) = match (written(left), written(right)) {
-        (Some(_), None) => (left, right),
-        (None, Some(_)) => (right, left),
+    let (operand, other) = match (written(left).is_some(), written(right).is_some()) {
+        (true, false) => (left, right),
+        (false, true) => (right, left),
         _ => return Ok(false),
     };
     let Some(array) = array_field(other, schema) else {
@@ -385,7 +385,7 @@ fn read_compared(call: &mut ScalarFunction, schema: &DFSchema, locale: &Locale) 
             "int2" | "int4" | "int8" | "numeric" | "float4" | "float8"
         )
     };
-    let kind = match value {
+    let kind = match &*value {
         Expr::Literal(ScalarValue::Int64(Some(number)), None) if i32::try_from(*number).is_ok() => {
             "int4"
         }
