@@ -4,9 +4,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Cte, Expr, Function, FunctionArguments, GroupByExpr, Ident, Join,
-    JoinConstraint, JoinOperator, LimitClause, ObjectName, Query, Select, SetExpr, SetOperator,
-    Statement, TableFactor, TableWithJoins, Visit, Visitor,
+    BinaryOperator, Cte, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, Query, Select,
+    SetExpr, SetOperator, Statement, TableFactor, TableWithJoins, Visit, Visitor,
 };
 use datafusion_funnel::definition::text::{folded, folded_name};
 
@@ -84,10 +84,16 @@ fn width(expression: &Expr) -> Option<usize> {
     match expression {
         Expr::Nested(inner) => width(inner),
         Expr::Tuple(fields) => Some(fields.len()),
-        Expr::Function(function) if folded_name(&function.name) == "row" => match &function.args {
-            FunctionArguments::List(list) => Some(list.args.len()),
-            _ => None,
-        },
+        Expr::Function(function) if folded_name(&function.name) == "row" => {
+            let FunctionArguments::List(list) = &function.args else {
+                return None;
+            };
+            // How many columns `t.*` has isn't known yet.
+            let is_value = |argument: &FunctionArg| {
+                matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)))
+            };
+            list.args.iter().all(is_value).then_some(list.args.len())
+        }
         _ => None,
     }
 }
