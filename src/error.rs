@@ -546,6 +546,10 @@ pub enum Fault {
     InvalidLogarithm,
     /// Buckets that can't be.
     InvalidWidth,
+    /// A number of tiles that there can't be.
+    InvalidTiles,
+    /// A place that an array or bytes don't have.
+    InvalidSubscript,
     /// The memory limit.
     OutOfMemory,
     /// The limit of temporary files, or a disk that is full.
@@ -662,6 +666,8 @@ impl Error {
                 Fault::InvalidPower => "2201F",
                 Fault::InvalidLogarithm => "2201E",
                 Fault::InvalidWidth => "2201G",
+                Fault::InvalidTiles => "22014",
+                Fault::InvalidSubscript => "2202E",
                 Fault::OutOfMemory => "53200",
                 Fault::DiskFull => "53100",
                 Fault::Io => "58030",

@@ -4,9 +4,10 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Assignment, Cte, Expr, Function, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator,
-    LimitClause, MergeAction, ObjectName, OnConflictAction, OnInsert, Query, Select, SetExpr,
-    SetOperator, Statement, TableFactor, TableWithJoins, Visit, Visitor,
+    Assignment, BinaryOperator, Cte, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause,
+    MergeAction, ObjectName, OnConflictAction, OnInsert, Query, Select, SetExpr, SetOperator,
+    Statement, TableFactor, TableWithJoins, Visit, Visitor,
 };
 use datafusion_funnel::definition::text::{folded, folded_name};
 
@@ -98,11 +99,59 @@ impl Visitor for Check<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Error> {
+        use BinaryOperator as O;
+        let is_uneven = match expression {
+            Expr::BinaryOp {
+                left,
+                op: O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq,
+                right,
+            } => are_uneven(left, right),
+            Expr::InList { expr, list, .. } => list.iter().any(|item| are_uneven(expr, item)),
+            _ => false,
+        };
+        if !is_uneven {
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(Error::Query {
+            fault: Fault::Syntax,
+            message: "unequal number of entries in row expressions".to_owned(),
+            position: None,
+        })
+    }
+
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
         match self.select(select) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
+    }
+}
+
+/// Whether two rows that are written as such have not as many fields.
+fn are_uneven(left: &Expr, right: &Expr) -> bool {
+    match (width(left), width(right)) {
+        (Some(left), Some(right)) => left != right,
+        _ => false,
+    }
+}
+
+/// How many fields a row has that is written as one: `(1, 2)`, `ROW(1, 2)`.
+fn width(expression: &Expr) -> Option<usize> {
+    match expression {
+        Expr::Nested(inner) => width(inner),
+        Expr::Tuple(fields) => Some(fields.len()),
+        Expr::Function(function) if folded_name(&function.name) == "row" => {
+            let FunctionArguments::List(list) = &function.args else {
+                return None;
+            };
+            // How many columns `t.*` has isn't known yet.
+            let is_value = |argument: &FunctionArg| {
+                matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)))
+            };
+            list.args.iter().all(is_value).then_some(list.args.len())
+        }
+        _ => None,
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
 use crate::postgres::casts::from_values;
-use crate::postgres::mixed_types::OPERATORS;
+use crate::postgres::mixed_types::{OPERATORS, unaliased};
 use crate::postgres::style::Locale;
 use crate::postgres::types::{list_of, marked_always, type_of};
 
@@ -35,6 +35,7 @@ pub fn number(name: &str) -> Option<usize> {
 pub fn types(plan: &LogicalPlan) -> Result<ParameterTypes> {
     let mut types = ParameterTypes::new();
     plan.apply_with_subqueries(|node| {
+        note_union(node, &mut types);
         let is_limit = matches!(node, LogicalPlan::Limit(_));
         node.apply_expressions(|expression| {
             if is_limit && let Expr::Placeholder(parameter) = expression {
@@ -87,6 +88,32 @@ fn note_array(expression: &Expr, node: &LogicalPlan, types: &mut ParameterTypes)
         types
             .entry(parameter.id.clone())
             .or_insert_with(|| Arc::new(list));
+    }
+}
+
+/// `SELECT n FROM t UNION SELECT $1`: the parameter is of the type of the column that it stands below.
+fn note_union(node: &LogicalPlan, types: &mut ParameterTypes) {
+    let LogicalPlan::Union(union) = node else {
+        return;
+    };
+    for input in &union.inputs {
+        let LogicalPlan::Projection(projection) = input.as_ref() else {
+            continue;
+        };
+        for (at, value) in projection.expr.iter().enumerate() {
+            let Expr::Placeholder(parameter) = unaliased(value) else {
+                continue;
+            };
+            let fields = union.inputs.iter();
+            let mut fields = fields.filter_map(|input| input.schema().fields().get(at));
+            let typed =
+                |field: &&FieldRef| !field.data_type().is_null() && !field.data_type().is_string();
+            if let Some(field) = fields.find(typed) {
+                types
+                    .entry(parameter.id.clone())
+                    .or_insert_with(|| Arc::clone(field));
+            }
+        }
     }
 }
 

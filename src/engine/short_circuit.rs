@@ -37,7 +37,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
 /// Functions that can fail on a value; those that cast are called `cast_as_…`.
-const FALLIBLE: [&str; 18] = [
+const FALLIBLE: [&str; 20] = [
     "chr",
     "exp",
     "ln",
@@ -46,7 +46,9 @@ const FALLIBLE: [&str; 18] = [
     "make_time",
     "make_timestamp",
     "pg_make_date",
+    "pg_abs",
     "pg_minus",
+    "pg_negate",
     "pg_mod",
     "pg_over",
     "pg_plus",

@@ -79,6 +79,7 @@ pub(super) fn said(message: &str) -> Option<Said> {
         .or_else(|| of_window(line))
         .or_else(|| of_parameter(line))
         .or_else(|| of_value(line))
+        .or_else(|| of_arguments(line))
 }
 
 /// What an error says about something that there isn't here, and what to write instead.
@@ -178,8 +179,42 @@ fn of_call(message: &str) -> Option<Said> {
     {
         return Some(unmatched(several, one, other));
     }
+    let name = called(name);
     let message = format!("function {name}({}) does not exist", given.join(", "));
     Some((Fault::UndefinedFunction, message))
+}
+
+/// What a user calls a function of ours that stands for one of DataFusion's.
+fn called(name: &str) -> &str {
+    match name {
+        "pg_sum" | "pg_avg" | "pg_array_agg" => name.trim_start_matches("pg_"),
+        other => other,
+    }
+}
+
+/// Calls whose arguments a function doesn't say the types of, and fields of what has none.
+fn of_arguments(line: &str) -> Option<Said> {
+    if let Some(name) = between(line, "[return_type] ", " not supported for Null") {
+        let message = format!("function {}() does not exist", name.to_lowercase());
+        return Some((Fault::UndefinedFunction, message));
+    }
+    if line.starts_with("unnest() can only be applied to array") {
+        let message = "function unnest() does not exist for what is no array";
+        return Some((Fault::UndefinedFunction, message.to_owned()));
+    }
+    if line.starts_with("NTILE requires a positive integer") {
+        let message = "argument of ntile must be greater than zero";
+        return Some((Fault::InvalidTiles, message.to_owned()));
+    }
+    if line.eq_ignore_ascii_case("step cannot be zero") {
+        let message = "step size cannot equal zero";
+        return Some((Fault::InvalidArgument, message.to_owned()));
+    }
+    let rest = line.strip_prefix("Cannot access field at argument ")?;
+    let (_, rest) = rest.split_once(": type ")?;
+    let kind = leading_type(rest)?.0;
+    let message = format!("column notation applied to type {kind}, which is not a composite type");
+    Some((Fault::WrongObjectType, message))
 }
 
 /// Columns outside of GROUP BY, and calls of aggregates where there can be none.
@@ -543,7 +578,7 @@ fn of_value(line: &str) -> Option<Said> {
     {
         return said(Fault::OutOfRange, "numeric field overflow");
     }
-    if line.starts_with("Overflow converting ") {
+    if line.starts_with("Overflow converting ") || line == "Timestamp out of range" {
         return said(Fault::DatetimeOverflow, "timestamp out of range");
     }
     if line.starts_with("Unable to represent ") {
@@ -777,6 +812,26 @@ mod tests {
                 "numeric field overflow",
             ),
             ("Divide by zero error", "22012", "division by zero"),
+            (
+                "NTILE requires a positive integer",
+                "22014",
+                "argument of ntile must be greater than zero",
+            ),
+            (
+                "Compute error: Timestamp out of range",
+                "22008",
+                "timestamp out of range",
+            ),
+            (
+                "[return_type] SUM not supported for Null",
+                "42883",
+                "function sum() does not exist",
+            ),
+            (
+                "Failed to coerce arguments to satisfy a call to 'pg_sum' function: coercion from Utf8View to the signature UserDefined failed",
+                "42883",
+                "function sum(text) does not exist",
+            ),
         ] {
             let error = Error::from_engine(&DataFusionError::Execution(engine.to_owned()), "");
             assert_eq!((error.code(), error.to_string().as_str()), (code, expected));

@@ -4,17 +4,18 @@
 //! means the same, the function is simplified to that one, so that filters reach a scan as before.
 
 use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, GenericListArray,
-    PrimitiveArray, StringArray, TimestampMicrosecondArray,
+    IntervalMonthDayNanoArray, PrimitiveArray, StringArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Field, FieldRef, Float64Type, Int16Type, Int32Type, Int64Type,
-    TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Field, FieldRef, Float64Type, Int16Type, Int32Type,
+    Int64Type, IntervalMonthDayNano, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
@@ -113,6 +114,7 @@ impl ScalarUDFImpl for CastAs {
             .filter_map(|value| integer(value.as_ref()?))
             .collect();
         let literal = arguments.scalar_arguments.first().copied().flatten();
+        self.check(source, literal)?;
         Ok(Arc::new(
             self.target(source, literal, &modifiers)
                 .with_name(&self.name),
@@ -260,7 +262,75 @@ fn literal_integer(expression: &Expr) -> Option<i64> {
     }
 }
 
+/// The types of numbers, times and bytes, between which there are only some casts.
+const PLAIN: [&str; 13] = [
+    "bool",
+    "bytea",
+    "date",
+    "float4",
+    "float8",
+    "int2",
+    "int4",
+    "int8",
+    "interval",
+    "numeric",
+    "time",
+    "timestamp",
+    "timestamptz",
+];
+
+/// Whether values of one of these types can be cast to another. What else there is, is looked at when it is cast.
+fn there_is(from: &str, to: &str) -> bool {
+    let is_number = |kind: &str| {
+        matches!(
+            kind,
+            "int2" | "int4" | "int8" | "float4" | "float8" | "numeric"
+        )
+    };
+    let is_whole = |kind: &str| matches!(kind, "int2" | "int4" | "int8");
+    match (from, to) {
+        (from, to) if !PLAIN.contains(&from) || !PLAIN.contains(&to) => true,
+        (from, to) if from == to || is_number(from) && is_number(to) => true,
+        ("bool", kind) | (kind, "bool") => is_whole(kind),
+        ("date", to) => matches!(to, "timestamp" | "timestamptz"),
+        ("timestamp" | "timestamptz", to) => {
+            matches!(to, "date" | "time" | "timestamp" | "timestamptz")
+        }
+        ("time", "interval") | ("interval", "time") => true,
+        _ => false,
+    }
+}
+
 impl CastAs {
+    /// Refuses casts that there aren't.
+    fn check(&self, source: &Field, literal: Option<&ScalarValue>) -> Result<()> {
+        let kind = types::type_of(source);
+        let from = match literal {
+            // A number of the statement that fits is an integer.
+            Some(ScalarValue::Int64(Some(number))) if i32::try_from(*number).is_ok() => "int4",
+            _ => kind.as_str(),
+        };
+        let to = self.kind.name;
+        let exists = match (from.strip_prefix('_'), self.array) {
+            (Some(from), true) => there_is(from, to),
+            (None, false) => there_is(from, to),
+            (Some(from), false) => !PLAIN.contains(&from) || !PLAIN.contains(&to),
+            (None, true) => !PLAIN.contains(&from),
+        };
+        if exists || source.data_type().is_null() {
+            return Ok(());
+        }
+        let to = match self.array {
+            true => format!("_{to}"),
+            false => to.to_owned(),
+        };
+        let [from, to] = [from, to.as_str()].map(|kind| types::sql_name(kind, -1));
+        fault(
+            Fault::CannotCoerce,
+            format!("cannot cast type {from} to {to}"),
+        )
+    }
+
     /// The field of the result.
     fn target(&self, source: &Field, literal: Option<&ScalarValue>, modifiers: &[i64]) -> Field {
         if self.array {
@@ -499,6 +569,16 @@ impl Context<'_> {
             ),
             Storage::Int8 => whole::<Int64Type>(values, "bigint"),
             Storage::Numeric if from.is_floating() => of_floats(values, target.data_type()),
+            Storage::Timestamp | Storage::Instant if is_temporal(from) => {
+                self.moments(values, target.data_type())
+            }
+            Storage::Interval if matches!(from, DataType::Time64(_)) => {
+                let times = cast(values, &DataType::Time64(TimeUnit::Microsecond))?;
+                let times = times.as_primitive::<Time64MicrosecondType>().iter();
+                let length = |us: i64| IntervalMonthDayNano::new(0, 0, us * 1000);
+                let lengths = times.map(|time| time.map(length));
+                Ok(Arc::new(lengths.collect::<IntervalMonthDayNanoArray>()))
+            }
             _ => {
                 let moved = self.moved(values, target.data_type())?;
                 let read = checked_cast(&moved, target.data_type(), kind)?;
@@ -508,6 +588,28 @@ impl Context<'_> {
                 Ok(read)
             }
         }
+    }
+
+    /// Days and moments as moments. To Arrow, infinity would be out of range.
+    fn moments(&self, values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+        let moments = match values.data_type() {
+            DataType::Date32 => {
+                let zone = match is_instant(target) {
+                    true => self.locale.zone.as_str(),
+                    false => types::UTC,
+                };
+                datetime::midnights(values.as_primitive::<Date32Type>(), zone)?
+            }
+            _ => {
+                let moved = self.moved(values, target)?;
+                let zone = is_instant(moved.data_type()).then(|| types::UTC.into());
+                let kind = DataType::Timestamp(TimeUnit::Microsecond, zone);
+                let moments = cast(&moved, &kind)?;
+                moments.as_primitive::<TimestampMicrosecondType>().clone()
+            }
+        };
+        let zone = is_instant(target).then(|| types::UTC.into());
+        Ok(Arc::new(moments.with_timezone_opt::<Arc<str>>(zone)))
     }
 
     /// Instants as local times of the session where they are to be such, and local times as instants.
@@ -565,6 +667,7 @@ impl Context<'_> {
                 "name" => text.chars().take(63).collect(),
                 "char" => text.chars().take(1).collect(),
                 "uuid" => uuid(text)?,
+                "inet" => inet(text)?,
                 "json" => json::checked(text)?,
                 "jsonb" => json::normal(text)?,
                 "money" => money(text)?,
@@ -631,7 +734,7 @@ impl Context<'_> {
                 Arc::new(numerics(each(texts, read)?, *precision, *scale)?)
             }
             Storage::Bytes => {
-                let read = |text: &str| bytes(text).map_or_else(|| invalid("bytea", text), Ok);
+                let read = |text: &str| bytes(text).map_or_else(|| no_bytes(text), Ok);
                 let read = each(texts, read)?;
                 Arc::new(
                     read.iter()
@@ -1048,6 +1151,24 @@ pub fn bytes(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The error about a text that stands for no bytes.
+fn no_bytes<T>(text: &str) -> Result<T> {
+    let Some(digits) = text.strip_prefix("\\x") else {
+        return invalid("bytea", text);
+    };
+    let mut digits = digits.chars().filter(|digit| !digit.is_ascii_whitespace());
+    match digits.find(|digit| !digit.is_ascii_hexdigit()) {
+        Some(digit) => fault(
+            Fault::InvalidArgument,
+            format!("invalid hexadecimal digit: \"{digit}\""),
+        ),
+        None => fault(
+            Fault::InvalidArgument,
+            "invalid hexadecimal data: odd number of digits",
+        ),
+    }
+}
+
 fn uuid(text: &str) -> Result<String> {
     let digits: String = text
         .trim()
@@ -1067,6 +1188,24 @@ fn uuid(text: &str) -> Result<String> {
         &digits[16..20],
         &digits[20..]
     ))
+}
+
+/// `10.0.0.1`, `10.0.0.0/8`, `::1`; the bits of a whole address aren't written.
+fn inet(text: &str) -> Result<String> {
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (text, None),
+    };
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return invalid("inet", text);
+    };
+    let all = if address.is_ipv4() { 32 } else { 128 };
+    match bits.map(str::parse::<u8>) {
+        None => Ok(address.to_string()),
+        Some(Ok(bits)) if bits == all => Ok(address.to_string()),
+        Some(Ok(bits)) if bits < all => Ok(format!("{address}/{bits}")),
+        Some(_) => invalid("inet", text),
+    }
 }
 
 /// `$1,234.50`

@@ -160,6 +160,8 @@ pub type Run = Arc<dyn Fn(&Call) -> Result<ArrayRef> + Send + Sync>;
 #[derive(Clone)]
 pub struct Function {
     name: String,
+    /// Whether all of its arguments are numbers.
+    of_numbers: bool,
     returns: Returns,
     run: Run,
     signature: Signature,
@@ -181,6 +183,25 @@ pub fn volatile_function(
     volatility: Volatility,
     run: impl Fn(&Call) -> Result<ArrayRef> + Send + Sync + 'static,
 ) -> ScalarUDF {
+    made(name, returns, volatility, false, Arc::new(run))
+}
+
+/// The function called `name` whose arguments are numbers, or what has no type of its own.
+pub fn function_of_numbers(
+    name: &str,
+    returns: Returns,
+    run: impl Fn(&Call) -> Result<ArrayRef> + Send + Sync + 'static,
+) -> ScalarUDF {
+    made(name, returns, Volatility::Stable, true, Arc::new(run))
+}
+
+fn made(
+    name: &str,
+    returns: Returns,
+    volatility: Volatility,
+    of_numbers: bool,
+    run: Run,
+) -> ScalarUDF {
     let signature = Signature::one_of(
         vec![
             datafusion::logical_expr::TypeSignature::VariadicAny,
@@ -190,8 +211,9 @@ pub fn volatile_function(
     );
     ScalarUDF::from(Function {
         name: name.to_owned(),
+        of_numbers,
         returns,
-        run: Arc::new(run),
+        run,
         signature,
     })
 }
@@ -236,6 +258,18 @@ impl ScalarUDFImpl for Function {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        if self.of_numbers {
+            let given = arguments.arg_fields.iter().zip(arguments.scalar_arguments);
+            let mut given = given.map(|(field, literal)| is_number(field, *literal));
+            if given.any(|is_number| !is_number) {
+                let ReturnFieldArgs {
+                    arg_fields,
+                    scalar_arguments,
+                } = arguments;
+                let name = self.name.strip_prefix("pg_").unwrap_or(&self.name);
+                return no_function(name, arg_fields, scalar_arguments);
+            }
+        }
         let field = match self.returns {
             Returns::Type(kind) => types::field(&self.name, kind),
             Returns::Of(of) => of(arguments.arg_fields, arguments.scalar_arguments)?,
@@ -277,6 +311,38 @@ impl ScalarUDFImpl for Function {
             false => Ok(ColumnarValue::Array(answer)),
         }
     }
+}
+
+/// Whether an argument is a number, or may be one: a text of the statement has no type of its own.
+fn is_number(field: &Field, literal: Option<&ScalarValue>) -> bool {
+    let kind = field.data_type();
+    let is_literal = kind.is_string() && literal.is_some() && field.metadata().is_empty();
+    kind.is_numeric() || kind.is_null() || is_literal
+}
+
+/// The error about a call with arguments of types that no function of that name takes.
+pub fn no_function<T>(
+    name: &str,
+    fields: &[FieldRef],
+    literals: &[Option<&ScalarValue>],
+) -> Result<T> {
+    let given = fields.iter().enumerate().map(|(at, field)| {
+        let literal = literals.get(at).copied().flatten();
+        match literal {
+            Some(ScalarValue::Utf8(_)) if field.metadata().is_empty() => "unknown".to_owned(),
+            // A number of the statement that fits is an integer.
+            Some(ScalarValue::Int64(Some(number))) if i32::try_from(*number).is_ok() => {
+                "integer".to_owned()
+            }
+            _ if field.data_type().is_null() => "unknown".to_owned(),
+            _ => types::sql_name(&types::type_of(field), -1),
+        }
+    });
+    let given: Vec<String> = given.collect();
+    fault(
+        Fault::UndefinedFunction,
+        format!("function {name}({}) does not exist", given.join(", ")),
+    )
 }
 
 /// The function that an expression calls, where it is one of ours.

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, Case, InList, InSubquery, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
-    Subquery, Union, binary_expr,
+    BinaryExpr, Cast, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder,
+    Operator, ScalarUDF, Subquery, Union, Values, binary_expr,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -54,8 +54,175 @@ impl AnalyzerRule for MixedTypes {
 
     fn analyze(&self, plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
         let locale = Locale::of_session(options);
-        plan.transform_up_with_subqueries(|node| self.node(node, &locale))
-            .map(|plan| plan.data)
+        let mut is_retyped = false;
+        plan.transform_up_with_subqueries(|node| {
+            // What stands above a column that is of another type now has to know.
+            let node = match is_retyped {
+                true => renewed(node)?,
+                false => node,
+            };
+            let sets = is_set_operation(&node) || matches!(node, LogicalPlan::Values(_));
+            let node = self.node(node, &locale)?;
+            is_retyped |= sets && node.transformed;
+            Ok(node)
+        })
+        .map(|plan| plan.data)
+    }
+}
+
+/// A node with the types that its inputs have now.
+fn renewed(node: LogicalPlan) -> Result<LogicalPlan> {
+    match node {
+        // DataFusion leaves the columns of this one as they were.
+        LogicalPlan::Union(union) => Ok(LogicalPlan::Union(Union::try_new_with_loose_types(
+            union.inputs,
+        )?)),
+        node => node.recompute_schema(),
+    }
+}
+
+/// `UNION`, and the joins that `INTERSECT` and `EXCEPT` are planned as.
+fn is_set_operation(node: &LogicalPlan) -> bool {
+    match node {
+        LogicalPlan::Union(_) => true,
+        LogicalPlan::Join(join) => is_set_join(join),
+        _ => false,
+    }
+}
+
+fn is_set_join(join: &Join) -> bool {
+    matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
+        && join.null_equality == NullEquality::NullEqualsNull
+}
+
+/// Reads the texts of the statement in the columns of a set operation as the type of the other inputs; whether there are any.
+fn read_columns(inputs: &mut [Arc<LogicalPlan>], locale: &Locale) -> Result<bool> {
+    let widths = inputs.iter().map(|input| input.schema().fields().len());
+    let mut any = false;
+    for at in 0..widths.min().unwrap_or(0) {
+        let known = inputs.iter().find_map(|input| {
+            let field = input.schema().fields().get(at)?;
+            let is_interval = matches!(field.data_type(), DataType::Interval(_));
+            (is_interval || is_read(field)).then(|| field.as_ref().clone())
+        });
+        let Some(known) = known else {
+            continue;
+        };
+        for input in inputs.iter_mut() {
+            if let Some(read) = with_column_read(input, at, &known, locale)? {
+                *input = Arc::new(read);
+                any = true;
+            }
+        }
+    }
+    Ok(any)
+}
+
+/// Rows of values whose reals or doubles stand among numerics, which DataFusion makes numerics of: all of them are floats in Postgres.
+fn with_floats(values: &Values) -> Result<Option<LogicalPlan>> {
+    let nothing = DFSchema::empty();
+    let float = |value: &Expr| match value {
+        // A number that is written with an exponent is a numeric.
+        Expr::Cast(cast) if !matches!(*cast.expr, Expr::Literal(..)) => {
+            let kind = cast.expr.get_type(&nothing).ok();
+            kind.filter(DataType::is_floating)
+        }
+        _ => None,
+    };
+    let mut rows = None;
+    for (at, field) in values.schema.fields().iter().enumerate() {
+        if !field.data_type().is_decimal() {
+            continue;
+        }
+        let floats = values.values.iter().filter_map(|row| float(row.get(at)?));
+        let floats: Vec<DataType> = floats.collect();
+        let kind = match floats.contains(&DataType::Float64) {
+            true => DataType::Float64,
+            false if floats.is_empty() => continue,
+            false => DataType::Float32,
+        };
+        let rows = rows.get_or_insert_with(|| values.values.clone());
+        for value in rows.iter_mut().filter_map(|row| row.get_mut(at)) {
+            let own = match std::mem::take(value) {
+                Expr::Cast(cast) if cast.field.data_type().is_decimal() => *cast.expr,
+                other => other,
+            };
+            *value = Expr::Cast(Cast::new(Box::new(own), kind.clone()));
+        }
+    }
+    match rows {
+        Some(rows) => Ok(Some(LogicalPlanBuilder::values(rows)?.build()?)),
+        None => Ok(None),
+    }
+}
+
+/// A plan whose column at that place is read as the type of another; nothing where it is no text of the statement.
+fn with_column_read(
+    plan: &LogicalPlan,
+    at: usize,
+    known: &Field,
+    locale: &Locale,
+) -> Result<Option<LogicalPlan>> {
+    if let LogicalPlan::Values(rows) = plan {
+        let mut column = rows.values.iter().filter_map(|row| row.get(at));
+        let is_untyped = column.all(|value| {
+            written(value).is_some()
+                || matches!(value, Expr::Literal(value, None) if value.is_null())
+        });
+        if !is_untyped {
+            return Ok(None);
+        }
+        let mut values = rows.values.clone();
+        for value in values.iter_mut().filter_map(|row| row.get_mut(at)) {
+            *value = match written(value) {
+                Some(text) => literal(text, known, locale)?,
+                None => null_beside(known)?,
+            };
+        }
+        return Ok(Some(LogicalPlanBuilder::values(values)?.build()?));
+    }
+    let Some(text) = written_column(plan, at) else {
+        return Ok(None);
+    };
+    let read = literal(text, known, locale)?;
+    let columns = plan.schema().iter().enumerate();
+    let columns = columns.map(|(place, (relation, field))| match place == at {
+        true => read
+            .clone()
+            .alias_qualified(relation.cloned(), field.name()),
+        false => Expr::Column(Column::from((relation, field))),
+    });
+    let columns: Vec<Expr> = columns.collect();
+    let plan = LogicalPlanBuilder::from(plan.clone()).project(columns)?;
+    Ok(Some(plan.build()?))
+}
+
+/// The text that a plan's column has in all rows, where the query itself has it in its list of columns.
+fn written_column(plan: &LogicalPlan, at: usize) -> Option<&str> {
+    match plan {
+        LogicalPlan::Projection(projection) => match unaliased(projection.expr.get(at)?) {
+            // What a query in FROM returns has a type.
+            Expr::Column(_) if matches!(&*projection.input, LogicalPlan::SubqueryAlias(_)) => None,
+            Expr::Column(column) => {
+                let place = projection.input.schema().maybe_index_of_column(column)?;
+                written_column(&projection.input, place)
+            }
+            value => written(value),
+        },
+        // DataFusion names the sides of an INTERSECT.
+        LogicalPlan::SubqueryAlias(side) => written_column(&side.input, at),
+        LogicalPlan::Distinct(Distinct::All(input)) => written_column(input, at),
+        LogicalPlan::Sort(sort) => written_column(&sort.input, at),
+        LogicalPlan::Limit(limit) => written_column(&limit.input, at),
+        _ => None,
+    }
+}
+
+/// An expression without its name.
+pub fn unaliased(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
     }
 }
 
@@ -105,6 +272,13 @@ fn literal(text: &str, beside: &Field, locale: &Locale) -> Result<Expr> {
     Ok(Expr::Literal(value, metadata))
 }
 
+/// NULL of the type of another value.
+fn null_beside(beside: &Field) -> Result<Expr> {
+    let null = ScalarValue::try_from(beside.data_type())?;
+    let metadata = (!beside.metadata().is_empty()).then(|| beside.metadata().clone().into());
+    Ok(Expr::Literal(null, metadata))
+}
+
 /// `day - '2026-01-01'`, `'1 day' + moment`, `n + NULL`: what has no type of its own is of the other operand's, or an interval that is
 /// added to a moment.
 fn read_operand(call: &mut ScalarFunction, schema: &DFSchema, locale: &Locale) -> Result<bool> {
@@ -142,6 +316,112 @@ fn read_operand(call: &mut ScalarFunction, schema: &DFSchema, locale: &Locale) -
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// `array || '{3}'`: beside an array, a text of the statement is one.
+fn read_array(call: &mut ScalarFunction, schema: &DFSchema, locale: &Locale) -> Result<bool> {
+    let [left, right] = call.args.as_mut_slice() else {
+        return Ok(false);
+    };
+    let (operand, other) = match (written(left).is_some(), written(right).is_some()) {
+        (true, false) => (left, right),
+        (false, true) => (right, left),
+        _ => return Ok(false),
+    };
+    let Some(array) = array_field(other, schema) else {
+        return Ok(false);
+    };
+    let Some(text) = written(operand) else {
+        return Ok(false);
+    };
+    *operand = literal(text, &array, locale)?;
+    Ok(true)
+}
+
+/// The field of an expression that is an array of one dimension.
+fn array_field(value: &Expr, schema: &DFSchema) -> Option<Field> {
+    let (_, field) = value.to_field(schema).ok()?;
+    let is_plain =
+        types::type_of(&field).starts_with('_') && casts::dimensions_of(field.data_type()) == 1;
+    is_plain.then(|| field.as_ref().clone())
+}
+
+/// `'1' = ANY (numbers)`, `1 = ANY ('{1,2}')`: a text of the statement is read as what stands beside it, and any other is no number.
+fn read_compared(call: &mut ScalarFunction, schema: &DFSchema, locale: &Locale) -> Result<bool> {
+    let [symbol, value, list] = call.args.as_mut_slice() else {
+        return Ok(false);
+    };
+    if let Some(text) = written(value) {
+        let Some(array) = array_field(list, schema) else {
+            return Ok(false);
+        };
+        let kind = types::type_of(&array);
+        let element = types::field("", kind.trim_start_matches('_'));
+        if !is_read(&element) {
+            return Ok(false);
+        }
+        *value = literal(text, &element, locale)?;
+        return Ok(true);
+    }
+    let Ok((_, field)) = value.to_field(schema) else {
+        return Ok(false);
+    };
+    let kind = types::type_of(&field);
+    if let Some(text) = written(list) {
+        if !is_read(&field) || types::by_name(&kind).is_none() {
+            return Ok(false);
+        }
+        *list = literal(text, &types::field("", &format!("_{kind}")), locale)?;
+        return Ok(true);
+    }
+    let Some(array) = array_field(list, schema) else {
+        return Ok(false);
+    };
+    let element = types::type_of(&array);
+    let element = element.trim_start_matches('_');
+    let is_number = |kind: &str| {
+        matches!(
+            kind,
+            "int2" | "int4" | "int8" | "numeric" | "float4" | "float8"
+        )
+    };
+    let kind = match &*value {
+        Expr::Literal(ScalarValue::Int64(Some(number)), None) if i32::try_from(*number).is_ok() => {
+            "int4"
+        }
+        Expr::Literal(ScalarValue::Null, _) | Expr::Placeholder(_) => return Ok(false),
+        _ => kind.as_str(),
+    };
+    let differ = is_number(kind) && element == "text" || kind == "text" && is_number(element);
+    if differ && !field.data_type().is_null() && !is_null_array(&array) {
+        let [kind, element] = [kind, element].map(|kind| types::sql_name(kind, -1));
+        let symbol = written(symbol).unwrap_or("=");
+        return fault(
+            Fault::UndefinedFunction,
+            format!("operator does not exist: {kind} {symbol} {element}"),
+        );
+    }
+    Ok(false)
+}
+
+/// Refuses `age IS TRUE` of what is no truth; nothing is changed.
+fn check_truth(value: &Expr, test: &str, schema: &DFSchema) -> Result<bool> {
+    let Ok((_, field)) = value.to_field(schema) else {
+        return Ok(false);
+    };
+    if matches!(field.data_type(), DataType::Boolean | DataType::Null) || written(value).is_some() {
+        return Ok(false);
+    }
+    let kind = types::sql_name(&types::type_of(&field), -1);
+    fault(
+        Fault::DatatypeMismatch,
+        format!("argument of {test} must be type boolean, not type {kind}"),
+    )
+}
+
+/// Whether an array has nothing but NULLs, so that it is of any type.
+fn is_null_array(array: &Field) -> bool {
+    matches!(array.data_type(), DataType::List(item) if item.data_type().is_null())
 }
 
 /// There is no arithmetic of texts, but of those that have no type of their own.
@@ -222,22 +502,18 @@ type Place<'a> = &'a mut Expr;
 impl MixedTypes {
     fn node(&self, node: LogicalPlan, locale: &Locale) -> Result<Transformed<LogicalPlan>> {
         let node = match node {
-            LogicalPlan::Union(union) => return self.union(union),
-            LogicalPlan::Join(mut join) => {
-                let (left, right) = (join.left.schema(), join.right.schema());
-                let mut changed = false;
-                for (a, b) in &mut join.on {
-                    if let (Ok(a_kind), Ok(b_kind)) = (a.get_type(left), b.get_type(right))
-                        && let Some(common) = Common::of_compared(&[a_kind.clone(), b_kind.clone()])
-                    {
-                        changed |= self.cast(a, &a_kind, common) | self.cast(b, &b_kind, common);
-                    }
-                }
-                match changed {
-                    true => return Ok(Transformed::yes(LogicalPlan::Join(join))),
-                    false => LogicalPlan::Join(join),
-                }
+            LogicalPlan::Union(union) => return self.union(union, locale),
+            LogicalPlan::Values(values) => match with_floats(&values)? {
+                Some(plan) => return Ok(Transformed::yes(self.node(plan, locale)?.data)),
+                None => LogicalPlan::Values(values),
+            },
+            LogicalPlan::Join(join) if is_set_join(&join) => {
+                return self.set_join(join, locale);
             }
+            LogicalPlan::Join(mut join) => match self.cast_keys(&mut join) {
+                true => return Ok(Transformed::yes(LogicalPlan::Join(join))),
+                false => LogicalPlan::Join(join),
+            },
             node => node,
         };
         let schema = match node.inputs().as_slice() {
@@ -298,13 +574,52 @@ impl MixedTypes {
                 refuse_texts(call, schema)?;
                 read_operand(call, schema, locale)?
             }
+            Expr::ScalarFunction(call) if call.func.name() == "pg_concat_op" => {
+                read_array(call, schema, locale)?
+            }
+            Expr::ScalarFunction(call) if matches!(call.func.name(), "pg_any" | "pg_all") => {
+                read_compared(call, schema, locale)?
+            }
             Expr::InSubquery(found) => self.found(found, schema)?,
+            Expr::IsTrue(value) => check_truth(value, "IS TRUE", schema)?,
+            Expr::IsNotTrue(value) => check_truth(value, "IS NOT TRUE", schema)?,
+            Expr::IsFalse(value) => check_truth(value, "IS FALSE", schema)?,
+            Expr::IsNotFalse(value) => check_truth(value, "IS NOT FALSE", schema)?,
+            Expr::IsUnknown(value) => check_truth(value, "IS UNKNOWN", schema)?,
+            Expr::IsNotUnknown(value) => check_truth(value, "IS NOT UNKNOWN", schema)?,
             _ => false,
         };
         Ok(match changed {
             true => Transformed::yes(expression),
             false => Transformed::no(expression),
         })
+    }
+
+    /// `INTERSECT`, `EXCEPT`
+    fn set_join(&self, mut join: Join, locale: &Locale) -> Result<Transformed<LogicalPlan>> {
+        let mut inputs = [Arc::clone(&join.left), Arc::clone(&join.right)];
+        let is_read = read_columns(&mut inputs, locale)?;
+        [join.left, join.right] = inputs;
+        let is_cast = self.cast_keys(&mut join);
+        let join = LogicalPlan::Join(join);
+        Ok(match is_read || is_cast {
+            true => Transformed::yes(join.recompute_schema()?),
+            false => Transformed::no(join),
+        })
+    }
+
+    /// Casts what a join compares to the type that is common to both sides; whether anything was.
+    fn cast_keys(&self, join: &mut Join) -> bool {
+        let (left, right) = (join.left.schema(), join.right.schema());
+        let mut changed = false;
+        for (a, b) in &mut join.on {
+            if let (Ok(a_kind), Ok(b_kind)) = (a.get_type(left), b.get_type(right))
+                && let Some(common) = Common::of_compared(&[a_kind.clone(), b_kind.clone()])
+            {
+                changed |= self.cast(a, &a_kind, common) | self.cast(b, &b_kind, common);
+            }
+        }
+        changed
     }
 
     /// Casts values to the type that is common to them; whether one was.
@@ -396,7 +711,11 @@ impl MixedTypes {
         Ok(changed)
     }
 
-    fn union(&self, union: Union) -> Result<Transformed<LogicalPlan>> {
+    fn union(&self, mut union: Union, locale: &Locale) -> Result<Transformed<LogicalPlan>> {
+        let is_read = read_columns(&mut union.inputs, locale)?;
+        if is_read {
+            union = Union::try_new_with_loose_types(union.inputs)?;
+        }
         let columns = union.schema.fields().len();
         let kinds = |at: usize| {
             let inputs = union.inputs.iter();
@@ -407,7 +726,8 @@ impl MixedTypes {
         };
         let common: Vec<Option<Common>> = (0..columns).map(|at| Common::of(&kinds(at))).collect();
         if common.iter().all(Option::is_none) {
-            return Ok(Transformed::no(LogicalPlan::Union(union)));
+            let union = LogicalPlan::Union(union);
+            return Ok(Transformed::new_transformed(union, is_read));
         }
         let input = |input: Arc<LogicalPlan>| {
             let mut changed = false;

@@ -148,7 +148,9 @@ impl ScalarUDFImpl for Arithmetic {
             }
             return Ok(ExprSimplifyResult::Original(arguments));
         }
-        if !self.is_datafusions(left.data_type(), right.data_type(), result.data_type()) {
+        if arguments.iter().any(is_endless)
+            || !self.is_datafusions(left.data_type(), right.data_type(), result.data_type())
+        {
             return Ok(ExprSimplifyResult::Original(arguments));
         }
         let (mut right_value, mut left_value) = (
@@ -195,6 +197,17 @@ impl ScalarUDFImpl for Arithmetic {
             false => Ok(ColumnarValue::Array(answer)),
         }
     }
+}
+
+/// Whether an expression is infinity as a moment, which to DataFusion is out of range.
+fn is_endless(expression: &Expr) -> bool {
+    matches!(
+        expression,
+        Expr::Literal(
+            ScalarValue::TimestampMicrosecond(Some(i64::MIN | i64::MAX), _),
+            _
+        )
+    )
 }
 
 /// Values as numbers; a text that is none is an error.
@@ -476,6 +489,9 @@ impl Arithmetic {
             let (Some(day), Some(number)) = (day, number) else {
                 return Ok(None);
             };
+            if matches!(day, i32::MIN | i32::MAX) {
+                return Ok(Some(day));
+            }
             match i32::try_from(i64::from(day) + sign * number) {
                 Ok(day) => Ok(Some(day)),
                 Err(_) => fault(Fault::DatetimeOverflow, "date out of range"),
@@ -517,6 +533,9 @@ impl Arithmetic {
                 let (Some(moment), Some(by)) = (moment, by) else {
                     return Ok(None);
                 };
+                if matches!(moment, i64::MIN | i64::MAX) {
+                    return Ok(Some(moment));
+                }
                 let by = match negative {
                     true => minus(&IntervalMonthDayNano::ZERO, &by)?,
                     false => by,
@@ -701,6 +720,14 @@ fn between(left: &ArrayRef, right: &ArrayRef, zone: &str) -> Result<ArrayRef> {
         left.as_primitive::<TimestampMicrosecondType>(),
         right.as_primitive::<TimestampMicrosecondType>(),
     );
+    let endless = |moment: Option<i64>| matches!(moment, Some(i64::MIN | i64::MAX));
+    let mut moments = left.iter().zip(right.iter());
+    if moments.any(|(a, b)| a.is_some() && b.is_some() && (endless(a) || endless(b))) {
+        return fault(
+            Fault::DatetimeOverflow,
+            "cannot subtract infinite timestamps",
+        );
+    }
     let span = |(a, b): (Option<i64>, Option<i64>)| {
         let microseconds = a?.checked_sub(b?)?;
         let days = i32::try_from(microseconds / DAY_US).ok()?;

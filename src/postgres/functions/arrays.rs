@@ -607,28 +607,40 @@ fn position(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(Int32Array::from(answers)))
 }
 
+/// The values of arrays, whatever dimensions these have, and where those of each row begin and end.
+fn innermost(lists: &GenericListArray<i32>) -> (ArrayRef, Vec<usize>) {
+    let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
+    let mut bounds: Vec<usize> = lists.value_offsets().iter().map(|at| place(*at)).collect();
+    let mut values = Arc::clone(lists.values());
+    while let Some(inner) = values.as_list_opt::<i32>().cloned() {
+        let offsets = inner.value_offsets();
+        for bound in &mut bounds {
+            *bound = offsets.get(*bound).copied().map_or(0, place);
+        }
+        values = Arc::clone(inner.values());
+    }
+    (values, bounds)
+}
+
 fn to_string(call: &Call) -> Result<ArrayRef> {
     let lists = lists(call, 0)?;
+    let (values, bounds) = innermost(&lists);
+    let item = Field::new("", values.data_type().clone(), true);
     let item = match call
         .fields
         .first()
         .and_then(|field| field.metadata().get(types::TYPE_KEY))
     {
-        Some(kind) => types::marked(
-            Field::new("", lists.values().data_type().clone(), true),
-            kind.trim_start_matches('_'),
-        ),
-        None => Field::new("", lists.values().data_type().clone(), true),
+        Some(kind) => types::marked(item, kind.trim_start_matches('_')),
+        None => item,
     };
-    let elements = text::texts(lists.values(), &item, &NoNames, call.style())?;
+    let elements = text::texts(&values, &item, &NoNames, call.style())?;
     let (separators, nulls) = (call.texts(1)?, call.texts(2)?);
     let join = |row: usize| {
         if lists.is_null(row) || separators.is_null(row) {
             return None;
         }
-        let from = usize::try_from(lists.value_offsets()[row]).ok()?;
-        let to = usize::try_from(lists.value_offsets()[row + 1]).ok()?;
-        let parts: Vec<&str> = (from..to)
+        let parts: Vec<&str> = (bounds[row]..bounds[row + 1])
             .filter_map(|at| match elements.is_valid(at) {
                 true => Some(elements.value(at)),
                 false => nulls.is_valid(row).then(|| nulls.value(row)),

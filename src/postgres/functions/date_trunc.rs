@@ -12,6 +12,7 @@ use datafusion::arrow::datatypes::{
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::ScalarUDF;
 
+use super::dates::check_texts;
 use crate::error::Fault;
 use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::{datetime, types, zones};
@@ -23,7 +24,10 @@ const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 pub fn date_trunc() -> ScalarUDF {
     function(
         "pg_date_trunc",
-        Returns::Of(|fields, _| Ok(field(fields))),
+        Returns::Of(|fields, literals| {
+            check_texts("date_trunc", 1, fields, literals)?;
+            Ok(field(fields))
+        }),
         truncated,
     )
 }

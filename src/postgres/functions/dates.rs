@@ -20,7 +20,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 use super::to_char::{interval_text, moment_of, moment_text, number_text};
 use crate::error::Fault;
-use crate::postgres::function::{Call, Result, Returns, fault, function};
+use crate::postgres::function::{Call, Result, Returns, fault, function, no_function};
 use crate::postgres::zones::{self, Zone};
 use crate::postgres::{datetime, types};
 
@@ -31,7 +31,14 @@ const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 pub fn all() -> Vec<ScalarUDF> {
     let interval = Returns::Type("interval");
     vec![
-        function("pg_to_char", Returns::Type("text"), to_char),
+        function(
+            "pg_to_char",
+            Returns::Of(|fields, literals| {
+                check_texts("to_char", 0, fields, literals)?;
+                Ok(types::field("", "text"))
+            }),
+            to_char,
+        ),
         function("pg_to_date", Returns::Type("date"), to_date),
         function(
             "pg_to_timestamp",
@@ -39,7 +46,14 @@ pub fn all() -> Vec<ScalarUDF> {
             to_timestamp,
         ),
         function("pg_extract", Returns::Of(extract_field), extract),
-        function("pg_date_part", Returns::Type("float8"), date_part),
+        function(
+            "pg_date_part",
+            Returns::Of(|fields, literals| {
+                check_texts("date_part", 1, fields, literals)?;
+                Ok(types::field("", "float8"))
+            }),
+            date_part,
+        ),
         function(
             "pg_timezone",
             Returns::Of(|fields, _| Ok(zoned_field(fields))),
@@ -50,7 +64,14 @@ pub fn all() -> Vec<ScalarUDF> {
             Returns::Of(|fields, _| Ok(zoned_field(fields))),
             timezone,
         ),
-        function("age", interval, age),
+        function(
+            "age",
+            Returns::Of(|fields, literals| {
+                check_moments("age", fields, literals)?;
+                Ok(types::field("", "interval"))
+            }),
+            age,
+        ),
         function("justify_hours", interval, |call| justify(call, true, false)),
         function("justify_days", interval, |call| justify(call, false, true)),
         function("justify_interval", interval, |call| {
@@ -90,6 +111,7 @@ pub fn all() -> Vec<ScalarUDF> {
             }),
             time_precision,
         ),
+        function("pg_interval_fields", interval, interval_fields),
         function("timeofday", Returns::Type("text"), |call| {
             let now = Utc::now()
                 .format("%a %b %d %H:%M:%S%.6f %Y UTC")
@@ -104,6 +126,66 @@ pub fn all() -> Vec<ScalarUDF> {
             ])))
         }),
     ]
+}
+
+/// Refuses an argument that is a text of its own, and no time or number.
+pub(super) fn check_texts(
+    name: &str,
+    at: usize,
+    fields: &[FieldRef],
+    literals: &[Option<&ScalarValue>],
+) -> Result<()> {
+    let is_text = fields.get(at).is_some_and(|field| {
+        field.data_type().is_string() && literals.get(at).copied().flatten().is_none()
+    });
+    match is_text {
+        true => no_function(name, fields, literals),
+        false => Ok(()),
+    }
+}
+
+/// Refuses arguments that are neither moments nor have no type of their own.
+fn check_moments(name: &str, fields: &[FieldRef], literals: &[Option<&ScalarValue>]) -> Result<()> {
+    let is_moment = |(at, field): (usize, &FieldRef)| match field.data_type() {
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Null => true,
+        kind if kind.is_string() => literals.get(at).copied().flatten().is_some(),
+        _ => false,
+    };
+    match fields.iter().enumerate().all(is_moment) {
+        true => Ok(()),
+        false => no_function(name, fields, literals),
+    }
+}
+
+/// `pg_interval_fields(x, 'minute', 6)`: an interval without what is smaller than a field, its seconds with so many digits.
+fn interval_fields(call: &Call) -> Result<ArrayRef> {
+    let intervals = cast(&call.arrays[0], &INTERVAL)?;
+    let (last, digits) = (call.texts(1)?, call.integers(2)?);
+    let kept = |row: usize| {
+        let whole = intervals.as_primitive::<IntervalMonthDayNanoType>();
+        if whole.is_null(row) || last.is_null(row) || digits.is_null(row) {
+            return None;
+        }
+        let whole = whole.value(row);
+        let unit = |us: i64| whole.nanoseconds - whole.nanoseconds % (us * 1000);
+        let (months, days, nanoseconds) = match last.value(row) {
+            "year" => (whole.months - whole.months % 12, 0, 0),
+            "month" => (whole.months, 0, 0),
+            "day" => (whole.months, whole.days, 0),
+            "hour" => (whole.months, whole.days, unit(3_600_000_000)),
+            "minute" => (whole.months, whole.days, unit(60_000_000)),
+            _ => {
+                let dropped = 6 - digits.value(row).clamp(0, 6);
+                let unit = 10_i64.pow(u32::try_from(dropped).unwrap_or(0)) * 1000;
+                let half = whole.nanoseconds.signum() * (unit / 2);
+                let rounded = whole.nanoseconds.saturating_add(half);
+                (whole.months, whole.days, rounded - rounded % unit)
+            }
+        };
+        Some(IntervalMonthDayNano::new(months, days, nanoseconds))
+    };
+    let kept = (0..call.rows).map(kept);
+    Ok(Arc::new(kept.collect::<IntervalMonthDayNanoArray>()))
 }
 
 /// How long an interval is, in microseconds: a month has 30 days, a day 24 hours, where intervals are compared.
@@ -338,7 +420,8 @@ fn to_timestamp(call: &Call) -> Result<ArrayRef> {
 }
 
 /// Seconds have six digits behind the point, the other fields none.
-fn extract_field(_: &[FieldRef], values: &[Option<&ScalarValue>]) -> Result<Field> {
+fn extract_field(fields: &[FieldRef], values: &[Option<&ScalarValue>]) -> Result<Field> {
+    check_texts("pg_catalog.extract", 1, fields, values)?;
     let field = values
         .first()
         .copied()

@@ -6,6 +6,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array,
 };
 use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type,
 };
@@ -14,7 +15,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 use super::to_char::number_of;
 use crate::error::Fault;
-use crate::postgres::function::{Call, Result, Returns, fault, function};
+use crate::postgres::function::{Call, Result, Returns, fault, function, function_of_numbers};
 use crate::postgres::recursion::WIDENED;
 use crate::postgres::{casts, types};
 
@@ -22,29 +23,29 @@ use crate::postgres::{casts, types};
 pub fn all() -> Vec<ScalarUDF> {
     let float = Returns::Type("float8");
     vec![
-        function("pg_round", Returns::Of(rounded_field), |call| {
+        function_of_numbers("pg_round", Returns::Of(rounded_field), |call| {
             rounded(call, Rounding::Nearest)
         }),
-        function("pg_trunc", Returns::Of(rounded_field), |call| {
+        function_of_numbers("pg_trunc", Returns::Of(rounded_field), |call| {
             rounded(call, Rounding::Zero)
         }),
-        function("pg_ceil", Returns::Of(rounded_field), |call| {
+        function_of_numbers("pg_ceil", Returns::Of(rounded_field), |call| {
             rounded(call, Rounding::Up)
         }),
-        function("pg_ceiling", Returns::Of(rounded_field), |call| {
+        function_of_numbers("pg_ceiling", Returns::Of(rounded_field), |call| {
             rounded(call, Rounding::Up)
         }),
-        function("pg_floor", Returns::Of(rounded_field), |call| {
+        function_of_numbers("pg_floor", Returns::Of(rounded_field), |call| {
             rounded(call, Rounding::Down)
         }),
-        function("pg_power", float, power),
-        function("pg_pow", float, power),
-        function(
+        function_of_numbers("pg_power", float, power),
+        function_of_numbers("pg_pow", float, power),
+        function_of_numbers(
             "pg_log",
             Returns::Of(|fields, _| Ok(log_field(fields))),
             log,
         ),
-        function(
+        function_of_numbers(
             "div",
             Returns::Of(|_, _| Ok(Field::new("", DataType::Decimal128(38, 0), true))),
             div,
@@ -78,10 +79,10 @@ pub fn all() -> Vec<ScalarUDF> {
             }),
             to_number,
         ),
-        function("pg_gcd", Returns::Of(integer_field), |call| {
+        function_of_numbers("pg_gcd", Returns::Of(integer_field), |call| {
             divisors(call, |a, b| i64::try_from(gcd(a, b)).ok())
         }),
-        function("pg_lcm", Returns::Of(integer_field), |call| {
+        function_of_numbers("pg_lcm", Returns::Of(integer_field), |call| {
             divisors(call, |a, b| match gcd(a, b) {
                 0 => Some(0),
                 divisor => i64::try_from(a.unsigned_abs() / divisor)
@@ -130,12 +131,12 @@ pub fn all() -> Vec<ScalarUDF> {
                     .collect::<Int32Array>(),
             ))
         }),
-        function(
+        function_of_numbers(
             "factorial",
             Returns::Of(|_, _| Ok(Field::new("", DataType::Decimal128(38, 0), true))),
             factorial,
         ),
-        function("sign", Returns::Of(rounded_field), |call| {
+        function_of_numbers("sign", Returns::Of(rounded_field), |call| {
             let digit = |x: f64| {
                 if x > 0.0 {
                     1.0
@@ -165,7 +166,16 @@ pub fn all() -> Vec<ScalarUDF> {
                 Ok(cast(&inverted, call.returns.data_type())?)
             },
         ),
-        function("pg_sqrt", float, |call| {
+        function_of_numbers("pg_abs", Returns::Of(same_number_field), |call| {
+            same_number(call, i64::checked_abs, f64::abs, i128::checked_abs)
+        }),
+        function("pg_negate", Returns::Of(negated_field), |call| {
+            match call.returns.data_type() {
+                DataType::Interval(_) => Ok(numeric::neg(&call.arrays[0])?),
+                _ => same_number(call, i64::checked_neg, |x| -x, i128::checked_neg),
+            }
+        }),
+        function_of_numbers("pg_sqrt", float, |call| {
             checked(call, f64::sqrt, |x| {
                 (x < 0.0).then_some((
                     Fault::InvalidPower,
@@ -173,7 +183,7 @@ pub fn all() -> Vec<ScalarUDF> {
                 ))
             })
         }),
-        function("pg_ln", float, |call| {
+        function_of_numbers("pg_ln", float, |call| {
             checked(call, f64::ln, |x| {
                 if x == 0.0 {
                     Some((Fault::InvalidLogarithm, "cannot take logarithm of zero"))
@@ -183,10 +193,78 @@ pub fn all() -> Vec<ScalarUDF> {
                 }
             })
         }),
-        function("tand", float, |call| floats(call, |x| x.to_radians().tan())),
-        function("sind", float, |call| floats(call, |x| x.to_radians().sin())),
-        function("cosd", float, |call| floats(call, |x| x.to_radians().cos())),
+        function_of_numbers("tand", float, |call| floats(call, |x| x.to_radians().tan())),
+        function_of_numbers("sind", float, |call| floats(call, |x| x.to_radians().sin())),
+        function_of_numbers("cosd", float, |call| floats(call, |x| x.to_radians().cos())),
     ]
+}
+
+/// A number of the first argument's type; a double for what has none of its own.
+fn same_number_field(fields: &[FieldRef], _: &[Option<&ScalarValue>]) -> Result<Field> {
+    let Some(field) = fields.first() else {
+        return fault(Fault::Semantic, "a number is missing");
+    };
+    Ok(match field.data_type() {
+        kind if kind.is_integer() => types::field("", &types::natural(kind).unwrap_or_default()),
+        DataType::Decimal128(..) => field.as_ref().clone(),
+        DataType::Float32 => Field::new("", DataType::Float32, true),
+        _ => Field::new("", DataType::Float64, true),
+    })
+}
+
+/// The same, or an interval, for `-x`.
+fn negated_field(fields: &[FieldRef], literals: &[Option<&ScalarValue>]) -> Result<Field> {
+    match fields.first() {
+        Some(field) if matches!(field.data_type(), DataType::Interval(_)) => {
+            Ok(field.as_ref().clone())
+        }
+        Some(field) if !field.data_type().is_numeric() && !field.data_type().is_null() => {
+            let kind = types::sql_name(&types::type_of(field), -1);
+            fault(
+                Fault::UndefinedFunction,
+                format!("operator does not exist: - {kind}"),
+            )
+        }
+        _ => same_number_field(fields, literals),
+    }
+}
+
+/// Numbers of the first argument's type; what is no number of that type is an error.
+fn same_number(
+    call: &Call,
+    whole: fn(i64) -> Option<i64>,
+    float: fn(f64) -> f64,
+    digits: fn(i128) -> Option<i128>,
+) -> Result<ArrayRef> {
+    let kind = call.returns.data_type();
+    let name = types::sql_name(&types::type_of(&call.returns), -1);
+    let out = || format!("{name} out of range");
+    if kind.is_floating() {
+        return Ok(cast(&floats(call, float)?, kind)?);
+    }
+    if let DataType::Decimal128(precision, scale) = kind {
+        let numbers = call.arrays[0].as_primitive::<Decimal128Type>().iter();
+        let answer =
+            |number: i128| digits(number).map_or_else(|| fault(Fault::OutOfRange, out()), Ok);
+        let answers = numbers.map(|number| number.map(answer).transpose());
+        let answers = answers.collect::<Result<Decimal128Array>>()?;
+        return Ok(Arc::new(
+            answers.with_precision_and_scale(*precision, *scale)?,
+        ));
+    }
+    let fits = |number: &i64| match kind {
+        DataType::Int16 => i16::try_from(*number).is_ok(),
+        DataType::Int32 => i32::try_from(*number).is_ok(),
+        _ => true,
+    };
+    let answer = |number: i64| match whole(number).filter(fits) {
+        Some(number) => Ok(number),
+        None => fault(Fault::OutOfRange, out()),
+    };
+    let numbers = call.integers(0)?;
+    let answers = numbers.iter().map(|number| number.map(answer).transpose());
+    let answers = answers.collect::<Result<Int64Array>>()?;
+    Ok(cast(&answers, kind)?)
 }
 
 /// A numeric with at least so many digits; zeros at their end aren't shown.

@@ -37,6 +37,12 @@ pub fn all() -> Vec<ScalarUDF> {
         function(
             "pg_percentile_cont",
             Returns::Of(|fields, _| {
+                if lists_texts(fields) {
+                    return fault(
+                        Fault::UndefinedFunction,
+                        "function percentile_cont(numeric, text) does not exist",
+                    );
+                }
                 let listed = fields.get(1).is_some_and(|fraction| {
                     matches!(fraction.data_type(), DataType::List(_) | DataType::Utf8)
                 });
@@ -74,6 +80,13 @@ pub fn all() -> Vec<ScalarUDF> {
         ));
     }
     functions
+}
+
+/// Whether the values are texts, between which there is nothing.
+fn lists_texts(fields: &[FieldRef]) -> bool {
+    fields.first().is_some_and(
+        |list| matches!(list.data_type(), DataType::List(item) if item.data_type().is_string()),
+    )
 }
 
 /// An element, or a list of them where a list of fractions is asked for.

@@ -13,7 +13,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::patterns::substring_like;
 use crate::error::Fault;
-use crate::postgres::casts::{bytes, invalid};
+use crate::postgres::casts::{bytes, dimensions_of, invalid};
 use crate::postgres::encoding::{Encoding, EncodingFault, UTF8};
 use crate::postgres::function::{Call, Result, Returns, fault, function};
 use crate::postgres::types;
@@ -85,6 +85,7 @@ pub fn all() -> Vec<ScalarUDF> {
             ))
         }),
         function("get_byte", Returns::Type("int4"), get_byte),
+        function("set_byte", Returns::Type("bytea"), set_byte),
         function("unistr", text, |call| {
             call.map_texts(1, |texts| unescaped(texts[0]).map(Some))
         }),
@@ -172,6 +173,44 @@ fn normalized(text: &str, form: &str) -> Result<String> {
     })
 }
 
+/// The error about a place that there isn't among so many bytes.
+fn no_byte<T>(at: i64, length: usize) -> Result<T> {
+    let last = i64::try_from(length).unwrap_or(i64::MAX) - 1;
+    fault(
+        Fault::InvalidSubscript,
+        format!("index {at} out of valid range, 0..{last}"),
+    )
+}
+
+/// `set_byte(bytes, n, byte)`, from 0.
+fn set_byte(call: &Call) -> Result<ArrayRef> {
+    let values = cast(&call.arrays[0], &DataType::Binary)?;
+    let values = values.as_binary::<i32>();
+    let (places, new) = (call.integers(1)?, call.integers(2)?);
+    let set = |row: usize| -> Result<Option<Vec<u8>>> {
+        if values.is_null(row) || places.is_null(row) || new.is_null(row) {
+            return Ok(None);
+        }
+        let (mut bytes, at) = (values.value(row).to_vec(), places.value(row));
+        let length = bytes.len();
+        match usize::try_from(at).ok().and_then(|at| bytes.get_mut(at)) {
+            Some(byte) => {
+                // Of a greater number the last byte counts.
+                *byte = new.value(row).to_le_bytes()[0];
+                Ok(Some(bytes))
+            }
+            None => no_byte(at, length),
+        }
+    };
+    let answers = (0..call.rows).map(set).collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(
+        answers
+            .iter()
+            .map(Option::as_deref)
+            .collect::<datafusion::arrow::array::BinaryArray>(),
+    ))
+}
+
 /// `get_byte(bytes, n)`, from 0.
 fn get_byte(call: &Call) -> Result<ArrayRef> {
     let values = cast(&call.arrays[0], &DataType::Binary)?;
@@ -184,13 +223,7 @@ fn get_byte(call: &Call) -> Result<ArrayRef> {
         let (bytes, at) = (values.value(row), places.value(row));
         match usize::try_from(at).ok().and_then(|at| bytes.get(at)) {
             Some(byte) => Ok(Some(i32::from(*byte))),
-            None => fault(
-                Fault::OutOfRange,
-                format!(
-                    "index {at} out of valid range, 0..{}",
-                    i64::try_from(bytes.len()).unwrap_or(i64::MAX) - 1
-                ),
-            ),
+            None => no_byte(at, bytes.len()),
         }
     };
     Ok(Arc::new(
@@ -438,9 +471,10 @@ fn concat_field(
     fields: &[Arc<Field>],
     _: &[Option<&datafusion::common::ScalarValue>],
 ) -> Result<Field> {
-    let list = fields
-        .iter()
-        .find(|field| matches!(field.data_type(), DataType::List(_)));
+    // Of an array and one of its parts, the array; the first of two that are alike.
+    let lists = fields.iter().rev();
+    let lists = lists.filter(|field| matches!(field.data_type(), DataType::List(_)));
+    let list = lists.max_by_key(|field| dimensions_of(field.data_type()));
     let bytes = fields
         .iter()
         .all(|field| *field.data_type() == DataType::Binary);
@@ -520,14 +554,22 @@ fn concat_lists(call: &Call) -> Result<ArrayRef> {
     let DataType::List(item) = call.returns.data_type() else {
         return fault(Fault::Internal, "arrays are no lists");
     };
+    let dimensions = dimensions_of(call.returns.data_type());
     let mut parts: Vec<ArrayRef> = Vec::new();
     let mut lengths = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
         let mut length = 0;
+        let start = parts.len();
         for values in &call.arrays {
             let part = match values.data_type() {
                 DataType::List(_) if values.is_null(row) => continue,
+                // An array of one dimension fewer is a part of the other.
+                DataType::List(_) if dimensions_of(values.data_type()) < dimensions => {
+                    values.slice(row, 1)
+                }
                 DataType::List(_) => values.as_list::<i32>().value(row),
+                DataType::Null if dimensions > 1 => continue,
+                _ if dimensions > 1 => return incompatible(),
                 DataType::Utf8
                     if matches!(item.data_type(), DataType::Utf8)
                         || values.is_null(row)
@@ -537,9 +579,15 @@ fn concat_lists(call: &Call) -> Result<ArrayRef> {
                 }
                 _ => values.slice(row, 1),
             };
+            if dimensions_of(part.data_type()) + 1 < dimensions {
+                return incompatible();
+            }
             let part = cast(&part, item.data_type())?;
             length += part.len();
             parts.push(part);
+        }
+        if are_uneven(&parts[start..]) {
+            return incompatible();
         }
         lengths.push(length);
     }
@@ -557,6 +605,21 @@ fn concat_lists(call: &Call) -> Result<ArrayRef> {
             None,
         )?,
     ))
+}
+
+/// Whether arrays of arrays have some that are longer than others.
+fn are_uneven(parts: &[ArrayRef]) -> bool {
+    let lists = parts.iter().filter_map(|part| part.as_list_opt::<i32>());
+    let mut lengths = lists.flat_map(|list| list.offsets().lengths());
+    let first = lengths.next();
+    lengths.any(|length| Some(length) != first)
+}
+
+fn incompatible<T>() -> Result<T> {
+    fault(
+        Fault::InvalidSubscript,
+        "cannot concatenate incompatible arrays",
+    )
 }
 
 /// `'it''s'`

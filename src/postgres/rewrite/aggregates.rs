@@ -3,10 +3,12 @@
 //! `percentile_disc(0.5) WITHIN GROUP (ORDER BY x)` is `pg_percentile_disc(array_agg(x ORDER BY x), 0.5)`, and
 //! `json_agg(x)` is `pg_json_list(array_agg(x))`; FILTER and DISTINCT stay with the list.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByExpr, OrderByOptions, Select,
-    SelectItem, Value,
+    SelectItem, Value, visit_expressions,
 };
 
 use super::{last_name, syntax};
@@ -64,6 +66,30 @@ pub fn name_grouped(select: &mut Select) {
                 *element = expr.clone();
             }
         }
+    }
+}
+
+/// `SELECT 1 HAVING false` as `SELECT 1 WHERE false`: the one row is the one group, where nothing is aggregated.
+pub fn filter_one_row(select: &mut Select) {
+    let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    if is_grouped || !select.from.is_empty() || select.selection.is_some() {
+        return;
+    }
+    let calls = |part: &Expr| {
+        let found = visit_expressions(part, |part| match part {
+            Expr::Function(_) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        found.is_break()
+    };
+    let is_plain = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. } => {
+            !calls(value)
+        }
+        _ => false,
+    };
+    if select.projection.iter().all(is_plain) && !select.having.as_ref().is_some_and(calls) {
+        select.selection = select.having.take();
     }
 }
 

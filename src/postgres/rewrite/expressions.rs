@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, SelectItem, SetExpr, Subscript, UnaryOperator, Value,
+    AccessExpr, BinaryOperator, CastKind, DataType as SqlType, DateTimeField, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
+    Ident, Interval, IntervalFields, ObjectName, Query, SelectItem, SetExpr, Subscript,
+    UnaryOperator, Value,
 };
 use datafusion_funnel::definition::text::folded;
 
@@ -460,7 +461,60 @@ fn cast(expression: &mut Expr) {
     {
         value = cast_call("numeric", syntax::text(digits), &[]);
     }
-    *expression = cast_call(&kind, value, &modifiers);
+    *expression = match data_type {
+        SqlType::Interval { fields, precision } if fields.is_some() || precision.is_some() => {
+            interval_call(value, fields.as_ref(), *precision)
+        }
+        _ => cast_call(&kind, value, &modifiers),
+    };
+}
+
+/// `x::interval hour to minute`, `x::interval(2)`: what is smaller than the last field isn't kept.
+fn interval_call(mut value: Expr, fields: Option<&IntervalFields>, digits: Option<u64>) -> Expr {
+    let written = fields.map_or("second".to_owned(), |fields| {
+        fields.to_string().to_lowercase()
+    });
+    let words: Vec<&str> = written.split(" to ").collect();
+    let last = words.last().copied().unwrap_or("second");
+    let is_text =
+        matches!(&value, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)));
+    if is_text && fields.is_some() {
+        // A number alone counts the last of the fields.
+        let first = words.first().copied().and_then(field_of_interval);
+        let mut interval = Interval {
+            value: Box::new(value),
+            leading_field: first,
+            leading_precision: None,
+            last_field: field_of_interval(last),
+            fractional_seconds_precision: digits,
+        };
+        intervals::plain(&mut interval);
+        if interval.leading_field.is_none() {
+            return Expr::Interval(interval);
+        }
+        // What can't be read is refused as any other text.
+        value = *interval.value;
+    }
+    let digits = digits.and_then(|digits| i64::try_from(digits).ok());
+    let cast = cast_call("interval", value, &[]);
+    let arguments = vec![
+        cast,
+        syntax::text(last),
+        syntax::number(digits.unwrap_or(6)),
+    ];
+    syntax::call("pg_interval_fields", arguments)
+}
+
+fn field_of_interval(word: &str) -> Option<DateTimeField> {
+    Some(match word {
+        "year" => DateTimeField::Year,
+        "month" => DateTimeField::Month,
+        "day" => DateTimeField::Day,
+        "hour" => DateTimeField::Hour,
+        "minute" => DateTimeField::Minute,
+        "second" => DateTimeField::Second,
+        _ => return None,
+    })
 }
 
 fn cast_call(kind: &str, value: Expr, modifiers: &[i64]) -> Expr {
@@ -640,10 +694,11 @@ fn function(expression: &mut Expr) {
 const COUNTS: [&str; 1] = ["ntile"];
 
 /// Functions of bytes only: a text of the statement is read as such.
-const BYTES: [&str; 7] = [
+const BYTES: [&str; 8] = [
     "bit_count",
     "encode",
     "get_byte",
+    "set_byte",
     "sha224",
     "sha256",
     "sha384",
@@ -780,6 +835,7 @@ fn renamed(name: &str) -> Option<&'static str> {
         "every" => "bool_and",
         "gen_random_uuid" => "uuid",
         "char_length" | "character_length" | "length" => "pg_length",
+        "array_cat" => "pg_concat_op",
         "array_remove" => "array_remove_all",
         "array_replace" => "array_replace_all",
         // What reads a type's texts casts them.
@@ -1024,10 +1080,28 @@ fn unary(expression: &mut Expr) {
         UnaryOperator::BitwiseNot => "pg_bitwise_not",
         UnaryOperator::PGSquareRoot => "pg_sqrt",
         UnaryOperator::PGCubeRoot => "cbrt",
-        UnaryOperator::PGAbs => "abs",
+        UnaryOperator::PGAbs => "pg_abs",
+        // DataFusion doesn't look whether there is such a number.
+        UnaryOperator::Minus if !is_constant(expr) => "pg_negate",
         _ => return,
     };
     *expression = syntax::call(name, vec![syntax::take(expr)]);
+}
+
+/// Whether an expression is a value of the statement, which may be cast and have signs.
+fn is_constant(expression: &Expr) -> bool {
+    match expression {
+        Expr::Value(_) | Expr::Interval(_) => true,
+        Expr::Nested(inner)
+        | Expr::UnaryOp { expr: inner, .. }
+        | Expr::Cast { expr: inner, .. } => is_constant(inner),
+        Expr::Function(function) if last_name(&function.name).starts_with("cast_as_") => {
+            arguments_of(function)
+                .first()
+                .is_some_and(|value| is_constant(value))
+        }
+        _ => false,
+    }
 }
 
 /// `x = ANY (array)` with the three values of SQL's logic; over a query it is an `IN`.

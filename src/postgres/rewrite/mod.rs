@@ -301,6 +301,7 @@ impl VisitorMut for Heads {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         aggregates::name_grouped(select);
+        aggregates::filter_one_row(select);
         literals::give_types(select);
         joins::merge(select);
         ControlFlow::Continue(())
