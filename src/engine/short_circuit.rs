@@ -23,7 +23,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, conjunction, split_conjunction};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, split_conjunction};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -93,7 +93,7 @@ impl PhysicalOptimizerRule for ShortCircuit {
         let guarded = plan.transform_up(|node| match self {
             ShortCircuit::OfColumns if !node.is::<ProjectionExec>() => Ok(Transformed::no(node)),
             ShortCircuit::OfColumns => guarded_node(node)?.transform_data(fenced),
-            ShortCircuit::OfAll => unfenced(node)?.transform_data(guarded_node),
+            ShortCircuit::OfAll => guarded_node(node),
         })?;
         Ok(guarded.data)
     }
@@ -166,7 +166,9 @@ fn fenced(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionP
 /// The first filter beneath, behind what hands on rows as they are, with a condition that names a column more.
 fn fence(node: &Arc<dyn ExecutionPlan>, column: &Column) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     if let Some(filter) = node.downcast_ref::<FilterExec>() {
-        if filter.projection().is_some() {
+        // A plan inside of another one comes here twice.
+        let conditions = split_conjunction(filter.predicate());
+        if filter.projection().is_some() || conditions.iter().any(|part| part.is::<Fence>()) {
             return Ok(None);
         }
         let fence = Arc::new(Fence(Arc::new(column.clone())));
@@ -195,24 +197,6 @@ fn hands_on(node: &Arc<dyn ExecutionPlan>) -> bool {
         || node.is::<RepartitionExec>()
         || node.is::<GlobalLimitExec>()
         || node.is::<LocalLimitExec>()
-}
-
-/// A filter without the fence that it was given.
-fn unfenced(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
-    let Some(filter) = node.downcast_ref::<FilterExec>() else {
-        return Ok(Transformed::no(node));
-    };
-    let conditions = split_conjunction(filter.predicate());
-    let own: Vec<Arc<dyn PhysicalExpr>> = conditions
-        .iter()
-        .filter(|condition| !condition.is::<Fence>())
-        .map(|condition| Arc::clone(condition))
-        .collect();
-    if own.len() == conditions.len() || own.is_empty() {
-        return Ok(Transformed::no(node));
-    }
-    let builder = FilterExecBuilder::from(filter).with_predicate(conjunction(own));
-    Ok(Transformed::yes(Arc::new(builder.build()?)))
 }
 
 /// The same aggregate over guarded arguments and filters; nothing where there is nothing to guard.

@@ -92,7 +92,7 @@ fn columns_of(query: &RecursiveQuery) -> Result<Vec<Option<i8>>> {
     columns.collect()
 }
 
-/// Gives the first terms of a statement's recursive queries what they lack; whether any could be.
+/// Gives the terms of a statement's recursive queries what the first ones lack; whether any could be.
 pub fn widen(statement: &mut Statement, lacking: &Lacking) -> bool {
     let mut widen = Widen {
         lacking,
@@ -117,10 +117,14 @@ impl VisitorMut for Widen<'_> {
                 && let SetExpr::SetOperation {
                     op: SetOperator::Union,
                     left,
+                    right,
                     ..
                 } = cte.query.body.as_mut()
+                && widen_term(left, columns)
             {
-                self.any |= widen_term(left, columns);
+                // The second term is to have the same type to the letter.
+                widen_term(right, columns);
+                self.any = true;
             }
         }
         ControlFlow::Continue(())

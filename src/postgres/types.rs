@@ -312,6 +312,21 @@ pub fn is_of_time(name: &str) -> bool {
     matches!(name, "timestamp" | "timestamptz" | "time" | "timetz")
 }
 
+/// A field of times with the digits of a second that its type says: `timestamp(3)`. All six are what it has by itself.
+pub fn precise(field: Field, written: &SqlType) -> Field {
+    let Some((name, modifiers)) = of_sql(written) else {
+        return field;
+    };
+    match modifiers.first() {
+        Some(digits) if is_of_time(&name) && *digits < 6 => {
+            let mut metadata = field.metadata().clone();
+            metadata.insert(MODIFIER_KEY.to_owned(), digits.to_string());
+            field.with_metadata(metadata)
+        }
+        _ => field,
+    }
+}
+
 /// The name of a type as SQL writes it, and its modifiers: `varchar` and 20.
 pub fn of_sql(written: &SqlType) -> Option<(String, Vec<i64>)> {
     use SqlType as S;
@@ -523,8 +538,8 @@ impl TypePlanner for Types {
         );
         // Written with their schema, DataFusion doesn't know its own types.
         let plain = !matches!(written, SqlType::Custom(..));
-        // To DataFusion the digits of a second are a unit.
-        let is_precise = is_of_time(&name) && !modifiers.is_empty();
+        // To DataFusion the digits of a second are a unit; all six are what moments have by themselves.
+        let is_precise = is_of_time(&name) && modifiers.first().is_some_and(|digits| *digits < 6);
         if !is_precise
             && ((name.starts_with('_')
                 && arrow_type(&name).as_ref().and_then(natural) == Some(name.clone()))
@@ -534,17 +549,12 @@ impl TypePlanner for Types {
             return Ok(None);
         }
         let mut field = field("", &name);
-        let modifier = match (modifiers.first(), name.as_str()) {
-            (Some(length), "varchar" | "bpchar") => Some(length + 4),
-            (Some(digits), _) if is_precise => Some((*digits).min(6)),
-            _ => None,
-        };
-        if let Some(modifier) = modifier {
+        if let (Some(length), "varchar" | "bpchar") = (modifiers.first(), name.as_str()) {
             let mut metadata = field.metadata().clone();
-            metadata.insert(MODIFIER_KEY.to_owned(), modifier.to_string());
+            metadata.insert(MODIFIER_KEY.to_owned(), (length + 4).to_string());
             field = field.with_metadata(metadata);
         }
-        Ok(Some(Arc::new(field)))
+        Ok(Some(Arc::new(precise(field, written))))
     }
 }
 

@@ -4,6 +4,14 @@ use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::error::DataFusionError;
 use thiserror::Error;
 
+/// A place as what stands behind the name, and behind the sentence: `column "a" of relation "t" does not exist`.
+fn belonging(place: &str) -> (&str, &str) {
+    match place.starts_with(" of ") {
+        true => (place, ""),
+        false => ("", place),
+    }
+}
+
 /// What went wrong, in the words of the person who wrote the SQL.
 ///
 /// It travels through DataFusion as [`DataFusionError::External`]; [`FunnelError::find`] gets it back,
@@ -11,13 +19,13 @@ use thiserror::Error;
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum FunnelError {
     /// A named object does not exist.
-    #[error("{kind} \"{name}\" does not exist{place}")]
+    #[error("{kind} \"{name}\"{} does not exist{}", belonging(.place).0, belonging(.place).1)]
     Unknown {
         /// What kind of thing: funnel, stage, column, argument …
         kind: Kind,
         /// The name as it was written.
         name: String,
-        /// Where it was looked for, with a leading blank (` in funnel "sales"`), or nothing.
+        /// Where it was looked for, with a leading blank (` in funnel "sales"`, ` of relation "leads"`), or nothing.
         place: String,
         /// The names that exist there.
         existing: Vec<String>,

@@ -26,7 +26,7 @@ use crate::engine::outcome::{Notice, Outcome};
 use crate::engine::sequences::{default_by, default_text, kind_of};
 use crate::engine::session::Session;
 use crate::error::{Error, Fault, Result};
-use crate::postgres::columns;
+use crate::postgres::{columns, types};
 use crate::sql::{SequenceOptions, Statement, column_names};
 use crate::tables::{
     ColumnDefinition, DataFile, IdentityKind, NewRows, PARTITIONED_BY, SequenceDefinition, Shape,
@@ -295,7 +295,10 @@ impl Session {
         let marked = columns::marked(&plan, plan.schema().as_arrow());
         let fields = marked.fields().iter().zip(&create.columns);
         Ok(fields
-            .map(|(field, column)| field.as_ref().clone().with_name(folded(&column.name)))
+            .map(|(field, column)| {
+                let field = types::precise(field.as_ref().clone(), &column.data_type);
+                field.with_name(folded(&column.name))
+            })
             .collect())
     }
 

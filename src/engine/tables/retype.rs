@@ -16,7 +16,7 @@ use super::rules::{columns_in, own_words};
 use super::target::{Target, assigned, column_of, named, query, select};
 use crate::engine::session::Session;
 use crate::error::{ChangeFault, Error, Result};
-use crate::postgres::columns;
+use crate::postgres::{columns, types};
 use crate::sql::{SequenceOptions, Statement};
 use crate::tables::{ColumnDefinition, DurableTable, Shape, Table, Version, Writer, duplicated};
 
@@ -198,7 +198,7 @@ impl Session {
             .plan_of_query(statement, built, &Local::default(), None)
             .await?;
         let marked = columns::marked(&plan, plan.schema().as_arrow());
-        Ok(marked.field(0).clone().with_name(name))
+        Ok(types::precise(marked.field(0).clone(), written).with_name(name))
     }
 
     /// A name that no file of a table has a column by.

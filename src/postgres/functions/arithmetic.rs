@@ -708,6 +708,21 @@ fn between(left: &ArrayRef, right: &ArrayRef, zone: &str) -> Result<ArrayRef> {
             .map(|(a, b)| Some(IntervalMonthDayNano::new(0, 0, (a? - b?) * 1000)));
         return Ok(Arc::new(spans.collect::<IntervalMonthDayNanoArray>()));
     }
+    // Before the cast: infinity is no local time of a zone.
+    let endless = |values: &ArrayRef, row: usize| {
+        let moments = values.as_primitive_opt::<TimestampMicrosecondType>();
+        moments.is_some_and(|moments| matches!(moments.value(row), i64::MIN | i64::MAX))
+    };
+    let both = |row: &usize| left.is_valid(*row) && right.is_valid(*row);
+    if (0..left.len())
+        .filter(both)
+        .any(|row| endless(left, row) || endless(right, row))
+    {
+        return fault(
+            Fault::DatetimeOverflow,
+            "cannot subtract infinite timestamps",
+        );
+    }
     let zone = match (left.data_type(), right.data_type()) {
         (DataType::Timestamp(_, Some(_)), _) | (_, DataType::Timestamp(_, Some(_))) => {
             Some(zone.into())
@@ -720,14 +735,6 @@ fn between(left: &ArrayRef, right: &ArrayRef, zone: &str) -> Result<ArrayRef> {
         left.as_primitive::<TimestampMicrosecondType>(),
         right.as_primitive::<TimestampMicrosecondType>(),
     );
-    let endless = |moment: Option<i64>| matches!(moment, Some(i64::MIN | i64::MAX));
-    let mut moments = left.iter().zip(right.iter());
-    if moments.any(|(a, b)| a.is_some() && b.is_some() && (endless(a) || endless(b))) {
-        return fault(
-            Fault::DatetimeOverflow,
-            "cannot subtract infinite timestamps",
-        );
-    }
     let span = |(a, b): (Option<i64>, Option<i64>)| {
         let microseconds = a?.checked_sub(b?)?;
         let days = i32::try_from(microseconds / DAY_US).ok()?;
