@@ -1,5 +1,4 @@
 -- More expressions: a statement a line, over values and the tables of run.py.
--- differs: a text beside an array is an element
 SELECT 'a'::text || 1::int, 1 || 'a', array['a'] || 'b'::text, 'a' || array['b']
 
 SELECT to_char(now(), 'YYYY') ~ '^\d{4}$', to_char(1e6, '9.99EEEE'), to_char(-1234.5, 'S9,999.99'), to_char(1234.5, 'L9999'), to_char(0, 'FM0.00'), to_char(12, '99th')
