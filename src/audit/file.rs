@@ -35,8 +35,11 @@ impl Files {
         Ok(files)
     }
 
-    /// Adds whole lines, to the next file where this one is full.
+    /// Adds whole lines, to the next file where this one is full; no lines begin no file.
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         let bytes = u64::try_from(lines.len()).unwrap_or(u64::MAX);
         if self.written > 0 && self.written.saturating_add(bytes) > self.most_bytes {
             self.file = begin(&self.folder)?;
@@ -124,6 +127,7 @@ mod tests {
         let mut files = Files::open(folder.path(), 10, 3).unwrap();
         for number in 0..10 {
             files.append(format!("line {number}\n").as_bytes()).unwrap();
+            files.append(b"").unwrap();
         }
         let kept: Vec<String> = list(folder.path())
             .unwrap()
