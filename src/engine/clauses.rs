@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion_funnel::definition::text::{folded, folded_name};
 
 use crate::error::{Error, Fault, Result, character_position};
+use crate::postgres::rewrite::find_own;
 use crate::postgres::rows::is_list_function;
 
 /// Looks at the clauses of each query of a statement; `is_aggregate` knows functions by their names.
@@ -450,36 +451,14 @@ impl Call {
 
 /// The calls in an expression that aren't in a query inside of it.
 fn own_calls<T: Visit>(expression: &T) -> Vec<Call> {
-    #[derive(Default)]
-    struct Find {
-        depth: usize,
-        found: Vec<Call>,
-    }
-    impl Visitor for Find {
-        type Break = ();
-
-        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-            self.depth += 1;
-            ControlFlow::Continue(())
+    let mut found = Vec::new();
+    let _ = find_own(expression, |part| {
+        if let Expr::Function(call) = part {
+            found.push(Call::of(call));
         }
-
-        fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-            self.depth -= 1;
-            ControlFlow::Continue(())
-        }
-
-        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-            if let Expr::Function(call) = expression
-                && self.depth == 0
-            {
-                self.found.push(Call::of(call));
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let mut find = Find::default();
-    let _ = expression.visit(&mut find);
-    find.found
+        ControlFlow::Continue(())
+    });
+    found
 }
 
 /// The selects that a term is made of.

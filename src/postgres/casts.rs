@@ -780,14 +780,7 @@ impl Context<'_> {
             DataType::List(item) if matches!(item.data_type(), DataType::List(_)) => {
                 let lists = values.as_list::<i32>();
                 let marked = types::marked(item.as_ref().clone(), &types::type_of(source));
-                let inner = self.array(lists.values(), &marked, target, kind)?;
-                let item = Arc::new(Field::new_list_field(inner.data_type().clone(), true));
-                Ok(Arc::new(GenericListArray::<i32>::try_new(
-                    item,
-                    lists.offsets().clone(),
-                    inner,
-                    lists.nulls().cloned(),
-                )?))
+                with_items(lists, self.array(lists.values(), &marked, target, kind)?)
             }
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
                 let texts = cast(values, &DataType::Utf8)?;
@@ -812,14 +805,7 @@ impl Context<'_> {
                     _ => item.as_ref().clone(),
                 };
                 let lists = values.as_list::<i32>();
-                let inner = self.value(lists.values(), &marked, &element, kind)?;
-                let item = Arc::new(Field::new_list_field(inner.data_type().clone(), true));
-                Ok(Arc::new(GenericListArray::<i32>::try_new(
-                    item,
-                    lists.offsets().clone(),
-                    inner,
-                    lists.nulls().cloned(),
-                )?))
+                with_items(lists, self.value(lists.values(), &marked, &element, kind)?)
             }
             _ => Ok(cast(values, target.data_type())?),
         }
@@ -1231,6 +1217,15 @@ fn money(text: &str) -> Result<String> {
         "{sign}${grouped}.{:02}",
         cents.unsigned_abs() % 100
     ))
+}
+
+/// The same lists with other items in the places of theirs.
+fn with_items(lists: &GenericListArray<i32>, items: ArrayRef) -> Result<ArrayRef> {
+    let item = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+    let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+    Ok(Arc::new(GenericListArray::try_new(
+        item, offsets, items, nulls,
+    )?))
 }
 
 fn malformed_array<T>(text: &str) -> Result<T> {

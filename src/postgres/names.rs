@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion_funnel::definition::text::folded;
 
-use super::rewrite::joins;
+use super::rewrite::{find_own, joins};
 use super::types;
 
 /// Stands between a name and its number among columns of the same name; no keyboard has it.
@@ -236,34 +236,11 @@ impl Visitor for Named {
 
 /// Whether a column that is written without its relation is named in an expression, outside of queries in it.
 fn mentions(expression: &Expr, name: &str) -> bool {
-    struct Mentions<'a> {
-        name: &'a str,
-        queries: usize,
-    }
-    impl Visitor for Mentions<'_> {
-        type Break = ();
-
-        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-            self.queries += 1;
-            ControlFlow::Continue(())
-        }
-
-        fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-            self.queries -= 1;
-            ControlFlow::Continue(())
-        }
-
-        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-            match expression {
-                Expr::Identifier(ident) if self.queries == 0 && folded(ident) == self.name => {
-                    ControlFlow::Break(())
-                }
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    let mut mentions = Mentions { name, queries: 0 };
-    expression.visit(&mut mentions).is_break()
+    let found = find_own(expression, |part| match part {
+        Expr::Identifier(ident) if folded(ident) == name => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 fn give_body(body: &mut SetExpr) {

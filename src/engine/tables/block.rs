@@ -176,17 +176,19 @@ impl Session {
             return Ok(writing.held());
         }
         let table = &target.table;
+        let change = |base, removed, added| Change {
+            table: Arc::clone(table),
+            base,
+            removed,
+            added,
+            moves_rows: false,
+        };
         match writing {
             Writing::Alone(held) => {
-                let change = Change {
-                    table: Arc::clone(table),
-                    base,
-                    removed,
-                    added,
-                    moves_rows: false,
-                };
                 let tables = self.engine.tables();
-                let held = tables.commit(vec![change], vec![held]).await?;
+                let held = tables
+                    .commit(vec![change(base, removed, added)], vec![held])
+                    .await?;
                 self.engine.look_after(table);
                 Ok(held.into_iter().next())
             }
@@ -194,14 +196,7 @@ impl Session {
                 let before = self.written(table).unwrap_or_else(|| Arc::clone(&base));
                 let there = before.paths();
                 if removed.iter().any(|file| !there.contains(file.path())) {
-                    let change = Change {
-                        table: Arc::clone(table),
-                        base,
-                        removed,
-                        added,
-                        moves_rows: false,
-                    };
-                    change.discard();
+                    change(base, removed, added).discard();
                     return Err(changed_before(target));
                 }
                 let paths = removed.iter().map(|file| file.path().to_owned()).collect();

@@ -11,6 +11,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::ScalarValue;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::sqlparser::ast::{
@@ -105,6 +106,14 @@ impl Parts {
     /// The queries that may be named, where there are any.
     fn named(&self) -> Option<&With> {
         (!self.with.cte_tables.is_empty()).then_some(&self.with)
+    }
+
+    /// What stands behind the WITH, with the queries that it may name.
+    fn last_query(&self, whole: &Query) -> Query {
+        Query {
+            with: self.named().cloned(),
+            ..whole.clone()
+        }
     }
 
     /// Those behind it may name a query.
@@ -338,6 +347,19 @@ impl Session {
         parts.keep(cte, relation)
     }
 
+    /// The change that stands behind the WITH; nothing for a query.
+    fn last_change<'a>(&self, whole: &'a Query, parts: &'a Parts) -> Result<Option<RowChange<'a>>> {
+        let Some(kind) = change_in(whole) else {
+            return Ok(None);
+        };
+        Ok(Some(RowChange {
+            kind,
+            with: parts.named(),
+            target: self.target_in(kind)?,
+            local: parts.local.clone(),
+        }))
+    }
+
     /// Runs what stands behind the WITH.
     async fn run_last(
         &self,
@@ -346,19 +368,10 @@ impl Session {
         parts: &Parts,
         values: &[ScalarValue],
     ) -> Result<Outcome> {
-        if let Some(kind) = change_in(whole) {
-            let change = RowChange {
-                kind,
-                with: parts.named(),
-                target: self.target_in(kind)?,
-                local: parts.local.clone(),
-            };
+        if let Some(change) = self.last_change(whole, parts)? {
             return Box::pin(self.change_rows(statement, &change, values)).await;
         }
-        let query = Query {
-            with: parts.named().cloned(),
-            ..whole.clone()
-        };
+        let query = parts.last_query(whole);
         self.rows_of_query(statement, query, &parts.local, values, ("SELECT", None))
             .await
     }
@@ -372,15 +385,13 @@ impl Session {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// The rows of a plan as a relation.
-    async fn relation_of(
+    /// All of a stream's rows, where there is memory for them.
+    async fn all_rows(
         &self,
         statement: &Statement,
-        plan: LogicalPlan,
-    ) -> Result<Arc<dyn TableProvider>> {
-        let schema = self.relation_schema(&plan);
+        mut stream: SendableRecordBatchStream,
+    ) -> Result<Vec<RecordBatch>> {
         let room = self.reserve("WITH");
-        let mut stream = self.stream(plan, &statement.sql).await?;
         let mut rows = Vec::new();
         while let Some(batch) = stream
             .try_next()
@@ -388,6 +399,21 @@ impl Session {
             .map_err(|error| Error::from_engine(&error, &statement.sql))?
         {
             room.grow(batch.get_array_memory_size())?;
+            rows.push(batch);
+        }
+        Ok(rows)
+    }
+
+    /// The rows of a plan as a relation.
+    async fn relation_of(
+        &self,
+        statement: &Statement,
+        plan: LogicalPlan,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let schema = self.relation_schema(&plan);
+        let stream = self.stream(plan, &statement.sql).await?;
+        let mut rows = Vec::new();
+        for batch in self.all_rows(statement, stream).await? {
             let columns = batch.columns().iter().zip(schema.fields());
             let columns = columns.map(|(column, field)| converted(column, field.data_type()));
             let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -401,24 +427,15 @@ impl Session {
     async fn in_memory(&self, statement: &Statement, outcome: Outcome) -> Result<Outcome> {
         let Outcome::Rows {
             tag,
-            mut stream,
+            stream,
             notices,
         } = outcome
         else {
             return Ok(outcome);
         };
         let schema = stream.schema();
-        let room = self.reserve("WITH");
-        let mut rows = Vec::new();
-        while let Some(batch) = stream
-            .try_next()
-            .await
-            .map_err(|error| Error::from_engine(&error, &statement.sql))?
-        {
-            room.grow(batch.get_array_memory_size())?;
-            rows.push(Ok(batch));
-        }
-        let rows = futures::stream::iter(rows);
+        let rows = self.all_rows(statement, stream).await?;
+        let rows = futures::stream::iter(rows.into_iter().map(Ok));
         Ok(Outcome::Rows {
             tag,
             stream: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
@@ -471,19 +488,10 @@ impl Session {
                 }
             }
         }
-        if let Some(kind) = change_in(whole) {
-            let change = RowChange {
-                kind,
-                with: parts.named(),
-                target: self.target_in(kind)?,
-                local: parts.local.clone(),
-            };
+        if let Some(change) = self.last_change(whole, &parts)? {
             return Box::pin(self.prepare_change(statement, &change, count, declared, known)).await;
         }
-        let query = Query {
-            with: parts.named().cloned(),
-            ..whole.clone()
-        };
+        let query = parts.last_query(whole);
         let plan = self
             .plan_of_query(statement, query, &parts.local, None)
             .await?;

@@ -22,7 +22,7 @@ mod windows;
 
 pub use expressions::SYMMETRIC;
 pub use rows_of_relations::{ROW_IS_THERE, ROW_OPERATOR};
-pub use syntax::{call, number, over};
+pub use syntax::{call, find_own, number, over};
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     ObjectName, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
-    TableWithJoins, Value, VisitMut, VisitorMut,
+    TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -76,6 +76,37 @@ impl<F: FnMut(&mut Expr)> VisitorMut for Own<F> {
             (self.change)(expression);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Looks at the expressions of a node, each before its parts, but not at those of queries inside of it, until one is found.
+pub fn find_own<T: Visit>(node: &T, find: impl FnMut(&Expr) -> ControlFlow<()>) -> ControlFlow<()> {
+    node.visit(&mut FindOwn { find, queries: 0 })
+}
+
+struct FindOwn<F> {
+    find: F,
+    queries: usize,
+}
+
+impl<F: FnMut(&Expr) -> ControlFlow<()>> Visitor for FindOwn<F> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        match self.queries {
+            0 => (self.find)(expression),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }
 
